@@ -1,0 +1,49 @@
+"""What every part of the API shares: names, the base class, bounded types and the markers for the CRD generator."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP: Final = "mtp-operator.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+MAX_N_SPEC: Final = 16
+"""The largest n_spec that the API accepts; published curves peak between 2 and 8."""
+
+MAX_LEVELS: Final = 4
+"""Concurrency levels of one workload: their results fit into one termination message."""
+
+MAX_WINDOWS: Final = 32
+"""Throughput windows kept of one level of one arm."""
+
+
+class Schema(BaseModel):
+    """Base of every API type: frozen, camelCase on the wire, unknown fields ignored so that older readers survive."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_enum_values=False
+    )
+
+    def to_wire(self) -> dict[str, Any]:
+        """The object as it goes to the API server: camelCase keys, absent fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def rule(expression: str, message: str) -> dict[str, str]:
+    """One CEL rule (`x-kubernetes-validations`) with the message that a person reads when it is broken."""
+    return {"rule": expression, "message": message}
+
+
+def validated(*rules: Mapping[str, str], **extra: Any) -> dict[str, Any]:
+    """`json_schema_extra` with CEL rules and further `x-kubernetes-…` keywords."""
+    return {**({"x-kubernetes-validations": [dict(one) for one in rules]} if rules else {}), **extra}
+
+
+DecimalString = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
+"""A decimal number as a string: the API holds no floats."""
+
+Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
+"""RFC 3339 in UTC with seconds, as Kubernetes writes it."""

@@ -1,0 +1,198 @@
+"""MTPModel: what a person wants served, and a short status."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field
+
+from .base import MAX_N_SPEC, DecimalString, Schema, rule, validated
+from .conditions import Condition
+from .spec import (
+    PROMPT_RESERVE_TOKENS,
+    AcceleratorSpec,
+    Budget,
+    EngineSpec,
+    EngineType,
+    LlamaCppSettings,
+    ModelSource,
+    SpeculationSpec,
+    VLLMSettings,
+    Workload,
+)
+
+NAME_LIMIT: Final = 40
+"""Longest name of an MTPModel: every child's name is then legal and distinct."""
+
+
+class TuningMode(StrEnum):
+    """Who decides n_spec."""
+
+    AUTO = "Auto"
+    DISABLED = "Disabled"
+
+
+class TuningSpec(Schema):
+    """How n_spec is found."""
+
+    mode: Annotated[
+        TuningMode,
+        Field(description="Auto measures and chooses; Disabled measures nothing: n_spec is the pinned one, else 0."),
+    ] = TuningMode.AUTO
+    suspend: Annotated[
+        bool, Field(description="true ends a running tuning and starts none; what was chosen before stays.")
+    ] = False
+    request: Annotated[
+        int,
+        Field(ge=0, le=1_000_000, description="Raise this number to measure again although nothing else changed."),
+    ] = 0
+    max_n_spec: Annotated[
+        int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec that is tried; 0 always is.")
+    ] = 8
+    workload: Annotated[Workload, Field(description="The load that decides.")] = Workload()
+    budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")] = Budget()
+    history_limit: Annotated[
+        int, Field(ge=1, le=20, description="Finished MTPTuningRuns that are kept as evidence.")
+    ] = 3
+
+
+_CONTEXT_RULE = (
+    f"must leave {PROMPT_RESERVE_TOKENS} tokens of the context to the prompt: raise engine.vllm.maxModelLen or "
+    "engine.llamaCpp.contextSize, or lower tuning.workload.outputTokens"
+)
+
+
+class MTPModelSpec(Schema):
+    """What is wanted. The operator never writes here."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule(
+                "self.engine.type != 'LlamaCpp' || self.model.uri.endsWith('.gguf')",
+                "model.uri must name a .gguf file where engine.type is LlamaCpp",
+            ),
+            rule(
+                "self.engine.type != 'LlamaCpp' || !has(self.speculation.drafter) || "
+                "self.speculation.drafter.uri.endsWith('.gguf')",
+                "speculation.drafter.uri must name a .gguf file where engine.type is LlamaCpp",
+            ),
+            rule(
+                "!has(self.engine.vllm) || self.engine.vllm.tensorParallelSize <= self.accelerator.count",
+                "engine.vllm.tensorParallelSize must be at most accelerator.count",
+            ),
+            rule(
+                "self.tuning.workload.levels.all(level, level.concurrency <= "
+                "(self.engine.type == 'VLLM' ? (has(self.engine.vllm) ? self.engine.vllm.maxNumSeqs : 8) : "
+                "(has(self.engine.llamaCpp) ? self.engine.llamaCpp.parallel : 1)))",
+                "tuning.workload.levels: each concurrency must be at most engine.vllm.maxNumSeqs (default 8) or "
+                "engine.llamaCpp.parallel (default 1): the engine would queue the rest",
+            ),
+            rule(
+                f"self.tuning.workload.outputTokens + {PROMPT_RESERVE_TOKENS} <= "
+                "(self.engine.type == 'VLLM' ? (has(self.engine.vllm) ? self.engine.vllm.maxModelLen : 4096) : "
+                "(has(self.engine.llamaCpp) ? self.engine.llamaCpp.contextSize : 4096))",
+                f"tuning.workload.outputTokens {_CONTEXT_RULE}",
+            ),
+        )
+    )
+
+    model: Annotated[ModelSource, Field(description="The target model.")]
+    engine: Annotated[EngineSpec, Field(description="The inference engine and its settings.")]
+    accelerator: Annotated[AcceleratorSpec, Field(description="The GPU.")] = AcceleratorSpec()
+    speculation: Annotated[SpeculationSpec, Field(description="How tokens are drafted.")] = SpeculationSpec()
+    tuning: Annotated[TuningSpec, Field(description="How n_spec is found.")] = TuningSpec()
+
+    @property
+    def vllm(self) -> VLLMSettings:
+        """Settings of vLLM with their defaults."""
+        return self.engine.vllm or VLLMSettings()
+
+    @property
+    def llama_cpp(self) -> LlamaCppSettings:
+        """Settings of llama.cpp with their defaults."""
+        return self.engine.llama_cpp or LlamaCppSettings()
+
+
+class ResolvedImages(Schema):
+    """Defaults of the operator, fixed when the spec was first seen: an upgrade of the operator restarts nothing."""
+
+    generation: Annotated[int, Field(ge=0, description="The generation of the spec that they were resolved for.")]
+    request: Annotated[int, Field(ge=0, description="The value of tuning.request that they were resolved for.")] = 0
+    engine_type: Annotated[EngineType, Field(description="The engine that engineImage is of.")]
+    engine_image: Annotated[str, Field(max_length=512, description="Image of the engine.")]
+    bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
+
+
+class RunReference(Schema):
+    """An MTPTuningRun of the same namespace."""
+
+    name: Annotated[str, Field(max_length=63, description="Name of the MTPTuningRun.")]
+
+
+class MTPModelStatus(Schema):
+    """What is known. Only the operator writes here."""
+
+    observed_generation: Annotated[
+        int | None, Field(ge=-1, description="The generation of the spec that this status speaks of.")
+    ] = None
+    n_spec: Annotated[
+        int | None, Field(ge=0, description="The chosen n_spec: draft tokens per step; 0 = speculation off.")
+    ] = None
+    speedup: Annotated[
+        DecimalString | None,
+        Field(description="Output throughput at nSpec over that without speculation (n=0), as measured."),
+    ] = None
+    output_tokens_per_second: Annotated[
+        int | None, Field(ge=0, description="Output throughput at nSpec: the objective, in tokens per second.")
+    ] = None
+    acceptance_length: Annotated[
+        DecimalString | None,
+        Field(description="Tokens per step of the target model at nSpec: 1 + accepted / drafts, from the engine."),
+    ] = None
+    gpu_product: Annotated[
+        str | None,
+        Field(
+            max_length=253,
+            description="Product name of the GPU that was measured; Unknown without the right to read nodes.",
+        ),
+    ] = None
+    fingerprint: Annotated[
+        str | None,
+        Field(max_length=80, description="What the choice is valid for: everything asked for and everything observed."),
+    ] = None
+    resolved: Annotated[ResolvedImages | None, Field(description="Defaults of the operator that are in use.")] = None
+    tuning_run_ref: Annotated[RunReference | None, Field(description="The MTPTuningRun with the evidence.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            max_length=16,
+            description="Ready, Reconciling, Stalled, Tuned, SpeculationActive.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = ()
+
+
+class ObjectMeta(Schema):
+    """The metadata that decisions read."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 1
+    deletion_timestamp: str | None = None
+
+
+class MTPModel(Schema):
+    """An LLM that is served with Multi-Token Prediction at an n_spec that was measured where it runs."""
+
+    metadata: ObjectMeta
+    spec: MTPModelSpec
+    status: MTPModelStatus = MTPModelStatus()
+
+    @classmethod
+    def from_wire(cls, body: dict[str, Any]) -> "MTPModel":
+        """The model that the API server sent.
+
+        Raises:
+            pydantic.ValidationError: the object does not follow this version of the API.
+        """
+        return cls.model_validate(body)

@@ -1,0 +1,245 @@
+"""MTPTuningRun: one execution of a tuning, with its evidence."""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field
+
+from .base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, DecimalString, Schema, Timestamp, rule, validated
+from .conditions import Condition
+from .model import NAME_LIMIT, ObjectMeta
+from .spec import AcceleratorSpec, Budget, EngineSpec, ModelSource, SpeculationMethodSpec, Workload
+
+MAX_ARMS: Final = 128
+"""Rows of evidence that one run keeps."""
+
+MAX_ATTEMPTS: Final = 3
+"""Jobs of one arm at most: a pod that was lost is repeated."""
+
+
+class RunSettings(Schema):
+    """Everything that the result depends on and that is known before a pod exists."""
+
+    model: Annotated[ModelSource, Field(description="The target model.")]
+    engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
+    bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
+    accelerator: Annotated[AcceleratorSpec, Field(description="The GPU.")]
+    speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
+    max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]
+    workload: Annotated[Workload, Field(description="The load that decides.")]
+    budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")]
+
+    def request_hash(self) -> str:
+        """sha256 over the settings in canonical JSON, as `sha256:<64 hex>`."""
+        canonical = json.dumps(self.to_wire(), sort_keys=True, separators=(",", ":"))
+        return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+class MTPTuningRunSpec(RunSettings):
+    """An immutable snapshot: a run finishes with what it began with."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule("self == oldSelf", "is immutable: a run finishes with what it began with; change the MTPModel instead")
+        )
+    )
+
+    model_name: Annotated[str, Field(max_length=NAME_LIMIT, description="The MTPModel that this run is for.")]
+    request: Annotated[int, Field(ge=0, description="tuning.request of the model when the run was made.")]
+
+    def settings(self) -> RunSettings:
+        """The part that the result depends on."""
+        return RunSettings.model_validate(self.model_dump())
+
+
+class ArmState(StrEnum):
+    """Where one arm stands."""
+
+    PLANNED = "Planned"
+    RUNNING = "Running"
+    ENDING = "Ending"
+    MEASURED = "Measured"
+    FAILED = "Failed"
+    SET_ASIDE = "SetAside"
+
+
+class ArmLevel(Schema):
+    """What was measured at one concurrency level. Counters are the engine's own."""
+
+    concurrency: Annotated[int, Field(ge=1, description="Requests in flight.")]
+    output_tokens_per_second: Annotated[DecimalString, Field(description="Output throughput: the mean over windows.")]
+    windows: Annotated[
+        tuple[DecimalString, ...],
+        Field(
+            max_length=MAX_WINDOWS,
+            description="Output throughput of each pass over the prompts, in tokens per second.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ]
+    requests: Annotated[int, Field(ge=0, description="Requests that were measured.")]
+    failed_requests: Annotated[int, Field(ge=0, description="Requests that failed or were cut.")] = 0
+    output_tokens: Annotated[int, Field(ge=0, description="Output tokens that the engine reported in `usage`.")]
+    drafts: Annotated[int | None, Field(ge=0, description="Drafting steps; absent where the engine counts none.")] = (
+        None
+    )
+    draft_tokens: Annotated[int | None, Field(ge=0, description="Tokens drafted.")] = None
+    accepted_tokens: Annotated[int | None, Field(ge=0, description="Draft tokens accepted.")] = None
+    accepted_per_position: Annotated[
+        tuple[int, ...],
+        Field(
+            max_length=MAX_N_SPEC,
+            description="Draft tokens accepted at each position, the first position first.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+
+
+class ArmStatus(Schema):
+    """One arm: one n_spec in one boot of the engine."""
+
+    n_spec: Annotated[int, Field(ge=0, description="Draft tokens per step of this boot.")]
+    boot: Annotated[int, Field(ge=0, description="How often this n_spec had been booted before.")]
+    attempt: Annotated[int, Field(ge=0, description="How often this boot was lost before (node gone, preempted).")] = 0
+    job_name: Annotated[str, Field(max_length=63, description="The trial's Job.")]
+    job_uid: Annotated[str | None, Field(max_length=64, alias="jobUID", description="uid of the Job.")] = None
+    state: Annotated[
+        ArmState,
+        Field(
+            description="Planned: its Job is about to be created. Running. Ending: the trial is being ended. "
+            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone."
+        ),
+    ]
+    why: Annotated[str | None, Field(max_length=512, description="Why this n_spec was measured.")] = None
+    reason: Annotated[str | None, Field(max_length=64, description="Why the arm failed, as one word.")] = None
+    message: Annotated[str | None, Field(max_length=1024, description="Why the arm failed, in the engine's words.")] = (
+        None
+    )
+    node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
+    started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
+    gpu_seconds: Annotated[int | None, Field(ge=0, description="Seconds of GPU time that the arm held.")] = None
+    output_tokens_per_second: Annotated[
+        DecimalString | None, Field(description="Output throughput over all levels: their weighted geometric mean.")
+    ] = None
+    acceptance_length: Annotated[
+        DecimalString | None, Field(description="Tokens per step of the target model: 1 + accepted / drafts.")
+    ] = None
+    levels: Annotated[
+        tuple[ArmLevel, ...],
+        Field(
+            max_length=MAX_LEVELS,
+            description="What was measured at each concurrency.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
+        ),
+    ] = ()
+
+
+class VerdictType(StrEnum):
+    """How a run ended."""
+
+    SELECTED = "Selected"
+    SPECULATION_OFF = "SpeculationOff"
+    INCONCLUSIVE = "Inconclusive"
+    FAILED = "Failed"
+    SUPERSEDED = "Superseded"
+
+
+class VerdictStatus(Schema):
+    """The end of a run."""
+
+    type: Annotated[
+        VerdictType,
+        Field(
+            description="Selected: an n_spec above 0 won. SpeculationOff: n=0 won. Inconclusive: no proof within the "
+            "budget; n stays low. Failed: nothing could be measured. Superseded: the model's spec changed meanwhile."
+        ),
+    ]
+    n_spec: Annotated[int | None, Field(ge=0, description="The n_spec chosen.")] = None
+    speedup: Annotated[DecimalString | None, Field(description="Throughput at nSpec over that at n=0.")] = None
+    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95 % interval of speedup.")] = None
+    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95 % interval of speedup.")] = (
+        None
+    )
+    reason: Annotated[str, Field(max_length=64, description="Why, as one word.")]
+    message: Annotated[str, Field(max_length=1024, description="Why, in a sentence.")]
+
+
+class Observed(Schema):
+    """What the first trial saw and could not be known before: part of the fingerprint."""
+
+    node: Annotated[str, Field(max_length=253, description="The node that trials run on.")]
+    gpu_product: Annotated[str, Field(max_length=253, description="Product of the GPU, or Unknown.")] = "Unknown"
+    driver_version: Annotated[str, Field(max_length=63, description="Version of the GPU's driver, or Unknown.")] = (
+        "Unknown"
+    )
+    engine_image_id: Annotated[
+        str, Field(max_length=512, alias="engineImageID", description="The engine's image, by digest, as it ran.")
+    ] = "Unknown"
+
+
+class TrialCounters(Schema):
+    """How many trials there were."""
+
+    measured: Annotated[int, Field(ge=0, description="Trials with a result.")] = 0
+    failed: Annotated[int, Field(ge=0, description="Trials that failed.")] = 0
+    lost: Annotated[int, Field(ge=0, description="Trials that were lost and repeated; they do not count.")] = 0
+    gpu_seconds: Annotated[int, Field(ge=0, description="GPU time of all trials, in seconds.")] = 0
+
+
+class MTPTuningRunStatus(Schema):
+    """What was measured, and what was concluded."""
+
+    observed_generation: Annotated[int | None, Field(ge=-1, description="The generation this status speaks of.")] = None
+    started_at: Annotated[Timestamp | None, Field(description="When the run began.")] = None
+    completed_at: Annotated[Timestamp | None, Field(description="When the run had its verdict.")] = None
+    observed: Annotated[Observed | None, Field(description="What the first trial saw.")] = None
+    fingerprint: Annotated[
+        str | None, Field(max_length=80, description="Settings and what was observed, as a hash.")
+    ] = None
+    trials: Annotated[TrialCounters, Field(description="How many trials there were.")] = TrialCounters()
+    arms: Annotated[
+        tuple[ArmStatus, ...],
+        Field(
+            max_length=MAX_ARMS,
+            description="The evidence: one row for each n_spec and boot.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["nSpec", "boot"]},
+        ),
+    ] = ()
+    verdict: Annotated[VerdictStatus | None, Field(description="The end; absent while the run goes on.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            max_length=8,
+            description="Ready (there is a verdict), Reconciling, Stalled.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = ()
+
+
+class MTPTuningRun(Schema):
+    """One execution of a tuning: arms measured in trial Jobs, and the verdict."""
+
+    metadata: ObjectMeta
+    spec: MTPTuningRunSpec
+    status: MTPTuningRunStatus = MTPTuningRunStatus()
+
+    @classmethod
+    def from_wire(cls, body: dict[str, Any]) -> "MTPTuningRun":
+        """The run that the API server sent.
+
+        Raises:
+            pydantic.ValidationError: the object does not follow this version of the API.
+        """
+        return cls.model_validate(body)
+
+
+def run_name(model_name: str, request_hash: str, request: int) -> str:
+    """The name of the run of these settings: the model's, and 10 hex digits of sha256(requestHash, request)."""
+    digest = hashlib.sha256(f"{request_hash}\n{request}".encode()).hexdigest()
+    return f"{model_name}-{digest[:10]}"
+
+
+def job_name(run: str, n_spec: int, boot: int, attempt: int) -> str:
+    """The name of a trial's Job, distinct for each attempt."""
+    return f"{run}-n{n_spec}-b{boot}-a{attempt}"

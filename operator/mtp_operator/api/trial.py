@@ -1,0 +1,98 @@
+"""The two documents of a trial: the plan that its bench container is started with, and the result that it leaves.
+
+The result travels in the container's termination message, which kubelet cuts at 4,096 bytes; hence its bound, its
+short lists and its own statement of length.
+"""
+
+import json
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from .base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, Schema
+from .spec import EngineType
+
+RESULT_LIMIT_BYTES: Final = 3000
+"""Largest encoded result."""
+
+RESULT_VERSION: Final = 1
+
+
+class PlannedLevel(Schema):
+    """One concurrency level to measure."""
+
+    concurrency: Annotated[int, Field(ge=1)]
+
+
+class TrialPlan(Schema):
+    """What the bench container shall do."""
+
+    engine: EngineType
+    url: str
+    served_name: str
+    n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    output_tokens: Annotated[int, Field(ge=1)]
+    levels: Annotated[tuple[PlannedLevel, ...], Field(min_length=1, max_length=MAX_LEVELS)]
+    level_seconds: Annotated[float, Field(gt=0)]
+    """Time for one level, warm-up included."""
+    ready_seconds: Annotated[float, Field(gt=0)]
+    """Time that the engine may take until a real completion works."""
+    seed: int = 0
+    model_path: str | None = None
+    """Where the engine finds the model; checked first, so that an empty folder is reported as what it is."""
+    engine_log: str | None = None
+    """File on a shared volume that the engine logs to, where it can."""
+
+
+class LevelResult(Schema):
+    """What was measured at one level; counters are differences of the engine's own, absent where it has none."""
+
+    concurrency: int
+    windows: Annotated[tuple[float, ...], Field(max_length=MAX_WINDOWS)]
+    """Output tokens per second of each pass over the prompts."""
+    requests: int
+    failed_requests: int = 0
+    output_tokens: int
+    drafts: int | None = None
+    draft_tokens: int | None = None
+    accepted_tokens: int | None = None
+    accepted_per_position: tuple[int, ...] = ()
+
+
+class TrialFailure(Schema):
+    """Why an arm is disqualified or could not be measured."""
+
+    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+    message: Annotated[str, Field(max_length=1024)]
+
+
+class TrialResult(Schema):
+    """What one trial found. `failure` is set where the arm cannot be believed or could not be measured."""
+
+    version: Literal[1] = 1
+    n_spec: int
+    levels: Annotated[tuple[LevelResult, ...], Field(max_length=MAX_LEVELS)] = ()
+    failure: TrialFailure | None = None
+
+    def encode(self) -> str:
+        """One line: the length of the JSON document in bytes, a blank, the document.
+
+        Raises:
+            ValueError: the document is longer than `RESULT_LIMIT_BYTES`.
+        """
+        document = json.dumps(self.to_wire(), separators=(",", ":"), ensure_ascii=True)
+        if len(document) > RESULT_LIMIT_BYTES:
+            raise ValueError(f"the result has {len(document)} bytes, {RESULT_LIMIT_BYTES} are allowed")
+        return f"{len(document)} {document}"
+
+    @classmethod
+    def decode(cls, text: str) -> "TrialResult":
+        """The result in a termination message.
+
+        Raises:
+            ValueError: the message is no complete result of this version.
+        """
+        length, _, document = text.strip().partition(" ")
+        if not length.isdigit() or int(length) != len(document.encode()):
+            raise ValueError("the termination message is cut or is no result")
+        return cls.model_validate_json(document)

@@ -1,0 +1,224 @@
+"""What a decision reads (`Observed`) and what it answers (`Plan`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ..api.model import MTPModel
+from ..api.run import MTPTuningRun
+from ..api.spec import EngineType
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """What is decided about: one model name of one namespace, whether or not the model exists."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class OperatorSettings:
+    """What the operator's installation says, as far as decisions depend on it."""
+
+    engine_images: Mapping[EngineType, str]
+    bench_image: str
+    ready_seconds: int = 1800
+    """Time that an engine may take from the pod's start until a completion works."""
+    level_seconds: int = 120
+    """Time for one concurrency level of one trial, warm-up included."""
+    pending_seconds: int = 3600
+    """Time that a trial may wait for a node before the run says that a person has to look."""
+    lookup_seconds: int = 15
+    """Time without progress after which the Events of a trial are read."""
+    node_gone_seconds: int = 300
+    """Time that a trial may find its node gone before the run starts over elsewhere."""
+    nodes_readable: bool = True
+    """Whether the operator may read nodes; without it product and driver are Unknown."""
+
+
+# -- observed ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """How a container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a trial's pod."""
+
+    image_id: str = ""
+    running: bool = False
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    terminated: Terminated | None = None
+    last_terminated: Terminated | None = None
+    restart_count: int = 0
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A trial's pod."""
+
+    uid: str
+    name: str
+    job_uid: str
+    created_at: datetime
+    phase: str
+    reason: str = ""
+    message: str = ""
+    node: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deleting: bool = False
+    conditions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    """type -> (status, reason, message)"""
+    engine: Container | None = None
+    bench: Container | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial's Job."""
+
+    uid: str
+    name: str
+    run_uid: str
+    created_at: datetime
+    finished: str = ""
+    """"Complete" or "Failed" (also while it is only `FailureTarget`), else empty."""
+    reason: str = ""
+    message: str = ""
+    finished_at: datetime | None = None
+    deleting: bool = False
+    suspended: bool = False
+    active_deadline_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A GPU node: its name and labels, nothing more."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SeenEvent:
+    """A Kubernetes Event about an object, newest last in a list."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that is known about one key at one moment."""
+
+    model: MTPModel | None
+    runs: tuple[MTPTuningRun, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    events: Mapping[str, tuple[SeenEvent, ...]] = field(default_factory=dict)
+    """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
+
+
+# -- planned -----------------------------------------------------------------------------------------------------------
+
+
+class Kind(StrEnum):
+    """Kinds that plans write to."""
+
+    MODEL = "MTPModel"
+    RUN = "MTPTuningRun"
+    JOB = "Job"
+    POD = "Pod"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object, of which a uid makes sure that it is not a namesake."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Create:
+    """POST of a new object, after one live GET has shown that it is not there."""
+
+    kind: Kind
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EventDraft:
+    """An Event to post about an object."""
+
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class StatusUpdate:
+    """A new status, written only because it differs; its Events are posted after the write has succeeded."""
+
+    target: Reference
+    status: Mapping[str, Any]
+    events: tuple[EventDraft, ...] = ()
+
+
+@dataclass(frozen=True)
+class EndTrial:
+    """Ends a trial early: `spec.activeDeadlineSeconds` of the Job becomes 1; the Job stays."""
+
+    target: Reference
+
+
+@dataclass(frozen=True)
+class Release:
+    """Removes the owner references of a finished run: evidence outlives its model."""
+
+    target: Reference
+
+
+@dataclass(frozen=True)
+class Delete:
+    """DELETE with the uid as a precondition, `propagationPolicy: Background`."""
+
+    target: Reference
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do, carried out in the order of the fields; the first failure ends it, and it is decided anew."""
+
+    run_statuses: tuple[StatusUpdate, ...] = ()
+    creates: tuple[Create, ...] = ()
+    ends: tuple[EndTrial, ...] = ()
+    releases: tuple[Release, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    model_status: StatusUpdate | None = None
+    lookups: tuple[Reference, ...] = ()
+    """Objects (Jobs, pods) whose Events shall be listed once, now, for the decisions that follow."""
+    wake_after_seconds: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the plan changes nothing in the cluster."""
+        return not (
+            self.run_statuses or self.creates or self.ends or self.releases or self.deletes or self.model_status
+        )
