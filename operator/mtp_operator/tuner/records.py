@@ -1,0 +1,157 @@
+"""What the tuner is told and what it answers: frozen records, camelCase on the wire, speeds in tokens per second."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+NSpec = Annotated[int, Field(ge=0, le=1024)]
+"""Draft tokens per step of the target model; 0 is no speculation."""
+
+PositiveSpeed = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Output tokens per second."""
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Record(BaseModel):
+    """Base of the tuner's records."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+class Level(Record):
+    """One concurrency level of the workload and its weight in the objective, a weighted geometric mean."""
+
+    concurrency: Annotated[int, Field(ge=1)]
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+
+class Settings(Record):
+    """What may be measured, and how much of it."""
+
+    n_specs: Annotated[tuple[NSpec, ...], Field(min_length=1, max_length=65)]
+    """The n that may be booted, in any order; gaps are allowed. The lowest is the baseline."""
+    max_trials: Annotated[int, Field(ge=0)]
+    """Boots that the run may use; failed ones count."""
+    max_gpu_minutes: Annotated[float | None, Field(ge=0, alias="maxGPUMinutes", allow_inf_nan=False)] = None
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        refuse_repeats("nSpecs", self.n_specs)
+        refuse_repeats("levels.concurrency", (level.concurrency for level in self.levels))
+        return self
+
+    @property
+    def baseline(self) -> int:
+        """The n that a speed-up is against: 0, or the lowest where 0 cannot be booted."""
+        return min(self.n_specs)
+
+
+class Acceptance(Record):
+    """The engine's own counters of one boot; engines deliver one form or the other."""
+
+    per_position: tuple[Share, ...] | None = None
+    """Share of the drafts whose token at position i was accepted, unconditional: it falls with i."""
+    rate: Share | None = None
+    """Accepted draft tokens / draft tokens."""
+
+
+class LevelMeasurement(Record):
+    """One level of one boot."""
+
+    concurrency: Annotated[int, Field(ge=1)]
+    windows: Annotated[tuple[PositiveSpeed, ...], Field(min_length=1)]
+    """Output throughput of each pass over the prompts."""
+    acceptance: Acceptance | None = None
+
+
+class Arm(Record):
+    """One boot of the engine at one n."""
+
+    n_spec: NSpec
+    boot: Annotated[int, Field(ge=0)] = 0
+    """How often this n had been booted before."""
+    levels: tuple[LevelMeasurement, ...] = ()
+    failed: str | None = None
+    """Why the boot failed or a gate disqualified it; such an n is never chosen."""
+    output_verified: bool = True
+    """False: its timings inform the model, but the n is not chosen (its output could not be checked)."""
+    node: str | None = None
+    gpu_minutes: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+
+    @model_validator(mode="after")
+    def _measured_or_failed(self) -> Self:
+        if self.failed is None and not self.levels:
+            raise ValueError("levels are missing: an arm has levels, or says why it failed")
+        refuse_repeats("levels.concurrency", (level.concurrency for level in self.levels))
+        return self
+
+
+class Measure(Record):
+    """The next boot."""
+
+    n_spec: int
+    boot: int
+    why: str
+
+
+class Speedup(Record):
+    """Speed against the baseline with its 95 % credible interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class BestAtLevel(Record):
+    """The measured n that is best at one level alone."""
+
+    concurrency: int
+    n_spec: int
+    speedup: float
+    """Against the baseline, at this level."""
+
+
+class ParetoPoint(Record):
+    """An n at a level that no other pair beats in both throughput and interactivity."""
+
+    n_spec: int
+    concurrency: int
+    output_tokens_per_second: float
+    tokens_per_second_per_request: float
+
+
+class VerdictType(StrEnum):
+    """How a run ends."""
+
+    SELECTED = "Selected"
+    SPECULATION_OFF = "SpeculationOff"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class Verdict(Record):
+    """The end of a run."""
+
+    type: VerdictType
+    n_spec: int
+    speedup: Speedup | None = None
+    """Only where an n above the baseline was selected."""
+    message: str
+    """The sentence that a person reads."""
+    noise_between_boots: Literal["measured", "assumed"] = "assumed"
+    """Whether some n was booted more than once."""
+    best_n_spec_per_level: tuple[BestAtLevel, ...] = ()
+    pareto: tuple[ParetoPoint, ...] = ()
+
+
+def refuse_repeats(field: str, values: Iterable[int]) -> None:
+    """Raise ValueError if a value occurs twice."""
+    seen: set[int] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{field}: {value} is given twice")
+        seen.add(value)
