@@ -1,7 +1,7 @@
 """Conditions as kstatus, Argo CD and Helm read them."""
 
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -47,7 +47,7 @@ class Condition(Schema):
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str) -> datetime:
@@ -56,7 +56,7 @@ def parse_time(text: str) -> datetime:
     Raises:
         ValueError: the text is no RFC 3339 time.
     """
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)
 
 
 def shorten(message: str, limit: int = MESSAGE_LIMIT) -> str:

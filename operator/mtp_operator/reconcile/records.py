@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from ..api.model import MTPModel
-from ..api.run import MTPTuningRun
-from ..api.spec import EngineType
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.spec import EngineType
 
 
 @dataclass(frozen=True)
