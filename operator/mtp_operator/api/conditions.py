@@ -19,7 +19,6 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     TUNED = "Tuned"
-    SPECULATION_ACTIVE = "SpeculationActive"
 
 
 class ConditionStatus(StrEnum):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_N_SPEC, DecimalString, Schema, rule, validated
+from .base import MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
 from .spec import (
     PROMPT_RESERVE_TOKENS,
@@ -116,8 +116,6 @@ class ResolvedImages(Schema):
     """Defaults of the operator, fixed when the spec was first seen: an upgrade of the operator restarts nothing."""
 
     generation: Annotated[int, Field(ge=0, description="The generation of the spec that they were resolved for.")]
-    request: Annotated[int, Field(ge=0, description="The value of tuning.request that they were resolved for.")] = 0
-    engine_type: Annotated[EngineType, Field(description="The engine that engineImage is of.")]
     engine_image: Annotated[str, Field(max_length=512, description="Image of the engine.")]
     bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
 
@@ -165,10 +163,16 @@ class MTPModelStatus(Schema):
         tuple[Condition, ...],
         Field(
             max_length=16,
-            description="Ready, Reconciling, Stalled, Tuned, SpeculationActive.",
+            description="Ready, Reconciling, Stalled, Tuned.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()
+
+
+class OwnerReference(Schema):
+    """Whose child an object is."""
+
+    uid: str
 
 
 class ObjectMeta(Schema):
@@ -178,7 +182,9 @@ class ObjectMeta(Schema):
     namespace: str
     uid: str
     generation: int = 1
-    deletion_timestamp: str | None = None
+    creation_timestamp: Timestamp
+    deletion_timestamp: Timestamp | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class MTPModel(Schema):

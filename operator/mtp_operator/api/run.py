@@ -48,6 +48,15 @@ class MTPTuningRunSpec(RunSettings):
 
     model_name: Annotated[str, Field(max_length=NAME_LIMIT, description="The MTPModel that this run is for.")]
     request: Annotated[int, Field(ge=0, description="tuning.request of the model when the run was made.")]
+    settings_hash: Annotated[
+        str,
+        Field(
+            alias="requestHash",
+            max_length=71,
+            pattern=r"^sha256:[0-9a-f]{64}$",
+            description="Hash of everything known before a pod exists: equal settings have equal results.",
+        ),
+    ]
 
     def settings(self) -> RunSettings:
         """The part that the result depends on."""

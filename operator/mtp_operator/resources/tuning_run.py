@@ -1,0 +1,57 @@
+"""The MTPTuningRun of a model."""
+
+from typing import Any
+
+from mtp_operator.api.base import API_VERSION
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.run import MTPTuningRunSpec, RunSettings, run_name
+
+from .labels import child_labels
+
+
+def run_settings(model: MTPModel, engine_image: str, bench_image: str) -> RunSettings:
+    """Everything that a tuning of this model depends on, with the images that are in use."""
+    spec = model.spec
+    return RunSettings.model_validate(
+        {
+            "model": {"uri": spec.model.uri, "servedName": spec.model.served_name or model.metadata.name},
+            "engine": {**spec.engine.to_wire(), "image": engine_image},
+            "benchImage": bench_image,
+            "accelerator": spec.accelerator.to_wire(),
+            "speculation": spec.speculation.model_dump(mode="json", by_alias=True, exclude={"n_spec"}, exclude_none=True),
+            "maxNSpec": spec.tuning.max_n_spec,
+            "workload": spec.tuning.workload.to_wire(),
+            "budget": spec.tuning.budget.to_wire(),
+        }
+    )
+
+
+def tuning_run(model: MTPModel, settings: RunSettings) -> dict[str, Any]:
+    """The run of these settings, owned by the model until it has a verdict."""
+    settings_hash = settings.request_hash()
+    spec = MTPTuningRunSpec(
+        **dict(settings),
+        model_name=model.metadata.name,
+        request=model.spec.tuning.request,
+        settings_hash=settings_hash,
+    )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "MTPTuningRun",
+        "metadata": {
+            "name": run_name(model.metadata.name, settings_hash, model.spec.tuning.request),
+            "namespace": model.metadata.namespace,
+            "labels": child_labels(model.metadata.name),
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "MTPModel",
+                    "name": model.metadata.name,
+                    "uid": model.metadata.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": spec.to_wire(),
+    }
