@@ -1,0 +1,141 @@
+"""The files that configure the components of the cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.cluster import credentials, paths, pause
+from tests.cluster.tools import CNI_PLUGINS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def folder() -> Path:
+    """Where the configuration files lie."""
+    return paths.state_dir() / "configuration"
+
+
+def kubelet_root() -> Path:
+    """kubelet's folder: volumes and what it remembers."""
+    return paths.state_dir() / "kubelet"
+
+
+def pod_logs() -> Path:
+    """The folder of the pods' logs."""
+    return paths.state_dir() / "pod-logs"
+
+
+def write() -> None:
+    """Writes all of them; what is there is overwritten with the same."""
+    (folder() / "cni").mkdir(parents=True, exist_ok=True)
+    (folder() / "containerd.toml").write_text(_containerd())
+    (folder() / "cni" / "network.conflist").write_text(json.dumps(_container_network(), indent=2))
+    documents = {"audit-policy": _audit_policy(), "kubelet": _kubelet(), "kube-proxy": _kube_proxy()}
+    for name, document in documents.items():
+        (folder() / f"{name}.yaml").write_text(yaml.safe_dump(document))
+
+
+def _audit_policy() -> dict[str, Any]:
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata"}],
+    }
+
+
+def _containerd() -> str:
+    """A containerd beside any other: every path is its own.
+
+    `restrict_oom_score_adj` is for machines without CAP_SYS_RESOURCE, where a container that asks for less than its
+    parent has would not start.
+    """
+    state = paths.containerd_socket().parent
+    return f"""version = 2
+root = "{paths.image_store()}"
+state = "{state}"
+oom_score = 0
+
+[grpc]
+  address = "{paths.containerd_socket()}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause.IMAGE}"
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{CNI_PLUGINS}"
+    conf_dir = "{folder() / "cni"}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        Root = "{state / "runc"}"
+"""
+
+
+def _container_network() -> dict[str, Any]:
+    """A veth pair for each pod, routed by the node.
+
+    Not a bridge: between two pods on one bridge, an answer would take the short way and skip the translation of the
+    Service's address, unless the kernel happens to have br_netfilter.
+    """
+    addresses = {
+        "type": "host-local",
+        "dataDir": str(paths.state_dir() / "pod-addresses"),
+        "ranges": [[{"subnet": str(paths.pod_network())}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    }
+    return {
+        "cniVersion": "0.4.0",
+        "name": paths.cluster_name(),
+        "plugins": [{"type": "ptp", "ipMasq": False, "ipam": addresses}],
+    }
+
+
+def _kubelet() -> dict[str, Any]:
+    keys = credentials.folder()
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": paths.node_address(),
+        "healthzBindAddress": paths.node_address(),
+        "authentication": {"anonymous": {"enabled": False}, "x509": {"clientCAFile": str(keys / "authority.crt")}},
+        "tlsCertFile": str(keys / "server.crt"),
+        "tlsPrivateKeyFile": str(keys / "server.key"),
+        "containerRuntimeEndpoint": f"unix://{paths.containerd_socket()}",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{paths.cluster_name()}",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "enforceNodeAllocatable": [],
+        "evictionHard": {},
+        # The images were imported by hand, and nothing would bring them back.
+        "imageGCHighThresholdPercent": 100,
+        "localStorageCapacityIsolation": False,
+        "makeIPTablesUtilChains": False,
+        "podLogsDir": str(pod_logs()),
+        # There is no cluster DNS, and the machine's resolver cannot be reached from a pod: ask nobody.
+        "resolvConf": "",
+        "clusterDNS": [str(paths.service_network()[10])],
+        "volumePluginDir": str(kubelet_root() / "volume-plugins"),
+    }
+
+
+def _kube_proxy() -> dict[str, Any]:
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "nftables",
+        "clusterCIDR": str(paths.pod_network()),
+        "bindAddress": paths.node_address(),
+        "healthzBindAddress": f"{paths.node_address()}:10256",
+        "metricsBindAddress": "127.0.0.1:10249",
+        "clientConnection": {"kubeconfig": str(credentials.folder() / "kube-proxy.kubeconfig")},
+        "conntrack": {"maxPerCore": 0},
+    }

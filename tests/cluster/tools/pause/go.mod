@@ -1,0 +1,3 @@
+module mtp-operator.dev/tests/cluster/tools/pause
+
+go 1.26
