@@ -131,6 +131,7 @@ def _kube_controller_manager() -> Component:
             "root-ca-file": keys / "authority.crt",
             "use-service-account-credentials": "true",
             "cluster-cidr": paths.pod_network(),
+            "flex-volume-plugin-dir": configuration.kubelet_root() / "volume-plugins",
             "leader-elect": "false",
         }
     )

@@ -40,19 +40,11 @@ def command(*argv: object, timeout_seconds: float = 30) -> str:
 # --- Processes
 
 
-def cgroup_hierarchies() -> list[Path]:
-    """Where this machine's cgroups are mounted: one folder for version 2, one for each controller for version 1.
-
-    In the hybrid layout, where version 2 exists but holds no controllers, version 1 is what counts.
-    """
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    version_1 = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup"]
-    version_2 = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
-    return version_1 or version_2
-
-
 def _own_cgroups() -> list[Path]:
-    return [hierarchy / paths.cluster_name() for hierarchy in cgroup_hierarchies()]
+    """The cluster's cgroup in every hierarchy: one for version 2, one for each controller of version 1, or both."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    hierarchies = [Path(mount[1]) for mount in mounts if mount[2] in ("cgroup", "cgroup2")]
+    return [hierarchy / paths.cluster_name() for hierarchy in hierarchies]
 
 
 def _tracking_cgroup() -> Path:

@@ -36,10 +36,11 @@ _CONTROL_PLANE_GRACE_SECONDS = {
     "etcd": 5.0,
 }
 
-# Three folders that containerd, CNI and kubelet write to whatever they are told.
+# Folders that containerd, CNI and kubelet write to whatever they are told.
 _SHIM_SOCKETS = Path("/run/containerd/s")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _CONTAINER_LOG_LINKS = Path("/var/log/containers")
+_DEVICE_PLUGIN_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 
 
 def ensure_cluster() -> Path:
@@ -215,16 +216,7 @@ def _forget_containers() -> None:
 
 def _remove_traces() -> None:
     state = paths.state_dir()
-    for address in state.glob("containerd/io.containerd.runtime.v2.task/*/*/address"):
-        socket = Path(address.read_text().removeprefix("unix://"))
-        if socket.is_relative_to(_SHIM_SOCKETS):
-            socket.unlink(missing_ok=True)
-    for result in _CNI_RESULTS.glob(f"{paths.cluster_name()}-*"):
-        if re.fullmatch(r"[0-9a-f]{64}-\w+", result.name.removeprefix(f"{paths.cluster_name()}-")):
-            result.unlink()
-    for link in _CONTAINER_LOG_LINKS.glob("*.log"):
-        if link.is_symlink() and link.readlink().is_relative_to(configuration.pod_logs()):
-            link.unlink()
+    _remove_outside_files(state)
     host.remove_network()
     host.unmount_below(state)
     host.remove_cgroups()
@@ -238,3 +230,20 @@ def _remove_traces() -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _remove_outside_files(state: Path) -> None:
+    for address in state.glob("containerd/io.containerd.runtime.v2.task/*/*/address"):
+        socket = Path(address.read_text().removeprefix("unix://"))
+        if socket.is_relative_to(_SHIM_SOCKETS):
+            socket.unlink(missing_ok=True)
+    for result in _CNI_RESULTS.glob(f"{paths.cluster_name()}-*-eth0"):
+        sandbox = result.name.removeprefix(f"{paths.cluster_name()}-").removesuffix("-eth0")
+        if re.fullmatch("[0-9a-f]{64}", sandbox):
+            result.unlink()
+            (_CNI_RESULTS / f"cni-loopback-{sandbox}-lo").unlink(missing_ok=True)
+    for link in _CONTAINER_LOG_LINKS.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(configuration.pod_logs()):
+            link.unlink()
+    if _DEVICE_PLUGIN_SOCKET.exists() and not components.takes_connections(_DEVICE_PLUGIN_SOCKET):
+        _DEVICE_PLUGIN_SOCKET.unlink()

@@ -82,10 +82,7 @@ def has_gpus(node: dict[str, Any], gpus: int) -> bool:
 
 
 def set_gpus(gpus: int) -> None:
-    """Makes the node offer GPUs that are not there.
-
-    kubelet leaves a resource alone that it does not manage, but sets it to zero when it starts.
-    """
+    """Makes the node offer GPUs that are not there; kubelet leaves a resource alone that it does not manage."""
     metadata = {"metadata": {"labels": gpu_labels(gpus)}}
     status = {"status": {place: {_GPU: str(gpus)} for place in ("capacity", "allocatable")}}
     patch = ("patch", "node", paths.node_name(), "--type=merge")
