@@ -49,6 +49,7 @@ class Terminated:
     exit_code: int
     reason: str
     message: str
+    finished_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,22 @@ class Pod:
     message: str = ""
     node: str | None = None
     started_at: datetime | None = None
-    finished_at: datetime | None = None
     deleting: bool = False
     conditions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """type -> (status, reason, message)"""
-    engine: Container | None = None
-    bench: Container | None = None
+    engine: Container = Container()
+    bench: Container = Container()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all containers have ended for good: nothing of it holds a GPU any more."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When its last container ended, as far as they have."""
+        ends = (one.terminated.finished_at for one in (self.engine, self.bench) if one.terminated)
+        return max((end for end in ends if end is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,14 @@ class SeenEvent:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """The Events of one object as they were listed once."""
+
+    at: datetime
+    events: tuple[SeenEvent, ...]
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that is known about one key at one moment."""
 
@@ -128,7 +147,7 @@ class Observed:
     jobs: tuple[Job, ...] = ()
     pods: tuple[Pod, ...] = ()
     nodes: Mapping[str, Node] = field(default_factory=dict)
-    events: Mapping[str, tuple[SeenEvent, ...]] = field(default_factory=dict)
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
     """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
 
 
@@ -166,6 +185,7 @@ class Create:
 class EventDraft:
     """An Event to post about an object."""
 
+    about: Reference
     type: str
     """Normal or Warning."""
     reason: str

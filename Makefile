@@ -1,0 +1,83 @@
+# Everything a developer runs. Each target brings about what it needs; what is built once is kept in the cache folder
+# (MTP_OPERATOR_CACHE, default ~/.cache/mtp-operator).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+ENGINE ?= llamacpp
+
+.PHONY: help
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/.complete  ## Make .venv with the mtp command and everything that developing needs.
+
+.venv/.complete: requirements-dev.txt operator/requirements.txt operator/pyproject.toml
+	@echo "== setting up .venv"
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq; apt-get install -qq -y python3-venv; }
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e operator
+	@touch $@
+
+.PHONY: check
+check: setup  ## Formatter, linter, types, import contracts, generated files: seconds.
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m mtp_operator.api.crd --check
+
+.PHONY: format
+format: setup  ## Format the code and mend what the linter can.
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+.PHONY: generate
+generate: setup  ## Write the CRDs and the API reference anew from the models.
+	$(PYTHON) -m mtp_operator.api.crd
+
+.PHONY: lock
+lock: setup  ## Resolve the requirements anew.
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		operator/pyproject.toml -o operator/requirements.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		requirements-dev.in -o requirements-dev.txt
+
+.PHONY: unit
+unit: setup  ## The tests without a cluster.
+	.venv/bin/pytest tests/unit
+
+.PHONY: test
+test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
+	$(PYTHON) -m tests.cluster up
+	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu
+	status=0; .venv/bin/pytest -v tests || status=$$?; $(PYTHON) -m tests.cluster down >&2; exit $$status
+
+.PHONY: bench
+bench: setup cluster-up  ## The benchmarks: they print figures and assert none.
+	$(PYTHON) -m tests.cluster.images load operator
+	$(PYTHON) -m tests.perf.operator_scale
+
+.PHONY: cluster-up
+cluster-up: setup  ## Start a real cluster on this machine, with pretended GPUs (root, Linux).
+	$(PYTHON) -m tests.cluster up
+
+.PHONY: cluster-down
+cluster-down: setup  ## End it and leave nothing behind.
+	$(PYTHON) -m tests.cluster down
+
+.PHONY: kubeconfig
+kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
+	@$(PYTHON) -m tests.cluster kubeconfig
+
+.PHONY: demo
+demo: cluster-up  ## From nothing to a tuned model (ENGINE=llamacpp or vllm).
+	$(PYTHON) -m tests.cluster.images load operator $(ENGINE)-cpu
+	$(PYTHON) -m tests.e2e.demo $(ENGINE)
+
+.PHONY: demo-down
+demo-down: cluster-down  ## End what `make demo` left running.

@@ -1,0 +1,37 @@
+{{- define "mtp-operator.labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "mtp-operator.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "mtp-operator.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* What the operator may do in a namespace that it watches. */}}
+{{- define "mtp-operator.rules" -}}
+- apiGroups: [mtp-operator.dev]
+  resources: [mtpmodels]
+  verbs: [get, list, watch]
+- apiGroups: [mtp-operator.dev]
+  resources: [mtptuningruns]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [mtp-operator.dev]
+  resources: [mtpmodels/status, mtptuningruns/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create]
+{{- end }}

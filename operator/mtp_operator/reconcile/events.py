@@ -1,0 +1,59 @@
+"""What a person wants to be told, derived from the change of a status."""
+
+from mtp_operator.api.conditions import ConditionType
+from mtp_operator.api.model import MTPModelStatus
+from mtp_operator.api.run import CHOICES, ArmState, MTPTuningRunStatus, VerdictType
+
+from .records import EventDraft, Reference
+from .trial import Obstacle
+
+
+def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
+    """What became of the arms between two statuses of a run."""
+    known = {(arm.n_spec, arm.boot): arm for arm in before.arms}
+    events = []
+    for arm in after.arms:
+        older = known.get((arm.n_spec, arm.boot))
+        if older is not None and (older.state, older.attempt) == (arm.state, arm.attempt):
+            continue
+        if arm.state is ArmState.PLANNED and arm.attempt == 0:
+            events.append(EventDraft(about, "Normal", "TrialPlanned", f"n={arm.n_spec}: {arm.why}"))
+        elif arm.state is ArmState.PLANNED:
+            events.append(EventDraft(about, "Warning", "TrialLost", f"n={arm.n_spec}: {arm.message}; it is repeated"))
+        elif arm.state is ArmState.MEASURED:
+            accepted = f", {arm.acceptance_length} tokens per step" if arm.acceptance_length else ""
+            said = f"n={arm.n_spec}: {arm.output_tokens_per_second} tokens/s{accepted}"
+            events.append(EventDraft(about, "Normal", "ArmMeasured", said))
+        elif arm.state is ArmState.FAILED:
+            events.append(EventDraft(about, "Warning", "ArmFailed", f"n={arm.n_spec}: {arm.reason}: {arm.message}"))
+        elif arm.state is ArmState.SET_ASIDE:
+            events.append(EventDraft(about, "Warning", "ArmSetAside", f"n={arm.n_spec}: {arm.message}"))
+    return events
+
+
+def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
+    """The end of a run, if it has just come."""
+    verdict = after.verdict
+    if verdict is None or before.verdict is not None:
+        return []
+    if verdict.type in CHOICES:
+        return [EventDraft(about, "Normal", "NSpecChosen", f"n_spec={verdict.n_spec}: {verdict.message}")]
+    type_ = "Normal" if verdict.type is VerdictType.SUPERSEDED else "Warning"
+    return [EventDraft(about, type_, f"Tuning{verdict.type.value}", verdict.message)]
+
+
+def model_events(
+    about: Reference, before: MTPModelStatus, after: MTPModelStatus, obstacle: Obstacle | None
+) -> tuple[EventDraft, ...]:
+    """The start of a tuning, and what newly keeps it from going on."""
+    events = []
+    run = after.tuning_run_ref
+    if run is not None and run != before.tuning_run_ref and _ready_reason(after) == "Tuning":
+        events.append(EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run.name}"))
+    if obstacle is not None and _ready_reason(before) != obstacle.reason == _ready_reason(after):
+        events.append(EventDraft(about, "Warning", obstacle.reason, obstacle.message))
+    return tuple(events)
+
+
+def _ready_reason(status: MTPModelStatus) -> str:
+    return next((one.reason for one in status.conditions if one.type == ConditionType.READY), "")

@@ -1,0 +1,183 @@
+"""Between the three forms of what was measured: a trial's result, an arm in a run's status, an arm of the tuner."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from mtp_operator import tuner
+from mtp_operator.api.run import (
+    ArmLevel,
+    ArmState,
+    ArmStatus,
+    MTPTuningRunSpec,
+    TrialCounters,
+    VerdictStatus,
+    VerdictType,
+)
+from mtp_operator.api.run import (
+    Observed as ObservedByTrial,
+)
+from mtp_operator.api.spec import Level
+from mtp_operator.api.trial import LevelResult, TrialResult
+
+from .records import Node, Pod
+
+UNKNOWN = "Unknown"
+
+_PRODUCT_LABEL = "nvidia.com/gpu.product"
+_DRIVER_LABELS = ("nvidia.com/cuda.driver-version.full",)
+
+
+def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -> ArmStatus:
+    """The arm with what its trial measured."""
+    return arm.model_copy(
+        update={
+            "state": ArmState.MEASURED,
+            "reason": None,
+            "message": None,
+            "levels": tuple(_arm_level(level) for level in result.levels),
+            "output_tokens_per_second": decimal(
+                objective({level.concurrency: mean(level.windows) for level in result.levels}, levels)
+            ),
+            "acceptance_length": _acceptance_length(result.levels),
+        }
+    )
+
+
+def _arm_level(level: LevelResult) -> ArmLevel:
+    return ArmLevel(
+        concurrency=level.concurrency,
+        output_tokens_per_second=decimal(mean(level.windows)),
+        windows=tuple(decimal(window) for window in level.windows),
+        requests=level.requests,
+        failed_requests=level.failed_requests,
+        output_tokens=level.output_tokens,
+        drafts=level.drafts,
+        draft_tokens=level.draft_tokens,
+        accepted_tokens=level.accepted_tokens,
+        accepted_per_position=level.accepted_per_position,
+    )
+
+
+def objective(speeds: Mapping[int, float], levels: Sequence[Level]) -> float:
+    """Weighted geometric mean over the levels.
+
+    Args:
+        speeds: concurrency -> output tokens per second.
+        levels: the workload's levels with their weights.
+    """
+    total = sum(level.weight for level in levels)
+    return math.exp(sum(level.weight * math.log(speeds[level.concurrency]) for level in levels) / total)
+
+
+def acceptance_length(arms: Iterable[ArmStatus]) -> str | None:
+    """Tokens per step over all drafts of these arms: 1 + accepted / drafts."""
+    return _acceptance_length(level for arm in arms for level in arm.levels)
+
+
+def _acceptance_length(levels: Iterable[LevelResult | ArmLevel]) -> str | None:
+    counted = [(level.drafts, level.accepted_tokens) for level in levels if level.drafts]
+    drafts = sum(drafts for drafts, _ in counted if drafts)
+    accepted = sum(accepted for _, accepted in counted if accepted)
+    return f"{1 + accepted / drafts:.2f}" if drafts else None
+
+
+def tuner_arms(arms: Iterable[ArmStatus]) -> tuple[tuner.Arm, ...]:
+    """The arms that count, as the tuner knows them: ended, and not set aside."""
+    counted = sorted((arm for arm in arms if counts(arm)), key=lambda arm: (arm.n_spec, arm.boot))
+    boots: dict[int, int] = {}
+    answer = []
+    for arm in counted:
+        boot = boots.setdefault(arm.n_spec, 0)
+        boots[arm.n_spec] += 1
+        answer.append(
+            tuner.Arm(
+                n_spec=arm.n_spec,
+                boot=boot,
+                levels=tuple(_tuner_level(level) for level in arm.levels) if arm.state is ArmState.MEASURED else (),
+                failed=(arm.reason or "Failed") if arm.state is ArmState.FAILED else None,
+                node=arm.node,
+                gpu_minutes=(arm.gpu_seconds or 0) / 60,
+            )
+        )
+    return tuple(answer)
+
+
+def counts(arm: ArmStatus) -> bool:
+    """Whether the arm is evidence for a choice."""
+    return arm.state in (ArmState.MEASURED, ArmState.FAILED)
+
+
+def _tuner_level(level: ArmLevel) -> tuner.LevelMeasurement:
+    per_position = None
+    if level.drafts:
+        drafts = level.drafts
+        per_position = tuple(min(accepted / drafts, 1.0) for accepted in level.accepted_per_position)
+    return tuner.LevelMeasurement(
+        concurrency=level.concurrency,
+        windows=tuple(float(window) for window in level.windows),
+        acceptance=tuner.Acceptance(per_position=per_position) if per_position else None,
+    )
+
+
+def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: TrialCounters) -> tuner.Settings:
+    """What the tuner may do: the budget, less what was spent on arms that do not count."""
+    arms = tuple(arms)
+    set_aside = sum(arm.state is ArmState.SET_ASIDE for arm in arms)
+    counted_seconds = sum(arm.gpu_seconds or 0 for arm in arms if counts(arm))
+    elsewhere_minutes = (trials.gpu_seconds - counted_seconds) / 60
+    return tuner.Settings(
+        n_specs=tuple(range(spec.max_n_spec + 1)),
+        max_trials=max(spec.budget.max_trials - set_aside, 0),
+        max_gpu_minutes=max(spec.budget.max_gpu_minutes - elsewhere_minutes, 0),
+        levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
+    )
+
+
+def verdict_status(verdict: tuner.Verdict) -> VerdictStatus:
+    """The tuner's verdict as it stands in the run's status."""
+    speedup = verdict.speedup
+    return VerdictStatus(
+        type=VerdictType(verdict.type.value),
+        n_spec=verdict.n_spec,
+        speedup=decimal(speedup.estimate) if speedup else None,
+        speedup_low=decimal(speedup.low) if speedup else None,
+        speedup_high=decimal(speedup.high) if speedup else None,
+        reason=verdict.type.value,
+        message=verdict.message,
+    )
+
+
+def observed_by(pod: Pod, nodes: Mapping[str, Node]) -> ObservedByTrial:
+    """What the first trial saw."""
+    labels = nodes[pod.node].labels if pod.node in nodes else {}
+    return ObservedByTrial(
+        node=pod.node or UNKNOWN,
+        gpu_product=labels.get(_PRODUCT_LABEL, UNKNOWN),
+        driver_version=next((labels[label] for label in _DRIVER_LABELS if label in labels), UNKNOWN),
+        engine_image_id=pod.engine.image_id or UNKNOWN,
+    )
+
+
+def fingerprint(settings_hash: str, observed: ObservedByTrial) -> str:
+    """What a choice is valid for: what was asked for and what was observed, but for the node's name."""
+    parts = (settings_hash, observed.gpu_product, observed.driver_version, observed.engine_image_id)
+    return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def gpu_seconds(pod: Pod | None, count: int, now: datetime) -> int:
+    """Seconds of GPU time that a pod held, over all its GPUs."""
+    if pod is None or pod.started_at is None:
+        return 0
+    return max(0, round(((pod.finished_at or now) - pod.started_at).total_seconds())) * count
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean."""
+    return sum(values) / len(values)
+
+
+def decimal(value: float) -> str:
+    """Four significant digits or two decimals, whichever shows more, without an exponent."""
+    return f"{value:.2f}" if value >= 10 else f"{value:.3f}"

@@ -1,0 +1,218 @@
+"""The policy of one MTPModel: what it asks for, and what its status says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
+from mtp_operator.api.model import MTPModel, ResolvedImages, RunReference, TuningMode
+from mtp_operator.api.run import (
+    CHOICES,
+    ArmState,
+    MTPTuningRun,
+    RunSettings,
+    VerdictStatus,
+    VerdictType,
+    run_name,
+)
+from mtp_operator.resources.tuning_run import run_settings
+
+from . import evidence
+from .events import model_events
+from .records import Kind, OperatorSettings, Reference, StatusUpdate
+from .run import progress
+from .standing import standing
+from .trial import Obstacle
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a model asks for."""
+
+    images: ResolvedImages
+    settings: RunSettings
+    run_name: str
+    """The run that would answer it."""
+    no_tuning: str
+    """Why nothing shall be measured, as a sentence; empty where it shall."""
+    newer_image: str
+    """The operator's default image of the engine now, where another one is in use."""
+
+
+def reference(model: MTPModel) -> Reference:
+    """The model, by uid."""
+    return Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
+
+
+def wish(model: MTPModel, settings: OperatorSettings) -> Wish:
+    """What the model asks for, with the operator's defaults as they were when its spec was first seen."""
+    images = _images(model, settings)
+    measured = run_settings(model, images.engine_image, images.bench_image)
+    default = model.spec.engine.image or settings.engine_images[model.spec.engine.type]
+    return Wish(
+        images=images,
+        settings=measured,
+        run_name=run_name(model.metadata.name, measured.request_hash(), model.spec.tuning.request),
+        no_tuning=_no_tuning(model),
+        newer_image=default if default != images.engine_image else "",
+    )
+
+
+def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
+    resolved = model.status.resolved
+    if resolved is not None and resolved.generation == model.metadata.generation:
+        return resolved
+    return ResolvedImages(
+        generation=model.metadata.generation,
+        engine_image=model.spec.engine.image or settings.engine_images[model.spec.engine.type],
+        bench_image=settings.bench_image,
+    )
+
+
+def _no_tuning(model: MTPModel) -> str:
+    if model.spec.speculation.n_spec is not None:
+        return f"n_spec={model.spec.speculation.n_spec} is pinned by spec.speculation.nSpec"
+    if model.spec.tuning.mode is TuningMode.DISABLED:
+        return "tuning is disabled by spec.tuning.mode"
+    if model.spec.tuning.suspend:
+        return "tuning is suspended by spec.tuning.suspend"
+    return ""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """How the model stands, before it is put into conditions."""
+
+    ready: bool
+    stalled: bool
+    tuned: ConditionStatus
+    reason: str
+    message: str
+
+
+def model_status(
+    model: MTPModel,
+    asked: Wish,
+    run: MTPTuningRun | None,
+    known_runs: Sequence[MTPTuningRun],
+    obstacle: Obstacle | None,
+    now: datetime,
+) -> StatusUpdate | None:
+    """The model's new status, if it differs from the one that is there.
+
+    Args:
+        model: the model.
+        asked: what it asks for.
+        run: the run that answers it, if it exists.
+        known_runs: all runs of this model's name.
+        obstacle: what keeps the run from going on.
+        now: the time.
+    """
+    before = model.status
+    verdict = run.status.verdict if run is not None else None
+    situation = _situation(model, asked, run, known_runs, obstacle)
+    choice: dict[str, object] = {}
+    if model.spec.speculation.n_spec is not None:
+        choice = {**_NOTHING_MEASURED, "n_spec": model.spec.speculation.n_spec}
+    elif model.spec.tuning.mode is TuningMode.DISABLED:
+        choice = {**_NOTHING_MEASURED, "n_spec": 0}
+    elif run is not None and verdict is not None and verdict.type in CHOICES:
+        choice = _chosen(run, verdict)
+    elif run is not None and not asked.no_tuning:
+        choice = {"tuning_run_ref": RunReference(name=run.metadata.name)}
+    conditions = _conditions(model, asked, situation, now)
+    after = before.model_copy(
+        update={
+            "observed_generation": model.metadata.generation,
+            "resolved": asked.images,
+            **choice,
+            "conditions": merge_conditions(before.conditions, conditions),
+        }
+    )
+    if after == before:
+        return None
+    return StatusUpdate(reference(model), after.to_wire(), model_events(reference(model), before, after, obstacle))
+
+
+_NOTHING_MEASURED: dict[str, object] = {
+    "speedup": None,
+    "output_tokens_per_second": None,
+    "acceptance_length": None,
+    "gpu_product": None,
+    "fingerprint": None,
+    "tuning_run_ref": None,
+}
+
+
+def _chosen(run: MTPTuningRun, verdict: VerdictStatus) -> dict[str, object]:
+    """The short form of what the run found."""
+    arms = [arm for arm in run.status.arms if arm.state is ArmState.MEASURED and arm.n_spec == verdict.n_spec]
+    speeds = [float(arm.output_tokens_per_second) for arm in arms if arm.output_tokens_per_second]
+    return {
+        "n_spec": verdict.n_spec,
+        "speedup": verdict.speedup or "1.00",
+        "output_tokens_per_second": round(evidence.mean(speeds)) if speeds else None,
+        "acceptance_length": evidence.acceptance_length(arms),
+        "gpu_product": run.status.observed.gpu_product if run.status.observed else evidence.UNKNOWN,
+        "fingerprint": run.status.fingerprint,
+        "tuning_run_ref": RunReference(name=run.metadata.name),
+    }
+
+
+def _situation(
+    model: MTPModel,
+    asked: Wish,
+    run: MTPTuningRun | None,
+    known_runs: Sequence[MTPTuningRun],
+    obstacle: Obstacle | None,
+) -> Situation:
+    untuned = ConditionStatus.FALSE
+    if model.spec.speculation.n_spec is not None:
+        return Situation(True, False, untuned, "Pinned", asked.no_tuning)
+    if model.spec.tuning.mode is TuningMode.DISABLED:
+        return Situation(True, False, untuned, "Disabled", f"{asked.no_tuning}: n_spec=0")
+    verdict = run.status.verdict if run is not None else None
+    if verdict is not None and verdict.type in CHOICES:
+        proved = verdict.type is not VerdictType.INCONCLUSIVE
+        return Situation(True, False, ConditionStatus.TRUE if proved else untuned, verdict.type.value, verdict.message)
+    if model.spec.tuning.suspend:
+        usable = model.status.n_spec is not None
+        return Situation(usable, not usable, untuned, "Suspended", asked.no_tuning)
+    if verdict is not None and verdict.type is VerdictType.FAILED:
+        again = "; mend it and raise spec.tuning.request, or change the spec"
+        return Situation(False, True, untuned, verdict.reason, verdict.message + again)
+    if obstacle is not None:
+        return Situation(False, obstacle.needs_a_person, untuned, obstacle.reason, obstacle.message)
+    message = progress(run.status) if run is not None else "tuning begins"
+    usable = _is_tuned_again(model, asked, known_runs)
+    return Situation(usable, False, ConditionStatus.TRUE if usable else untuned, "Tuning", message)
+
+
+def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:
+    """Whether the choice in use answers the same settings, and is only being measured again."""
+    settings_hash = asked.settings.request_hash()
+    return model.status.n_spec is not None and any(
+        run.spec.settings_hash == settings_hash
+        and run.status.verdict is not None
+        and run.status.verdict.type in CHOICES
+        and run.status.verdict.n_spec == model.status.n_spec
+        for run in known_runs
+    )
+
+
+def _conditions(model: MTPModel, asked: Wish, situation: Situation, now: datetime) -> tuple[Condition, ...]:
+    generation = model.metadata.generation
+    message = situation.message
+    if asked.newer_image:
+        message += f" (a newer default engine image exists: {asked.newer_image})"
+    return (
+        *standing(
+            generation,
+            now,
+            ready=situation.ready,
+            stalled=situation.stalled,
+            reason=situation.reason,
+            message=message,
+        ),
+        make_condition(ConditionType.TUNED, situation.tuned, situation.reason, message, generation, now),
+    )

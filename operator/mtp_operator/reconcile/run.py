@@ -1,0 +1,414 @@
+"""The policy of one MTPTuningRun: which arm next, what became of the last one, when it ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mtp_operator import tuner
+from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
+from mtp_operator.api.run import (
+    CHOICES,
+    MAX_ATTEMPTS,
+    ArmState,
+    ArmStatus,
+    MTPTuningRun,
+    MTPTuningRunStatus,
+    VerdictStatus,
+    VerdictType,
+    job_name,
+    run_name,
+)
+from mtp_operator.resources.trial_job import trial_job
+
+from . import evidence, trial
+from .events import arm_events, verdict_events
+from .records import (
+    Create,
+    Delete,
+    EndTrial,
+    EventDraft,
+    Job,
+    Kind,
+    Node,
+    Observed,
+    OperatorSettings,
+    Pod,
+    Reference,
+    Release,
+    StatusUpdate,
+)
+from .standing import standing
+
+OPEN_STATES = frozenset({ArmState.PLANNED, ArmState.RUNNING, ArmState.ENDING})
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What one run needs, and what keeps it from going on."""
+
+    status: StatusUpdate | None = None
+    creates: tuple[Create, ...] = ()
+    ends: tuple[EndTrial, ...] = ()
+    releases: tuple[Release, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    lookup: Reference | None = None
+    wake_after_seconds: float | None = None
+    obstacle: trial.Obstacle | None = None
+
+
+def reference(run: MTPTuningRun) -> Reference:
+    """The run, by uid."""
+    return Reference(Kind.RUN, run.metadata.namespace, run.metadata.name, run.metadata.uid)
+
+
+def is_ours(run: MTPTuningRun) -> bool:
+    """Whether the operator made this run: its name follows from what it states."""
+    spec = run.spec
+    return run.metadata.name == run_name(spec.model_name, spec.settings_hash, spec.request)
+
+
+def is_over(run: MTPTuningRun) -> bool:
+    """Whether the run has its verdict."""
+    return run.status.verdict is not None
+
+
+def open_arm(arms: tuple[ArmStatus, ...]) -> ArmStatus | None:
+    """The arm whose trial is under way: there is at most one."""
+    return next((arm for arm in arms if arm.state in OPEN_STATES), None)
+
+
+def advance(
+    run: MTPTuningRun, about: Reference, observed: Observed, settings: OperatorSettings, now: datetime
+) -> RunPlan:
+    """The next step of a run that has no verdict yet.
+
+    Args:
+        run: the run.
+        about: the object that Events speak of: the model.
+        observed: everything of this model's name.
+        settings: the operator's.
+        now: the time.
+    """
+    jobs = {job.name: job for job in observed.jobs if job.run_uid == run.metadata.uid}
+    pods = newest_pods(observed.pods)
+    before = run.status
+    status = before.model_copy(
+        update={
+            "observed_generation": run.metadata.generation,
+            "started_at": before.started_at or format_time(now),
+        }
+    )
+    events: list[EventDraft] = []
+
+    arm = open_arm(status.arms)
+    if arm is not None:
+        job = jobs.get(arm.job_name)
+        pod = pods.get(job.uid) if job else None
+        status = _judged(run, status, arm, job, pod, observed.nodes, settings, now)
+    if status.verdict is None and open_arm(status.arms) is None:
+        status = _planned(run, status, now)
+
+    arm = open_arm(status.arms)
+    job = jobs.get(arm.job_name) if arm else None
+    pod = pods.get(job.uid) if job else None
+    obstacle = lookup = wake = None
+    if arm is not None:
+        obstacle = trial.obstacle(job, pod, observed.lookups, run.spec.accelerator, settings, now)
+        lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
+        if pod is not None and pod.node is None:
+            wake = _until_node_counts_as_gone(pod, settings, now)
+    status = status.model_copy(
+        update={"conditions": merge_conditions(before.conditions, _conditions(run, status, obstacle, now))}
+    )
+    events += arm_events(about, before, status) + verdict_events(about, before, status)
+    return RunPlan(
+        status=_update(run, status, events),
+        creates=_creates(run, observed, jobs, settings),
+        ends=_ends(run, jobs, arm),
+        lookup=lookup,
+        wake_after_seconds=wake,
+        obstacle=obstacle,
+    )
+
+
+def newest_pods(pods: tuple[Pod, ...]) -> Mapping[str, Pod]:
+    """Uid of a Job -> its newest pod."""
+    return {pod.job_uid: pod for pod in sorted(pods, key=lambda pod: pod.created_at)}
+
+
+# -- what became of the open arm ---------------------------------------------------------------------------------------
+
+
+def _judged(
+    run: MTPTuningRun,
+    status: MTPTuningRunStatus,
+    arm: ArmStatus,
+    job: Job | None,
+    pod: Pod | None,
+    nodes: Mapping[str, Node],
+    settings: OperatorSettings,
+    now: datetime,
+) -> MTPTuningRunStatus:
+    if job is None and arm.job_uid is None:
+        return status
+    if _node_is_gone(status, pod, nodes, settings, now):
+        return _started_over(status, arm)
+    judgement = trial.judge(arm, job, pod)
+    if isinstance(judgement, trial.Going | trial.MustEnd):
+        return _with_arm(status, _running(arm, job, pod, judgement))
+    seconds = evidence.gpu_seconds(pod, run.spec.accelerator.count, now)
+    status = _spent(status, seconds)
+    if isinstance(judgement, trial.Lost):
+        return _repeated(run, status, arm, judgement)
+    ended = _running(arm, job, pod, judgement).model_copy(update={"gpu_seconds": (arm.gpu_seconds or 0) + seconds})
+    if isinstance(judgement, trial.Measured):
+        status = _with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
+        status = _counted(status, measured=1)
+    else:
+        status = _with_arm(status, _failed(ended, judgement.reason, judgement.message))
+        status = _counted(status, failed=1)
+    if isinstance(judgement, trial.Broken):
+        return _with_verdict(status, _failure_verdict(judgement.reason, judgement.message), now)
+    if status.observed is None and pod is not None and pod.node is not None:
+        seen = evidence.observed_by(pod, nodes)
+        status = status.model_copy(
+            update={"observed": seen, "fingerprint": evidence.fingerprint(run.spec.settings_hash, seen)}
+        )
+    return status
+
+
+def _running(arm: ArmStatus, job: Job | None, pod: Pod | None, judgement: trial.Judgement) -> ArmStatus:
+    update: dict[str, object] = {"job_uid": job.uid if job else arm.job_uid}
+    if arm.state is ArmState.PLANNED:
+        update["state"] = ArmState.RUNNING
+    if isinstance(judgement, trial.MustEnd):
+        update |= {
+            "state": ArmState.ENDING,
+            "reason": judgement.reason,
+            "message": shorten(judgement.message),
+        }
+    if pod is not None and pod.node is not None:
+        update["node"] = pod.node
+        update["started_at"] = format_time(pod.started_at) if pod.started_at else arm.started_at
+    return arm.model_copy(update=update)
+
+
+def _failed(arm: ArmStatus, reason: str, message: str) -> ArmStatus:
+    return arm.model_copy(update={"state": ArmState.FAILED, "reason": reason, "message": shorten(message)})
+
+
+def _repeated(run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, lost: trial.Lost) -> MTPTuningRunStatus:
+    status = _counted(status, lost=1)
+    attempt = arm.attempt + 1
+    if attempt >= MAX_ATTEMPTS:
+        message = f"the trial was lost {attempt} times; the last time {lost.message}"
+        return _counted(_with_arm(status, _failed(arm, "LostTooOften", message)), failed=1)
+    repeated = arm.model_copy(
+        update={
+            "attempt": attempt,
+            "job_name": job_name(run.metadata.name, arm.n_spec, arm.boot, attempt),
+            "job_uid": None,
+            "state": ArmState.PLANNED,
+            "reason": "Lost",
+            "message": shorten(f"attempt {arm.attempt} was lost: {lost.message}"),
+            "node": None,
+            "started_at": None,
+        }
+    )
+    return _with_arm(status, repeated)
+
+
+def _node_is_gone(
+    status: MTPTuningRunStatus, pod: Pod | None, nodes: Mapping[str, Node], settings: OperatorSettings, now: datetime
+) -> bool:
+    """Whether a trial waits for a node that it is bound to and that is not there any more."""
+    if status.observed is None or pod is None or pod.node is not None or pod.is_over:
+        return False
+    if settings.nodes_readable:
+        return status.observed.node not in nodes
+    return now - pod.created_at >= timedelta(seconds=settings.node_gone_seconds)
+
+
+def _until_node_counts_as_gone(pod: Pod, settings: OperatorSettings, now: datetime) -> float:
+    limit = settings.pending_seconds if settings.nodes_readable else settings.node_gone_seconds
+    left = (pod.created_at + timedelta(seconds=limit) - now).total_seconds()
+    return left if left > 0 else settings.pending_seconds
+
+
+def _started_over(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunStatus:
+    message = f"node {status.observed.node} is gone: n is never compared across nodes" if status.observed else ""
+    arms = tuple(
+        one.model_copy(update={"state": ArmState.SET_ASIDE, "reason": "NodeGone", "message": message})
+        if evidence.counts(one) or one is arm
+        else one
+        for one in status.arms
+    )
+    return status.model_copy(update={"arms": arms, "observed": None, "fingerprint": None})
+
+
+# -- which arm next ----------------------------------------------------------------------------------------------------
+
+
+def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MTPTuningRunStatus:
+    """The status with the next arm, or with the verdict."""
+    baseline = [arm for arm in status.arms if arm.n_spec == 0 and evidence.counts(arm)]
+    if baseline and all(arm.state is ArmState.FAILED for arm in baseline):
+        message = f"the engine could not be measured without speculation (n=0): {baseline[-1].message}"
+        return _with_verdict(status, _failure_verdict(baseline[-1].reason or "Failed", message), now)
+    step = tuner.next_step(
+        evidence.tuner_arms(status.arms), evidence.tuner_settings(run.spec, status.arms, status.trials)
+    )
+    if isinstance(step, tuner.Verdict):
+        return _with_verdict(status, evidence.verdict_status(step), now)
+    boot = sum(arm.n_spec == step.n_spec for arm in status.arms)
+    arm = ArmStatus(
+        n_spec=step.n_spec,
+        boot=boot,
+        job_name=job_name(run.metadata.name, step.n_spec, boot, 0),
+        state=ArmState.PLANNED,
+        why=shorten(step.why, 512),
+    )
+    return status.model_copy(update={"arms": (*status.arms, arm)})
+
+
+def _failure_verdict(reason: str, message: str) -> VerdictStatus:
+    return VerdictStatus(type=VerdictType.FAILED, reason=reason, message=shorten(message))
+
+
+def _with_verdict(status: MTPTuningRunStatus, verdict: VerdictStatus, now: datetime) -> MTPTuningRunStatus:
+    return status.model_copy(update={"verdict": verdict, "completed_at": format_time(now)})
+
+
+def _creates(
+    run: MTPTuningRun, observed: Observed, jobs: Mapping[str, Job], settings: OperatorSettings
+) -> tuple[Create, ...]:
+    """The Job of the planned arm: only once the plan is in the status, and no pod of the model holds a GPU."""
+    arm = open_arm(run.status.arms)
+    if arm is None or arm.state is not ArmState.PLANNED or arm.job_name in jobs:
+        return ()
+    if any(not pod.is_over for pod in observed.pods):
+        return ()
+    pinned = run.status.observed.node if run.status.observed else None
+    body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=settings.level_seconds)
+    return (Create(Kind.JOB, body),)
+
+
+def _ends(run: MTPTuningRun, jobs: Mapping[str, Job], arm: ArmStatus | None) -> tuple[EndTrial, ...]:
+    """Jobs that still run although their arm has ended, or must."""
+    going_on = {arm.job_name} if arm is not None and arm.state is not ArmState.ENDING else set()
+    return tuple(
+        EndTrial(Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid))
+        for job in jobs.values()
+        if job.name not in going_on and not job.finished and not job.deleting and job.active_deadline_seconds != 1
+    )
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> RunPlan:
+    """Ends a run whose model wants something else now."""
+    status = run.status
+    arm = open_arm(status.arms)
+    if arm is not None:
+        status = _with_arm(status, _failed(arm, "Superseded", why))
+    verdict = VerdictStatus(type=VerdictType.SUPERSEDED, reason="Superseded", message=shorten(why))
+    status = _with_verdict(status, verdict, now).model_copy(update={"observed_generation": run.metadata.generation})
+    status = status.model_copy(
+        update={"conditions": merge_conditions(run.status.conditions, _conditions(run, status, None, now))}
+    )
+    return RunPlan(status=_update(run, status, verdict_events(about, run.status, status)))
+
+
+def clean_up(run: MTPTuningRun, observed: Observed) -> RunPlan:
+    """After the verdict: the Jobs go, then the run stops being its model's child."""
+    jobs = [job for job in observed.jobs if job.run_uid == run.metadata.uid]
+    if jobs:
+        return RunPlan(
+            deletes=tuple(
+                Delete(Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid))
+                for job in jobs
+                if not job.deleting
+            )
+        )
+    if run.metadata.owner_references:
+        return RunPlan(releases=(Release(reference(run)),))
+    return RunPlan()
+
+
+def disown(run: MTPTuningRun, now: datetime) -> RunPlan:
+    """A run that the operator did not make: it says so there, and leaves it alone."""
+    message = "this run was not made by the operator and is ignored; apply an MTPModel to tune one"
+    conditions = _standing(run, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message)
+    status = run.status.model_copy(
+        update={
+            "observed_generation": run.metadata.generation,
+            "conditions": merge_conditions(run.status.conditions, conditions),
+        }
+    )
+    return RunPlan(status=_update(run, status, []))
+
+
+# -- status ------------------------------------------------------------------------------------------------------------
+
+
+def _update(run: MTPTuningRun, status: MTPTuningRunStatus, events: list[EventDraft]) -> StatusUpdate | None:
+    if status == run.status:
+        return None
+    return StatusUpdate(reference(run), status.to_wire(), tuple(events))
+
+
+def _with_arm(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunStatus:
+    arms = tuple(arm if (one.n_spec, one.boot) == (arm.n_spec, arm.boot) else one for one in status.arms)
+    return status.model_copy(update={"arms": arms})
+
+
+def _counted(status: MTPTuningRunStatus, measured: int = 0, failed: int = 0, lost: int = 0) -> MTPTuningRunStatus:
+    trials = status.trials
+    return status.model_copy(
+        update={
+            "trials": trials.model_copy(
+                update={
+                    "measured": trials.measured + measured,
+                    "failed": trials.failed + failed,
+                    "lost": trials.lost + lost,
+                }
+            )
+        }
+    )
+
+
+def _spent(status: MTPTuningRunStatus, seconds: int) -> MTPTuningRunStatus:
+    trials = status.trials.model_copy(update={"gpu_seconds": status.trials.gpu_seconds + seconds})
+    return status.model_copy(update={"trials": trials})
+
+
+def _conditions(
+    run: MTPTuningRun, status: MTPTuningRunStatus, obstacle: trial.Obstacle | None, now: datetime
+) -> tuple[Condition, ...]:
+    verdict = status.verdict
+    if verdict is not None:
+        chosen = verdict.type in CHOICES
+        return _standing(run, now, ready=chosen, stalled=not chosen, reason=verdict.reason, message=verdict.message)
+    if obstacle is not None:
+        return _standing(
+            run, now, ready=False, stalled=obstacle.needs_a_person, reason=obstacle.reason, message=obstacle.message
+        )
+    return _standing(run, now, ready=False, stalled=False, reason="Tuning", message=progress(status))
+
+
+def progress(status: MTPTuningRunStatus) -> str:
+    """How far a run is, in a sentence."""
+    trials = status.trials
+    ended = f"{trials.measured} measured" + (f", {trials.failed} failed" if trials.failed else "")
+    arm = open_arm(status.arms)
+    if arm is None:
+        return ended
+    again = f" (boot {arm.boot + 1})" if arm.boot else ""
+    return f"measuring n={arm.n_spec}{again}; {ended}" + (f"; {arm.why}" if arm.why else "")
+
+
+def _standing(
+    run: MTPTuningRun, now: datetime, *, ready: bool, stalled: bool, reason: str, message: str
+) -> tuple[Condition, ...]:
+    return standing(run.metadata.generation, now, ready=ready, stalled=stalled, reason=reason, message=message)

@@ -1,0 +1,276 @@
+"""What became of one trial: the order of judgement, and what keeps a trial from going on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from mtp_operator.api.run import ArmState, ArmStatus
+from mtp_operator.api.spec import AcceleratorSpec, Architecture
+from mtp_operator.api.trial import TrialResult
+from mtp_operator.engines import telling_lines
+
+from .records import Container, Job, Kind, Lookup, OperatorSettings, Pod, Reference, Terminated
+
+LOOKUP_AGAIN: Final = timedelta(seconds=60)
+"""How long what Events said is believed while a trial still makes no progress."""
+
+INTERRUPTED: Final = "Interrupted"
+"""The bench's own word for having been told to stop: somebody else knows why."""
+
+_IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_CONTAINER_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The trial has a result that stands."""
+
+    result: TrialResult
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The trial failed by its engine, its bench or its gates: the arm is no candidate."""
+
+    reason: str
+    message: str
+    result: TrialResult | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The trial ended through no fault of its own: it is repeated and does not count."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class MustEnd:
+    """The trial has failed for certain while its pod still runs."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """No trial of this run can work: the run ends."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Going:
+    """The trial goes on, or waits for something."""
+
+
+Judgement = Measured | Failed | Lost | MustEnd | Broken | Going
+
+
+def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
+    """What became of a trial whose Job has been created, in the order in which the signs are believed."""
+    ended = arm.state is ArmState.ENDING
+    if job is None or job.deleting:
+        return _failed_as_recorded(arm) if ended else Lost("its Job was deleted")
+    if pod is None:
+        if not job.finished:
+            return Going()
+        return _failed_as_recorded(arm) if ended else Lost(f"its pod is gone ({job.reason or job.finished})")
+
+    result = _result(pod.bench.terminated)
+    if result is not None and pod.bench.terminated is not None and pod.bench.terminated.exit_code == 0:
+        if result.failure is None:
+            return Measured(result)
+        return Failed(result.failure.reason, result.failure.message, result)
+    if ended:
+        return _end_of_ended(arm, pod, result)
+    if pod.conditions.get("DisruptionTarget", ("",))[0] == "True":
+        return Lost(f"its pod was disrupted ({pod.conditions['DisruptionTarget'][1]})")
+    if pod.deleting:
+        return Lost("its pod was deleted")
+    if pod.reason == "Evicted":
+        return Failed("StorageLimit", pod.message or "the pod used more ephemeral storage than it may")
+    crash = _engine_crash(pod)
+    if crash is not None:
+        failure = engine_failure(crash)
+        own_words = result.failure if result is not None else None
+        if own_words is not None and own_words.reason != INTERRUPTED:
+            failure = Failed(failure.reason, f"{_ending(crash)}: {own_words.message}")
+        return failure if pod.is_over else MustEnd(failure.reason, failure.message)
+    if result is not None and result.failure is not None and result.failure.reason != INTERRUPTED:
+        return Failed(result.failure.reason, result.failure.message, result)
+    if not pod.is_over:
+        return Going()
+    broken = container_obstacle(pod)
+    if broken is not None:
+        return Broken(broken.reason, broken.message)
+    if "DeadlineExceeded" in (pod.reason, job.reason):
+        return Failed("Timeout", "the trial did not end within its time: " + (pod.message or job.message))
+    if not pod.bench.terminated:
+        return Lost(f"its pod was not let in ({pod.reason}: {pod.message})")
+    return Lost("it left no result")
+
+
+def engine_failure(crash: Terminated) -> Failed:
+    """An engine that ended although it was not asked to."""
+    reason = "OOMKilled" if crash.reason == "OOMKilled" else "EngineCrashed"
+    lines = telling_lines(crash.message)
+    return Failed(reason, f"{_ending(crash)}: {lines}" if lines else _ending(crash))
+
+
+def _ending(crash: Terminated) -> str:
+    by_memory = " (OOMKilled: it took more memory than it may)" if crash.reason == "OOMKilled" else ""
+    return f"the engine exited with code {crash.exit_code}{by_memory}"
+
+
+def _failed_as_recorded(arm: ArmStatus) -> Failed:
+    return Failed(arm.reason or "Ended", arm.message or "the trial was ended")
+
+
+def _end_of_ended(arm: ArmStatus, pod: Pod, result: TrialResult | None) -> Judgement:
+    """A trial that we ended: what was recorded then, in the bench's better words where it left some."""
+    if not (pod.is_over or pod.deleting):
+        return Going()
+    recorded = _failed_as_recorded(arm)
+    if result is None or result.failure is None or result.failure.reason == INTERRUPTED:
+        return recorded
+    return Failed(recorded.reason, f"{recorded.message.split(': ', 1)[0]}: {result.failure.message}")
+
+
+def _engine_crash(pod: Pod) -> Terminated | None:
+    """How the engine ended before the bench did; kubelet stops the sidecar only after the bench's end."""
+    engine, bench = pod.engine, pod.bench.terminated
+    if engine.last_terminated is not None:
+        return engine.last_terminated
+    if engine.terminated is None:
+        return None
+    if bench is None:
+        return engine.terminated
+    if engine.terminated.finished_at and bench.finished_at and engine.terminated.finished_at < bench.finished_at:
+        return engine.terminated
+    return None
+
+
+def _result(end: Terminated | None) -> TrialResult | None:
+    if end is None:
+        return None
+    try:
+        return TrialResult.decode(end.message)
+    except ValueError:
+        return None
+
+
+# -- what keeps a trial waiting ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a trial does not go on."""
+
+    reason: str
+    message: str
+    needs_a_person: bool
+
+
+def obstacle(
+    job: Job | None,
+    pod: Pod | None,
+    lookups: Mapping[str, Lookup],
+    accelerator: AcceleratorSpec,
+    settings: OperatorSettings,
+    now: datetime,
+) -> Obstacle | None:
+    """What keeps a trial from going on, if it does not."""
+    if job is None:
+        return None
+    if pod is None:
+        return _refused(lookups.get(job.uid))
+    found = container_obstacle(pod)
+    if found is not None:
+        return found
+    scheduled, reason, message = pod.conditions.get("PodScheduled", ("", "", ""))
+    if scheduled == "False" and reason == "Unschedulable":
+        overdue = now - pod.created_at >= timedelta(seconds=settings.pending_seconds)
+        if "persistentvolumeclaim" in message:
+            return Obstacle("ClaimUnusable", f"spec.model.uri: {message}", needs_a_person=True)
+        return Obstacle("NoNodeFits", f"no node has {looked_for(accelerator)} free: {message}", needs_a_person=overdue)
+    if is_starting(pod):
+        return _not_started(lookups.get(pod.uid))
+    return None
+
+
+def lookup_due(
+    namespace: str,
+    job: Job | None,
+    pod: Pod | None,
+    lookups: Mapping[str, Lookup],
+    settings: OperatorSettings,
+    now: datetime,
+) -> tuple[Reference | None, float | None]:
+    """The object whose Events shall be listed now, and the seconds until one may have to be."""
+    if job is None or job.finished or (pod is not None and not is_starting(pod)):
+        return None, None
+    stuck = Reference(Kind.JOB, namespace, job.name, job.uid)
+    since = job.created_at
+    if pod is not None:
+        stuck = Reference(Kind.POD, namespace, pod.name, pod.uid)
+        since = pod.started_at or pod.created_at
+    due = since + timedelta(seconds=settings.lookup_seconds)
+    if stuck.uid in lookups:
+        due = max(due, lookups[stuck.uid].at + LOOKUP_AGAIN)
+    if now >= due:
+        return stuck, LOOKUP_AGAIN.total_seconds()
+    return None, (due - now).total_seconds()
+
+
+def is_starting(pod: Pod) -> bool:
+    """Whether the pod has a node, but its containers do not run yet."""
+    return pod.node is not None and not pod.is_over and not (pod.bench.running or pod.bench.terminated)
+
+
+def container_obstacle(pod: Pod) -> Obstacle | None:
+    """An image or a container's configuration that does not work."""
+    fields: tuple[tuple[str, Container], ...] = (("spec.engine.image", pod.engine), ("the bench image", pod.bench))
+    for field, container in fields:
+        if container.waiting_reason in _IMAGE_REASONS:
+            return Obstacle(
+                "ImageUnavailable",
+                f"{field} cannot be pulled ({container.waiting_reason}): {container.waiting_message}",
+                needs_a_person=True,
+            )
+        if container.waiting_reason in _CONTAINER_REASONS:
+            return Obstacle(
+                "ContainerNotCreated",
+                f"{field} cannot be started ({container.waiting_reason}): {container.waiting_message}",
+                needs_a_person=True,
+            )
+    return None
+
+
+def looked_for(accelerator: AcceleratorSpec) -> str:
+    """The GPU that is asked for, in words."""
+    wanted = [f"{accelerator.count} x {accelerator.resource_name}"]
+    if accelerator.architecture is not Architecture.ANY:
+        wanted.append(f"of family {accelerator.architecture.value.lower()}")
+    if accelerator.products:
+        wanted.append("of product " + " or ".join(accelerator.products))
+    if accelerator.compute_capabilities:
+        wanted.append("of compute capability " + " or ".join(accelerator.compute_capabilities))
+    return " ".join(wanted)
+
+
+def _refused(lookup: Lookup | None) -> Obstacle | None:
+    seen = [] if lookup is None else [event for event in lookup.events if event.reason == "FailedCreate"]
+    if not seen:
+        return None
+    message = seen[-1].message
+    return Obstacle("TrialRefused", f"the trial's pod is refused: {message}", "exceeded quota" not in message)
+
+
+def _not_started(lookup: Lookup | None) -> Obstacle | None:
+    seen = [] if lookup is None else [event for event in lookup.events if event.reason.startswith("Failed")]
+    if not seen:
+        return None
+    return Obstacle("PodNotStarted", f"{seen[-1].reason}: {seen[-1].message}", needs_a_person=False)
