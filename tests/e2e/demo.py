@@ -1,0 +1,95 @@
+"""The demo: install the operator, apply a sample model, and show what was measured.
+
+python -m tests.e2e.demo llamacpp|vllm
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.cluster import paths
+from tests.cluster.progress import step
+
+from . import harness
+
+NAMESPACE = "mtp-demo"
+ENGINES = ("llamacpp", "vllm")
+TIMEOUT_SECONDS = 1200
+
+
+def main(engine: str) -> None:
+    """Runs the demo with one engine."""
+    if engine not in ENGINES:
+        sys.exit(f"ENGINE={engine}: must be one of {', '.join(ENGINES)}")
+    name = f"demo-{engine}"
+    with step("Making a small model with real MTP heads"):
+        harness.model_folder()
+    with step("helm install mtp-operator charts/mtp-operator"):
+        harness.install_operator()
+        harness.restart_operator()
+    with step(f"kubectl apply -f docs/samples/{name}.yaml"):
+        harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
+        harness.ensure_model_claim(NAMESPACE)
+        harness.kubectl("delete", "mtpmodels,mtptuningruns", "--all", "-n", NAMESPACE)
+        harness.apply(harness.sample(name), NAMESPACE)
+    model = follow(name)
+    print()
+    print(harness.kubectl("get", "mtpm", "-n", NAMESPACE))
+    show_arms(harness.run_of(model))
+    print(harness.condition(model, "Tuned")["message"])
+    print(f"""
+Look further:
+  export KUBECONFIG={paths.kubeconfig()}
+  kubectl describe mtpm -n {NAMESPACE}      the story: conditions and Events
+  kubectl get mtpr -n {NAMESPACE} -o yaml   the evidence: each arm with its windows and counters
+  kubectl explain mtpm.spec.tuning
+  make demo-down                         ends the cluster""")
+
+
+def follow(name: str) -> dict[str, Any]:
+    """Prints what the model says of itself until it is tuned or stalled."""
+    said = ""
+    begin = time.monotonic()
+    while time.monotonic() - begin < TIMEOUT_SECONDS:
+        model = harness.get("mtpmodel", NAMESPACE, name)
+        tuned = harness.condition(model, "Tuned")
+        if tuned and tuned["message"] != said:
+            said = tuned["message"]
+            print(f"  {time.monotonic() - begin:5.0f} s  {said}", flush=True)
+        if model is not None and harness.condition(model, "Ready").get("status") == "True":
+            return model
+        if harness.condition(model, "Stalled").get("status") == "True":
+            sys.exit(f"The model is stalled:\n{harness.story(NAMESPACE, name)}")
+        time.sleep(0.5)
+    sys.exit(f"The model is not tuned after {TIMEOUT_SECONDS} s:\n{harness.story(NAMESPACE, name)}")
+
+
+def show_arms(run: dict[str, Any]) -> None:
+    """The evidence as a table."""
+    table = Table(title=f"What was measured (MTPTuningRun {run['metadata']['name']})", title_justify="left")
+    for column in ("n", "tok/s", "tokens per step", "accepted per position", "state"):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    for arm in sorted(run["status"]["arms"], key=lambda arm: (arm["nSpec"], arm["boot"])):
+        shares = [
+            f"{accepted / level['drafts']:.2f}"
+            for level in arm.get("levels", ())[:1]
+            if level.get("drafts")
+            for accepted in level.get("acceptedPerPosition", ())
+        ]
+        table.add_row(
+            str(arm["nSpec"]),
+            arm.get("outputTokensPerSecond", ""),
+            arm.get("acceptanceLength", "1" if arm["nSpec"] == 0 else ""),
+            " ".join(shares),
+            arm["state"] if arm["state"] == "Measured" else f"{arm['state']}: {arm.get('message', '')}",
+        )
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "llamacpp")

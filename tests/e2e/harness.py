@@ -1,0 +1,209 @@
+"""What the demo and the end-to-end tests do to a cluster: install the operator, apply models, read what came of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from tests.cluster import node, paths, tools
+from tests.mtp_model import write_model
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLES = REPOSITORY / "docs" / "samples"
+RELEASE = "mtp-operator"
+OPERATOR_NAMESPACE = "mtp-system"
+OPERATOR_IMAGE = "localhost/mtp-operator/operator"
+MODEL_CLAIM = "mtp-demo-model"
+
+Result = TypeVar("Result")
+
+kubectl = node.kubectl
+
+
+def helm(*arguments: str, timeout_seconds: float = 240) -> str:
+    """Runs Helm against the test cluster and returns its output.
+
+    Raises:
+        RuntimeError: with Helm's message, if it fails.
+    """
+    done = subprocess.run(
+        [str(tools.find("helm")), *arguments, "--kubeconfig", str(paths.kubeconfig())],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_seconds,
+    )
+    if done.returncode:
+        raise RuntimeError(f"`helm {' '.join(arguments)}`: {done.stderr.strip()}")
+    return done.stdout
+
+
+def install_operator(**values: object) -> None:
+    """Installs the chart as a user does, with the images that were built here; waits until it is ready."""
+    settings = {
+        "image": {"repository": OPERATOR_IMAGE, "tag": "dev"},
+        "engineImages": {
+            "VLLM": "localhost/mtp-operator/vllm-cpu:dev",
+            "LlamaCpp": "localhost/mtp-operator/llamacpp-cpu:dev",
+        },
+        "trials": {"readySeconds": 300},
+        **values,
+    }
+    values_file = paths.state_dir() / "values.json"
+    values_file.write_text(json.dumps(settings))
+    chart = str(REPOSITORY / "charts" / "mtp-operator")
+    helm(
+        "upgrade", "--install", RELEASE, chart, "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
+        "--values", str(values_file), "--wait", "--timeout", "120s",
+    )  # fmt: skip
+
+
+def restart_operator() -> None:
+    """Replaces the operator's pods, so that a rebuilt image of the same name runs."""
+    kubectl("rollout", "restart", f"deployment/{RELEASE}", "-n", OPERATOR_NAMESPACE)
+    kubectl("rollout", "status", f"deployment/{RELEASE}", "-n", OPERATOR_NAMESPACE, "--timeout=25s")
+
+
+def scale_operator(replicas: int) -> None:
+    """Sets the number of operator pods and waits until it holds."""
+    kubectl("scale", f"deployment/{RELEASE}", "-n", OPERATOR_NAMESPACE, f"--replicas={replicas}")
+    wait_until(
+        lambda: len(operator_pods()) == replicas,
+        f"{replicas} operator pods",
+        timeout_seconds=60,
+    )
+
+
+def operator_pods() -> list[dict[str, Any]]:
+    """The operator's pods, those that are ending included."""
+    return items("pods", OPERATOR_NAMESPACE, f"app.kubernetes.io/instance={RELEASE}")
+
+
+def model_folder() -> Path:
+    """The folder with our model in both engines' forms; made on the first call."""
+    folder = paths.cache_dir() / "model"
+    write_model(folder)
+    return folder
+
+
+def ensure_namespace(namespace: str, **labels: str) -> None:
+    """Makes a namespace unless it is there."""
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    kubectl("apply", "--filename=-", document=document)
+
+
+def ensure_model_claim(namespace: str, claim: str = MODEL_CLAIM, folder: Path | None = None) -> None:
+    """Makes a claim in the namespace that shows our model, or the folder given."""
+    node.create_volume(namespace, claim, folder or model_folder())
+
+
+def sample(name: str, **changes: Any) -> dict[str, Any]:
+    """A sample manifest; `changes` replaces values by dotted path with `__` for the dot."""
+    document: dict[str, Any] = yaml.safe_load((SAMPLES / f"{name}.yaml").read_text())
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return document
+
+
+def apply(document: dict[str, Any], namespace: str) -> None:
+    """Applies one object."""
+    kubectl("apply", "--namespace", namespace, "--filename=-", document=document)
+
+
+def get(kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+    """One object, or None."""
+    text = kubectl("get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "json")
+    return json.loads(text) if text else None
+
+
+def items(kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+    """All objects of a kind in a namespace."""
+    chosen = [f"--selector={selector}"] if selector else []
+    answer: list[dict[str, Any]] = json.loads(kubectl("get", kind, "-n", namespace, *chosen, "-o", "json"))["items"]
+    return answer
+
+
+def condition(document: dict[str, Any] | None, type_: str) -> dict[str, Any]:
+    """One condition of an object; empty where it is not there."""
+    conditions = (document or {}).get("status", {}).get("conditions", ())
+    return next((one for one in conditions if one["type"] == type_), {})
+
+
+def wait_until(
+    read: Callable[[], Result], what: str, timeout_seconds: float, describe: Callable[[], str] = str
+) -> Result:
+    """Polls until `read` answers something true.
+
+    Raises:
+        AssertionError: it did not in time; with what `describe` says then.
+    """
+    end = time.monotonic() + timeout_seconds
+    while True:
+        answer = read()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout_seconds:.0f} s: {what}\n{describe()}")
+        time.sleep(0.25)
+
+
+def wait_for_condition(
+    kind: str, namespace: str, name: str, type_: str, status: str, reason: str = "", timeout_seconds: float = 300
+) -> dict[str, Any]:
+    """The object once a condition of it has this status (and reason)."""
+
+    def holds() -> dict[str, Any] | None:
+        document = get(kind, namespace, name)
+        found = condition(document, type_)
+        return document if found.get("status") == status and found.get("reason", "").startswith(reason) else None
+
+    document = wait_until(
+        holds, f"{kind}/{name} {type_}={status} {reason}", timeout_seconds, lambda: story(namespace, name)
+    )
+    assert document is not None
+    return document
+
+
+def story(namespace: str, name: str) -> str:
+    """What a person would look at when something goes wrong."""
+    return "\n".join(
+        (
+            kubectl("describe", "mtpmodel", name, "-n", namespace),
+            kubectl("get", "mtptuningruns,jobs,pods", "-n", namespace, "-o", "wide"),
+            operator_log()[-4000:],
+        )
+    )
+
+
+def operator_log() -> str:
+    """The log of the operator's pods."""
+    return kubectl("logs", "-n", OPERATOR_NAMESPACE, "-l", f"app.kubernetes.io/instance={RELEASE}", "--tail=200")
+
+
+def run_of(model: dict[str, Any]) -> dict[str, Any]:
+    """The MTPTuningRun with the evidence of a model."""
+    run = get("mtptuningrun", model["metadata"]["namespace"], model["status"]["tuningRunRef"]["name"])
+    assert run is not None
+    return run
+
+
+def audit(since: int = 0) -> list[dict[str, Any]]:
+    """The API server's audit log from a byte offset on."""
+    with paths.audit_log().open("rb") as log:
+        log.seek(since)
+        return [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
+
+
+def audit_offset() -> int:
+    """Where the audit log ends now."""
+    return paths.audit_log().stat().st_size

@@ -1,0 +1,425 @@
+"""Decisions followed to their end in a cluster in memory."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mtp_operator.api.run import ArmState
+
+from .world import NODE, SPEEDS, World, disqualified, model_body, result
+
+
+def arms(world: World) -> list[tuple[int, str]]:
+    return [(arm["nSpec"], arm["state"]) for arm in world.run()["status"]["arms"]]
+
+
+def test_a_model_is_tuned_and_its_evidence_outlives_it() -> None:
+    world = World()
+    world.finish()
+    assert world.model is not None
+    status = world.model["status"]
+    assert status["nSpec"] == 3
+    assert float(status["speedup"]) == pytest.approx(125 / 57, rel=0.05)
+    assert status["outputTokensPerSecond"] == 125
+    assert float(status["acceptanceLength"]) == pytest.approx(1 + 0.91 + 0.85 + 0.76, rel=0.01)
+    assert status["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
+    assert {one["type"]: one["status"] for one in status["conditions"]} == {
+        "Ready": "True",
+        "Reconciling": "False",
+        "Stalled": "False",
+        "Tuned": "True",
+    }
+    assert world.jobs == {}
+    assert "ownerReferences" not in world.run()["metadata"]
+    assert [reason for reason, _ in world.events].count("NSpecChosen") == 1
+    assert world.events[0][0] == "TuningStarted" or world.events[1][0] == "TuningStarted"
+
+
+def test_baseline_is_the_first_arm_and_its_job_follows_the_plan_in_the_status() -> None:
+    world = World()
+    world.settle()
+    (run_name,) = world.runs
+    planned = world.writes.index(f"status MTPTuningRun {run_name}")
+    assert planned < world.writes.index(f"create Job {run_name}-n0-b0-a0")
+    assert arms(world) == [(0, ArmState.RUNNING)]
+
+
+def test_a_settled_model_is_left_alone() -> None:
+    world = World()
+    world.finish()
+    world.writes.clear()
+    world.tick(24 * 3600)
+    assert not world.step()
+    assert world.writes == []
+
+
+def test_no_trial_starts_while_a_pod_of_the_model_still_holds_a_gpu() -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    world.settle()
+    world.end_bench(pod, 0, result(0, 57).encode())
+    pod["status"]["phase"] = "Running"
+    world.settle()
+    assert len(world.jobs) == 1
+    assert arms(world)[-1][1] == ArmState.PLANNED
+    pod["status"]["phase"] = "Succeeded"
+    world.settle()
+    assert len(world.jobs) == 2
+
+
+def test_jobs_stay_as_tombstones_until_the_verdict() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    assert len(world.jobs) == 3
+
+
+def test_trials_after_the_first_are_bound_to_its_node() -> None:
+    world = World()
+    world.settle()
+    assert "node-a" not in str(world.open_job()["spec"])
+    world.run_trial()
+    world.settle()
+    assert "node-a" in str(world.open_job()["spec"]["template"]["spec"]["affinity"])
+
+
+def test_a_crashing_engine_ends_its_arm_at_once_and_harms_no_other() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    crashing = world.open_job()
+    pod = world.start_pod(crashing)
+    engine = pod["status"]["initContainerStatuses"][0]
+    engine["restartCount"] = 1
+    engine["lastState"] = {"terminated": {"exitCode": 1, "message": "ValueError: no such kernel"}}
+    world.settle()
+    assert crashing["spec"]["activeDeadlineSeconds"] == 1
+    assert arms(world)[-1][1] == ArmState.ENDING
+    pod["status"]["phase"] = "Failed"
+    world.end_job(crashing["metadata"]["name"], "Failed", "DeadlineExceeded")
+    world.settle()
+    failed = next(arm for arm in world.run()["status"]["arms"] if arm["state"] == ArmState.FAILED)
+    assert failed["reason"] == "EngineCrashed"
+    assert "code 1" in failed["message"]
+    assert "no such kernel" in failed["message"]
+    world.finish()
+    assert world.run()["status"]["verdict"]["nSpec"] != failed["nSpec"]
+    assert world.run()["status"]["verdict"]["type"] == "Selected"
+
+
+def test_a_pod_that_vanishes_after_its_trial_was_ended_changes_nothing() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    job = world.open_job()
+    pod = world.start_pod(job)
+    pod["status"]["initContainerStatuses"][0] |= {
+        "restartCount": 1,
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": ""}},
+    }
+    world.settle()
+    world.pods.clear()
+    world.end_job(job["metadata"]["name"], "Failed", "DeadlineExceeded")
+    world.settle()
+    failed = next(arm for arm in world.run()["status"]["arms"] if arm["state"] == ArmState.FAILED)
+    assert failed["reason"] == "OOMKilled"
+
+
+def test_a_lost_pod_is_repeated_and_not_counted() -> None:
+    world = World()
+    world.settle()
+    job = world.open_job()
+    world.start_pod(job)
+    world.settle()
+    world.pods.clear()
+    world.end_job(job["metadata"]["name"], "Failed", "BackoffLimitExceeded")
+    world.settle()
+    (arm,) = world.run()["status"]["arms"]
+    assert (arm["attempt"], arm["jobName"][-2:]) == (1, "a1")
+    assert world.run()["status"]["trials"]["lost"] == 1
+    assert len(world.jobs) == 2
+    world.finish()
+    assert world.run()["status"]["verdict"]["nSpec"] == 3
+
+
+def test_an_arm_that_is_lost_three_times_fails() -> None:
+    world = World()
+    for _ in range(3):
+        world.settle()
+        world.end_job(world.open_job()["metadata"]["name"], "Failed", "BackoffLimitExceeded")
+    world.settle()
+    verdict = world.run()["status"]["verdict"]
+    assert verdict["type"] == "Failed"
+    assert verdict["reason"] == "LostTooOften"
+
+
+def test_a_deleted_job_is_repeated() -> None:
+    world = World()
+    world.settle()
+    world.jobs.clear()
+    world.settle()
+    assert next(iter(world.jobs)).endswith("-n0-b0-a1")
+
+
+def test_a_failed_baseline_ends_the_run_with_the_engines_words() -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    world.end_bench(
+        pod, 0, disqualified(0, "ModelMissing", "spec.model.uri: nothing at gemma in claim weights").encode()
+    )
+    world.settle()
+    assert world.run()["status"]["verdict"]["type"] == "Failed"
+    stalled = world.model_condition("Stalled")
+    assert stalled["status"] == "True"
+    assert stalled["reason"] == "ModelMissing"
+    assert "spec.model.uri" in stalled["message"]
+    assert world.jobs == {}
+
+
+def test_an_unavailable_image_stalls_the_model_and_a_repaired_one_goes_on() -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job(), phase="Pending")
+    engine = pod["status"]["initContainerStatuses"][0]
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "PodInitializing"}}
+    engine["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+    world.settle()
+    assert world.model_condition("Stalled")["reason"] == "ImageUnavailable"
+    assert "spec.engine.image" in world.model_condition("Ready")["message"]
+    assert world.model_condition("Reconciling")["status"] == "False"
+    engine["state"] = {"running": {}}
+    pod["status"]["containerStatuses"][0]["state"] = {"running": {}}
+    pod["status"]["phase"] = "Running"
+    world.settle()
+    assert world.model_condition("Stalled")["status"] == "False"
+
+
+def test_a_refused_pod_is_looked_up_and_its_reason_reported() -> None:
+    world = World()
+    world.settle()
+    job = world.open_job()
+    assert world.plan().lookups == ()
+    assert 0 < (world.plan().wake_after_seconds or 0) <= 15
+    world.tick(15)
+    (lookup,) = world.plan().lookups
+    assert lookup.uid == job["metadata"]["uid"]
+    refusal = 'pods "x" is forbidden: exceeded quota: none'
+    world.lookups[lookup.uid] = (world.now, [{"reason": "FailedCreate", "message": refusal}])
+    world.settle()
+    assert world.plan().lookups == ()
+    assert world.model_condition("Ready")["reason"] == "TrialRefused"
+    assert refusal in world.model_condition("Ready")["message"]
+    assert ("TrialRefused", world.model_condition("Ready")["message"]) in world.events
+    world.tick(60)
+    assert len(world.plan().lookups) == 1
+
+
+def test_a_gpu_that_no_node_has_is_waited_for_with_the_reason() -> None:
+    world = World(model_body(accelerator={"products": ["NVIDIA-B200"], "count": 2}))
+    world.settle()
+    pod = world.start_pod(world.open_job(), phase="Pending")
+    del pod["spec"]["nodeName"]
+    pod["status"] = {
+        "phase": "Pending",
+        "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}
+        ],
+    }
+    world.settle()
+    ready = world.model_condition("Ready")
+    assert ready["reason"] == "NoNodeFits"
+    assert "2 x nvidia.com/gpu of family blackwell of product NVIDIA-B200" in ready["message"]
+    assert "0/1 nodes" in ready["message"]
+    assert world.model_condition("Stalled")["status"] == "False"
+    world.tick(3600)
+    world.settle()
+    assert world.model_condition("Stalled")["status"] == "True"
+
+
+def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    del pod["spec"]["nodeName"]
+    pod["status"] = {"phase": "Pending"}
+    world.nodes = [{"metadata": {"name": "node-b", "labels": {}}}]
+    world.settle()
+    assert {state for _, state in arms(world)[:2]} == {ArmState.SET_ASIDE}
+    world.pods.clear()
+    for job in world.jobs.values():
+        if not job["status"].get("conditions"):
+            world.end_job(job["metadata"]["name"], "Failed", "DeadlineExceeded")
+    world.nodes = [NODE]
+    world.finish()
+    assert world.run()["status"]["verdict"]["nSpec"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "n_spec"),
+    [
+        ({"speculation": {"method": "MTP", "nSpec": 5}}, 5),
+        ({"tuning": {"maxNSpec": 6, "mode": "Disabled"}}, 0),
+        ({"tuning": {"maxNSpec": 6, "suspend": True}}, None),
+    ],
+)
+def test_a_run_ends_at_once_when_nothing_shall_be_measured(change: dict[str, object], n_spec: int | None) -> None:
+    world = World()
+    world.settle()
+    world.start_pod(world.open_job())
+    world.settle()
+    world.change_spec(**change)
+    world.settle()
+    assert world.run()["status"]["verdict"]["type"] == "Superseded"
+    assert world.jobs == {}
+    assert world.model is not None
+    assert world.model["status"].get("nSpec") == n_spec
+
+
+def test_a_changed_spec_supersedes_and_the_old_wish_can_be_had_again() -> None:
+    world = World()
+    world.settle()
+    world.start_pod(world.open_job())
+    world.settle()
+    world.change_spec(tuning={"maxNSpec": 4})
+    world.settle()
+    assert sorted(
+        (run["spec"]["maxNSpec"], run["status"].get("verdict", {}).get("type", "")) for run in world.runs.values()
+    ) == [(4, ""), (6, "Superseded")]
+    assert len(world.jobs) == 1
+    world.change_spec(tuning={"maxNSpec": 6})
+    world.settle()
+    world.finish()
+    assert world.model is not None
+    assert world.model["status"]["nSpec"] == 3
+
+
+def test_a_kept_run_answers_the_same_settings_without_new_trials() -> None:
+    world = World()
+    world.finish()
+    name = world.run()["metadata"]["name"]
+    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    world.settle()
+    world.change_spec(speculation={"method": "MTP"})
+    world.settle()
+    assert world.model is not None
+    assert world.model["status"]["tuningRunRef"]["name"] == name
+    assert world.model["status"]["nSpec"] == 3
+    assert world.jobs == {}
+
+
+def test_a_new_request_measures_again_while_the_choice_stays_ready() -> None:
+    world = World()
+    world.finish()
+    world.tick(60)
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.settle()
+    assert len(world.runs) == 2
+    assert world.model_condition("Ready")["status"] == "True"
+    assert world.model is not None
+    assert world.model["status"]["nSpec"] == 3
+
+
+def test_an_upgrade_of_the_operator_changes_nothing_that_is_settled() -> None:
+    world = World()
+    world.finish()
+    world.writes.clear()
+    newer = dict(world.settings.engine_images)
+    world.settings = type(world.settings)(engine_images=dict.fromkeys(newer, "engine:2"), bench_image="operator:2")
+    world.settle()
+    assert not any(write.startswith("create") for write in world.writes)
+    assert "engine:2" in world.model_condition("Ready")["message"]
+
+
+def test_a_namesakes_run_is_never_taken_for_ones_own() -> None:
+    world = World()
+    world.settle()
+    assert world.model is not None
+    world.model["metadata"]["uid"] = "uid-reborn"
+    world.model["status"] = {"observedGeneration": -1}
+    before = list(world.writes)
+    world.settle()
+    assert [write for write in world.writes[len(before) :] if "MTPModel" not in write] == []
+    world.runs.clear()
+    world.jobs.clear()
+    world.finish()
+    assert world.model["status"]["nSpec"] == 3
+
+
+def test_a_run_made_by_somebody_else_is_ignored_and_told_so() -> None:
+    world = World()
+    world.settle()
+    stranger = {**world.run(), "metadata": {**world.run()["metadata"], "name": "gemma-by-hand", "uid": "uid-hand"}}
+    stranger["status"] = {"observedGeneration": -1}
+    world.runs["gemma-by-hand"] = stranger
+    world.settle()
+    conditions = world.runs["gemma-by-hand"]["status"]["conditions"]
+    assert next(one for one in conditions if one["type"] == "Ready")["reason"] == "NotMadeByOperator"
+    assert "verdict" not in world.runs["gemma-by-hand"]["status"]
+
+
+def test_history_keeps_the_newest_and_drops_what_is_old_even_without_the_model() -> None:
+    world = World()
+    for request in range(5):
+        world.change_spec(tuning={"maxNSpec": 6, "request": request})
+        world.finish()
+        world.tick(60)
+    assert len(world.runs) == 3
+    world.model = None
+    world.settle()
+    assert len(world.runs) == 3
+    assert (world.plan().wake_after_seconds or 0) > 29 * 24 * 3600
+    world.tick(31 * 24 * 3600)
+    world.settle()
+    assert world.runs == {}
+
+
+def finished_with_crashes(crashes: list[int]) -> World:
+    """The operator dies after the given numbers of writes, one number for each of its lives."""
+    world = World()
+    lives = iter(crashes)
+
+    def live() -> None:
+        for writes in lives:
+            world.step(writes)
+            if world.plan().is_empty:
+                return
+        world.settle()
+
+    for _ in range(60):
+        live()
+        if world.run()["status"].get("verdict"):
+            world.settle()
+            return world
+        if any(not job["status"].get("conditions") for job in world.jobs.values()):
+            job = world.open_job()
+            n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+            pod = world.start_pod(job)
+            world.tick(30)
+            world.end_bench(pod, 0, result(n_spec, SPEEDS[n_spec]).encode())
+    raise AssertionError("the run does not end")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.integers(min_value=0, max_value=2), max_size=60))
+def test_dying_after_any_write_leads_to_the_same_end(crashes: list[int]) -> None:
+    undisturbed = World()
+    undisturbed.finish()
+    disturbed = finished_with_crashes(crashes)
+    assert disturbed.model is not None
+    assert undisturbed.model is not None
+    for field in ("nSpec", "speedup", "outputTokensPerSecond", "acceptanceLength", "tuningRunRef", "fingerprint"):
+        assert disturbed.model["status"][field] == undisturbed.model["status"][field]
+    assert [arm["nSpec"] for arm in disturbed.run()["status"]["arms"]] == [
+        arm["nSpec"] for arm in undisturbed.run()["status"]["arms"]
+    ]

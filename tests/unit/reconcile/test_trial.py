@@ -1,0 +1,175 @@
+"""The order in which the signs of a trial are believed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mtp_operator.api.run import ArmState, ArmStatus
+from mtp_operator.api.trial import TrialFailure, TrialResult
+from mtp_operator.reconcile.records import Container, Job, Pod, Terminated
+from mtp_operator.reconcile.trial import Broken, Failed, Going, Judgement, Lost, Measured, MustEnd, judge
+
+from .world import disqualified, result
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+ARM = ArmStatus(n_spec=3, boot=0, job_name="j", job_uid="u", state=ArmState.RUNNING)
+ENDED = ARM.model_copy(update={"state": ArmState.ENDING, "reason": "EngineCrashed", "message": "exited: tail"})
+
+GOOD = result(3, 125.0)
+RUNNING = Container(running=True)
+
+
+def job(finished: str = "", reason: str = "", deleting: bool = False) -> Job:
+    return Job("u", "j", "r", NOW, finished=finished, reason=reason, deleting=deleting)
+
+
+def pod(phase: str = "Running", engine: Container = RUNNING, bench: Container = RUNNING, **fields: object) -> Pod:
+    return Pod("p", "j-x", "u", NOW, phase, node="a", started_at=NOW, engine=engine, bench=bench, **fields)  # type: ignore[arg-type]
+
+
+def ended(exit_code: int = 0, message: str = "", reason: str = "", seconds: float = 60) -> Container:
+    return Container(terminated=Terminated(exit_code, reason, message, NOW + timedelta(seconds=seconds)))
+
+
+def crashed(exit_code: int = 1, message: str = "ValueError: x", reason: str = "Error") -> Container:
+    return Container(restart_count=1, last_terminated=Terminated(exit_code, reason, message, NOW))
+
+
+def said(reason: str, message: str) -> str:
+    return TrialResult(n_spec=3, failure=TrialFailure(reason=reason, message=message)).encode()
+
+
+@pytest.mark.parametrize(
+    ("arm", "the_job", "the_pod", "kind", "words"),
+    [
+        pytest.param(ARM, job(), pod(), Going, "", id="running"),
+        pytest.param(ARM, job(), None, Going, "", id="no pod yet"),
+        pytest.param(
+            ARM, job(), pod("Succeeded", ended(0, seconds=61), ended(0, GOOD.encode())), Measured, "", id="good"
+        ),
+        pytest.param(
+            ARM,
+            job(),
+            pod("Failed", ended(137, seconds=61), ended(0, GOOD.encode())),
+            Measured,
+            "",
+            id="a result stands whatever the engine's exit after it",
+        ),
+        pytest.param(
+            ARM,
+            job(),
+            pod("Failed", crashed(), ended(0, GOOD.encode())),
+            Measured,
+            "",
+            id="a result stands though the engine had restarted",
+        ),
+        pytest.param(
+            ARM,
+            job(),
+            pod("Succeeded", RUNNING, ended(0, disqualified(3, "SpeculationNotEngaged", "no drafts").encode())),
+            Failed,
+            "no drafts",
+            id="a gate disqualified it",
+        ),
+        pytest.param(ARM, job(), pod("Succeeded", RUNNING, ended(0, GOOD.encode()[:200])), Lost, "no result", id="cut"),
+        pytest.param(ARM, None, None, Lost, "Job was deleted", id="job deleted"),
+        pytest.param(ARM, job("Complete"), None, Lost, "pod is gone", id="complete without a pod"),
+        pytest.param(ARM, job("Failed", "BackoffLimitExceeded"), None, Lost, "BackoffLimitExceeded", id="pod deleted"),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod("Failed", crashed(), ended(1), conditions={"DisruptionTarget": ("True", "PreemptionByScheduler", "")}),
+            Lost,
+            "PreemptionByScheduler",
+            id="disrupted before everything the engine did",
+        ),
+        pytest.param(ARM, job(), pod(deleting=True), Lost, "deleted", id="pod being deleted by hand"),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod("Failed", Container(), Container(), reason="UnexpectedAdmissionError", message="no GPU"),
+            Lost,
+            "no GPU",
+            id="rejected at admission",
+        ),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod("Failed", ended(137), ended(137), reason="Evicted", message="emptyDir exceeds its limit"),
+            Failed,
+            "emptyDir exceeds",
+            id="its own storage limit",
+        ),
+        pytest.param(ARM, job(), pod("Running", crashed()), MustEnd, "code 1", id="crashed at start"),
+        pytest.param(
+            ARM, job(), pod("Running", crashed(137, "", "OOMKilled")), MustEnd, "OOMKilled", id="killed for memory"
+        ),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod("Failed", crashed(message="tail"), ended(1, said("EngineCrashed", "the cause"))),
+            Failed,
+            "the cause",
+            id="the bench's telling lines are better than the log's tail",
+        ),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod("Failed", ended(1, "CUDA error", seconds=10), ended(1, said("Interrupted", "stop"))),
+            Failed,
+            "CUDA error",
+            id="the engine died before the bench",
+        ),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod("Failed", ended(0, seconds=61), ended(1, said("EngineNotReady", "no completion"))),
+            Failed,
+            "no completion",
+            id="the bench gave up by itself",
+        ),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod(
+                "Failed",
+                Container(waiting_reason="ErrImagePull", waiting_message="no such image"),
+                Container(),
+                reason="DeadlineExceeded",
+            ),
+            Broken,
+            "spec.engine.image",
+            id="image errors are the run's",
+        ),
+        pytest.param(
+            ARM,
+            job("Failed"),
+            pod("Failed", ended(0, seconds=61), ended(1, said("Interrupted", "stop")), reason="DeadlineExceeded"),
+            Failed,
+            "did not end within its time",
+            id="deadline",
+        ),
+        pytest.param(
+            ARM, job("Failed"), pod("Failed", ended(0, seconds=61), ended(1)), Lost, "no result", id="bench died"
+        ),
+        pytest.param(ENDED, job(), pod("Running", crashed()), Going, "", id="ended by us, still stopping"),
+        pytest.param(
+            ENDED,
+            job("Failed", "DeadlineExceeded"),
+            pod("Failed", crashed(), ended(1, said("EngineCrashed", "the cause"))),
+            Failed,
+            "exited: the cause",
+            id="ended by us, better words",
+        ),
+        pytest.param(
+            ENDED, job("Failed", "DeadlineExceeded"), None, Failed, "exited: tail", id="ended by us, pod gone"
+        ),
+        pytest.param(ENDED, None, None, Failed, "exited: tail", id="ended by us, job gone"),
+    ],
+)
+def test_judgement(arm: ArmStatus, the_job: Job | None, the_pod: Pod | None, kind: type[Judgement], words: str) -> None:
+    judgement = judge(arm, the_job, the_pod)
+    assert isinstance(judgement, kind)
+    assert words in getattr(judgement, "message", "")

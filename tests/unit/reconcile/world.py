@@ -1,0 +1,275 @@
+"""A cluster in memory that carries plans out to the letter, so that decisions can be followed to their end.
+
+It plays what the API server and the Job controller do with the objects of one model name; engines are tables of speeds.
+What it cannot show (watches, caches, conflicts) is tested with a real API server.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
+
+from mtp_operator.api.base import API_VERSION
+from mtp_operator.api.conditions import format_time
+from mtp_operator.api.spec import EngineType
+from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
+from mtp_operator.reconcile.decide import decide
+from mtp_operator.reconcile.records import Kind, Observed, OperatorSettings, Plan, Reference, StatusUpdate
+from mtp_operator.reconcile.views import observe
+
+NAMESPACE = "team"
+NODE = {
+    "metadata": {
+        "name": "node-a",
+        "labels": {
+            "nvidia.com/gpu.product": "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition",
+            "nvidia.com/cuda.driver-version.full": "580.95.05",
+        },
+    }
+}
+SETTINGS = OperatorSettings(
+    engine_images={EngineType.VLLM: "vllm:1", EngineType.LLAMA_CPP: "llama:1"}, bench_image="operator:1"
+)
+SPEEDS = {0: 57.0, 1: 60.0, 2: 67.0, 3: 125.0, 4: 89.0, 5: 71.0, 6: 61.0, 7: 55.0, 8: 50.0}
+
+
+def model_body(name: str = "gemma", **spec: Any) -> dict[str, Any]:
+    """An MTPModel as the API server stores it."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "MTPModel",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": f"uid-{name}",
+            "generation": 1,
+            "creationTimestamp": "2026-11-01T08:00:00Z",
+        },
+        "spec": {
+            "model": {"uri": "pvc://weights/gemma"},
+            "engine": {"type": "VLLM"},
+            "tuning": {"maxNSpec": 6},
+            **spec,
+        },
+        "status": {"observedGeneration": -1},
+    }
+
+
+def result(n_spec: int, speed: float) -> TrialResult:
+    """What a healthy trial leaves."""
+    windows = tuple(speed * factor for factor in (0.995, 1.0, 1.005, 0.998, 1.002, 1.0))
+    drafts = 500
+    accepted = tuple(round(drafts * share) for share in (0.91, 0.85, 0.76, 0.0, 0.0, 0.0, 0.0, 0.0)[:n_spec])
+    counters: dict[str, Any] = {}
+    if n_spec:
+        counters = {
+            "drafts": drafts,
+            "draft_tokens": drafts * n_spec,
+            "accepted_tokens": sum(accepted),
+            "accepted_per_position": accepted,
+        }
+    level = LevelResult(concurrency=1, windows=windows, requests=24, output_tokens=3000, **counters)
+    return TrialResult(n_spec=n_spec, levels=(level,))
+
+
+def disqualified(n_spec: int, reason: str, message: str) -> TrialResult:
+    """What a trial leaves that failed a gate."""
+    return TrialResult(n_spec=n_spec, failure=TrialFailure(reason=reason, message=message))
+
+
+class World:
+    """The objects of one namespace."""
+
+    def __init__(self, model: Mapping[str, Any] | None = None) -> None:
+        self.model: dict[str, Any] | None = copy.deepcopy(dict(model or model_body()))
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.nodes: list[dict[str, Any]] = [NODE]
+        self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
+        self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+        self.settings = SETTINGS
+        self.writes: list[str] = []
+        self.events: list[tuple[str, str]] = []
+        self._uids = itertools.count(1)
+
+    # -- what the operator does ----------------------------------------------------------------------------------------
+
+    def observed(self) -> Observed:
+        """What the operator sees."""
+        return observe(self.model, self.runs.values(), self.jobs.values(), self.pods.values(), self.nodes, self.lookups)
+
+    def plan(self) -> Plan:
+        """What the operator would do now."""
+        return decide(self.observed(), self.settings, self.now)
+
+    def step(self, writes: int | None = None) -> bool:
+        """Decides once and carries out the plan, or only its first writes; answers whether there was anything to do."""
+        plan = self.plan()
+        for act in self._acts(plan)[:writes]:
+            act()
+        return not plan.is_empty
+
+    def settle(self) -> None:
+        """Decides until nothing is left to do."""
+        for _ in range(40):
+            if not self.step():
+                return
+        raise AssertionError(f"the operator does not come to rest: {self.plan()}")
+
+    def _acts(self, plan: Plan) -> list[Callable[[], None]]:
+        return [
+            *(partial(self._write_status, update) for update in plan.run_statuses),
+            *(partial(self._create, create.kind, create.body) for create in plan.creates),
+            *(partial(self._end, end.target) for end in plan.ends),
+            *(partial(self._release, release.target) for release in plan.releases),
+            *(partial(self._delete, delete.target) for delete in plan.deletes),
+            *([partial(self._write_status, plan.model_status)] if plan.model_status else []),
+        ]
+
+    def _find(self, target: Reference) -> dict[str, Any]:
+        if target.kind is Kind.MODEL:
+            assert self.model is not None
+            found = self.model
+        else:
+            found = {Kind.RUN: self.runs, Kind.JOB: self.jobs}[target.kind][target.name]
+        assert found["metadata"]["uid"] == target.uid
+        return found
+
+    def _write_status(self, update: StatusUpdate) -> None:
+        body = self._find(update.target)
+        assert body["status"] != update.status, f"a status is written that is there already: {update.target}"
+        body["status"] = copy.deepcopy(dict(update.status))
+        self.writes.append(f"status {update.target.kind} {update.target.name}")
+        self.events += [(event.reason, event.message) for event in update.events]
+
+    def _create(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        new = copy.deepcopy(dict(body))
+        name = new["metadata"]["name"]
+        objects = {Kind.RUN: self.runs, Kind.JOB: self.jobs}[kind]
+        assert name not in objects, f"{kind} {name} is created twice"
+        new["metadata"] |= {
+            "uid": f"uid-{next(self._uids)}",
+            "generation": 1,
+            "creationTimestamp": format_time(self.now),
+        }
+        new["status"] = {"observedGeneration": -1} if kind is Kind.RUN else {}
+        objects[name] = new
+        self.writes.append(f"create {kind} {name}")
+
+    def _end(self, target: Reference) -> None:
+        self._find(target)["spec"]["activeDeadlineSeconds"] = 1
+        self.writes.append(f"end {target.name}")
+
+    def _release(self, target: Reference) -> None:
+        self._find(target)["metadata"].pop("ownerReferences")
+        self.writes.append(f"release {target.name}")
+
+    def _delete(self, target: Reference) -> None:
+        self._find(target)
+        if target.kind is Kind.RUN:
+            del self.runs[target.name]
+        else:
+            del self.jobs[target.name]
+            self.pods = {name: pod for name, pod in self.pods.items() if pod["job"] != target.name}
+        self.writes.append(f"delete {target.kind} {target.name}")
+
+    # -- what the cluster does -----------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """The only run."""
+        (run,) = self.runs.values()
+        return run
+
+    def open_job(self) -> dict[str, Any]:
+        """The only Job that has not ended."""
+        (job,) = (job for job in self.jobs.values() if not job["status"].get("conditions"))
+        return job
+
+    def start_pod(self, job: dict[str, Any], **status: Any) -> dict[str, Any]:
+        """The Job controller makes the pod, and the node starts it."""
+        pod = {
+            "metadata": {
+                "name": f"{job['metadata']['name']}-x",
+                "uid": f"uid-{next(self._uids)}",
+                "creationTimestamp": format_time(self.now),
+                "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
+            },
+            "spec": {"nodeName": "node-a"},
+            "status": {
+                "phase": "Running",
+                "startTime": format_time(self.now),
+                "initContainerStatuses": [
+                    {
+                        "name": ENGINE_CONTAINER,
+                        "imageID": "vllm@sha256:1",
+                        "restartCount": 0,
+                        "state": {"running": {"startedAt": format_time(self.now)}},
+                    }
+                ],
+                "containerStatuses": [
+                    {
+                        "name": BENCH_CONTAINER,
+                        "imageID": "operator@sha256:1",
+                        "restartCount": 0,
+                        "state": {"running": {"startedAt": format_time(self.now)}},
+                    }
+                ],
+                **status,
+            },
+            "job": job["metadata"]["name"],
+        }
+        self.pods[pod["metadata"]["name"]] = pod  # type: ignore[index]
+        return pod
+
+    def end_bench(self, pod: dict[str, Any], exit_code: int, message: str) -> None:
+        """The bench container ends, and with it the pod and its Job."""
+        state = {"exitCode": exit_code, "message": message, "finishedAt": format_time(self.now)}
+        pod["status"]["containerStatuses"][0]["state"] = {"terminated": state}
+        pod["status"]["phase"] = "Failed" if exit_code else "Succeeded"
+        self.end_job(pod["job"], "Failed" if exit_code else "Complete")
+
+    def end_job(self, name: str, condition: str, reason: str = "") -> None:
+        """The Job controller sets the Job's last condition."""
+        self.jobs[name]["status"]["conditions"] = [{"type": condition, "status": "True", "reason": reason}]
+
+    def tick(self, seconds: float) -> None:
+        """Time goes by."""
+        self.now += timedelta(seconds=seconds)
+
+    def run_trial(self, speeds: Mapping[int, float] = SPEEDS) -> int:
+        """The open trial runs to a good end; answers its n."""
+        job = self.open_job()
+        n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+        pod = self.start_pod(job)
+        self.settle()
+        self.tick(30)
+        self.end_bench(pod, 0, result(n_spec, speeds[n_spec]).encode())
+        return n_spec
+
+    def finish(self, speeds: Mapping[int, float] = SPEEDS) -> None:
+        """All trials run to a good end, until the run has its verdict."""
+        self.settle()
+        for _ in range(60):
+            if not any(not job["status"].get("conditions") for job in self.jobs.values()):
+                return
+            self.run_trial(speeds)
+            self.settle()
+        raise AssertionError("the run does not end")
+
+    def model_condition(self, type_: str) -> dict[str, Any]:
+        """One condition of the model."""
+        assert self.model is not None
+        return next(one for one in self.model["status"]["conditions"] if one["type"] == type_)
+
+    def change_spec(self, **spec: Any) -> None:
+        """A person edits the model."""
+        assert self.model is not None
+        self.model["spec"] |= spec
+        self.model["metadata"]["generation"] += 1
