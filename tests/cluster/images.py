@@ -1,0 +1,426 @@
+"""The images that run in the test cluster: built by buildah, without a daemon, and imported into its containerd.
+
+    python -m tests.cluster.images build NAME...
+    python -m tests.cluster.images load NAME...
+
+Finished images lie in one OCI layout in the cache folder, where images share what layers they have in common. An image
+carries a hash of what it was made from as a label, so one that is up to date is not built again, and containerd gets
+only the blobs that it does not have. Both layout and containerd name an image last, when all of it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import functools
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from tests.cluster import paths
+from tests.cluster.progress import step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+INPUTS_LABEL = "mtp-operator.dev/inputs"
+REFERENCE_ANNOTATION = "org.opencontainers.image.ref.name"
+#: Where Debian keeps the certificates that programs trust; a machine behind a proxy has the proxy's among them.
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+#: The base of every image, where no registry is needed: the Dockerfiles' public defaults have the same in them.
+BASE_SUITE = "bookworm"
+BASE_PACKAGES = ("ca-certificates", "libgomp1", "libnuma1", "python3", "python3-venv")
+#: What of this machine's settings says how to reach packages: builds have the same, and images none of it.
+PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
+APT_SETTINGS = ("Acquire::http::", "Acquire::https::", "Acquire::Check-Valid-Until ")
+_LOG_LINES_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of this repository.
+
+    Attributes:
+        name: its folder below `images/`, which holds its Dockerfile.
+        sources: files and folders that its Dockerfile copies, as paths in the repository.
+        keep_layers: whether the builder keeps the result of each step, because some of them change often.
+        package_folder: the folder in the build where its Dockerfile keeps what it downloads, if it has one.
+        hint: how long a person has to wait.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    keep_layers: bool = False
+    package_folder: str = ""
+    hint: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The name under which pods ask for it."""
+        return f"localhost/mtp-operator/{self.name}:dev"
+
+    @property
+    def dockerfile(self) -> str:
+        """Its Dockerfile, as a path in the repository."""
+        return f"images/{self.name}/Dockerfile"
+
+
+IMAGES = {
+    image.name: image
+    for image in (
+        Image(
+            "operator",
+            (
+                "operator/pyproject.toml",
+                "operator/requirements.txt",
+                "operator/mtp_operator",
+                "images/operator/build-requirements.txt",
+            ),
+            keep_layers=True,
+        ),
+        Image("llamacpp-cpu", ("images/llamacpp-cpu/fetch-packages",), package_folder="/packages"),
+        Image(
+            "vllm-cpu",
+            ("images/vllm-cpu/requirements.txt", "images/vllm-cpu/stub_gpu_libraries.py"),
+            hint=" (some minutes)",
+        ),
+    )
+}
+
+
+# --- What an image is made from
+
+
+def source_files(image: Image, repository: Path = REPOSITORY) -> list[Path]:
+    """All files that go into an image, as paths in the repository; what Python leaves behind is not among them."""
+    files: set[Path] = set()
+    for source in (image.dockerfile, *image.sources):
+        path = repository / source
+        if not path.exists():
+            message = f"image {image.name}: {source} is missing"
+            raise FileNotFoundError(message)
+        files |= {file for file in path.rglob("*") if file.is_file()} if path.is_dir() else {path}
+    return sorted(file.relative_to(repository) for file in files if "__pycache__" not in file.parts)
+
+
+def inputs_hash(image: Image, repository: Path = REPOSITORY) -> str:
+    """A hash of everything that an image is made from: its files with their modes, and the base."""
+    parts = hashlib.sha256(_base_reference().encode())
+    for file in source_files(image, repository):
+        content = (repository / file).read_bytes()
+        executable = os.access(repository / file, os.X_OK)
+        parts.update(f"{file}\0{executable}\0{len(content)}\0".encode() + content)
+    return parts.hexdigest()
+
+
+def _base_reference() -> str:
+    content = hashlib.sha256(" ".join((BASE_SUITE, *BASE_PACKAGES)).encode()).hexdigest()
+    return f"localhost/mtp-operator/base:{content[:12]}"
+
+
+# --- The layout of finished images
+
+
+def images_dir() -> Path:
+    """The folder of everything that has to do with images."""
+    return paths.cache_dir() / "images"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An OCI image layout: a folder of blobs, named by their hash, and an index that names the images."""
+
+    folder: Path
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """The descriptors of all named images."""
+        index = self.folder / "index.json"
+        return list(json.loads(index.read_text())["manifests"]) if index.exists() else []
+
+    def find(self, reference: str) -> dict[str, Any] | None:
+        """The descriptor of the image of that name, if there is one."""
+        named = (entry for entry in self.manifests() if entry["annotations"][REFERENCE_ANNOTATION] == reference)
+        return next(named, None)
+
+    def blob(self, digest: str) -> Path:
+        """The file with that digest."""
+        return self.folder / "blobs" / digest.replace(":", "/")
+
+    def digests(self, manifest: dict[str, Any]) -> list[str]:
+        """The digests of all blobs of an image: its layers, its configuration, its manifest."""
+        content = json.loads(self.blob(manifest["digest"]).read_text())
+        parts = [*content["layers"], content["config"], manifest]
+        return [part["digest"] for part in parts]
+
+    def label(self, manifest: dict[str, Any], name: str) -> str | None:
+        """The value of an image's label, if it has one."""
+        content = json.loads(self.blob(manifest["digest"]).read_text())
+        configuration = json.loads(self.blob(content["config"]["digest"]).read_text())
+        value: str | None = (configuration["config"].get("Labels") or {}).get(name)
+        return value
+
+    def remove_unused(self) -> None:
+        """Removes the blobs that no named image has."""
+        used = {self.blob(digest) for manifest in self.manifests() for digest in self.digests(manifest)}
+        for file in self.folder.glob("blobs/*/*"):
+            if file not in used:
+                file.unlink()
+
+
+def layout() -> Layout:
+    """The layout with this project's images."""
+    return Layout(images_dir() / "layout")
+
+
+def write_archive(images: Layout, manifest: dict[str, Any], without: set[str], target: Any) -> None:
+    """Write an image as a tar stream of an OCI layout, leaving out blobs that the reader has already.
+
+    Args:
+        images: the layout that the image is in.
+        manifest: the image's descriptor.
+        without: digests of blobs to leave out.
+        target: a file object to write to, which need not be seekable.
+    """
+    index = {"schemaVersion": 2, "manifests": [manifest]}
+    with tarfile.open(fileobj=target, mode="w|", bufsize=1 << 20) as archive:
+        for name, content in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", index)):
+            text = json.dumps(content).encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+        for digest in images.digests(manifest):
+            if digest not in without:
+                archive.add(images.blob(digest), f"blobs/{digest.replace(':', '/')}")
+
+
+# --- Building
+
+
+def build(image: Image) -> dict[str, Any]:
+    """Build an image unless it is there already, and return its descriptor in the layout."""
+    inputs = inputs_hash(image)
+    finished = layout().find(image.reference)
+    if finished is not None and layout().label(finished, INPUTS_LABEL) == inputs:
+        print(f"Image {image.name}: up to date", flush=True)
+        return finished
+    base = _base()
+    with step(f"Building image {image.name}{image.hint}"), _context(image) as context:
+        mounts = {
+            _folder("pip"): "/root/.cache/pip",
+            _settings("pip.conf", _pip_settings()): "/etc/pip.conf:ro",
+            _settings("apt.conf", _apt_settings()): "/etc/apt/apt.conf.d/99builder:ro",
+        }
+        if CERTIFICATES.exists():
+            mounts[CERTIFICATES] = f"{CERTIFICATES}:ro"
+        if image.package_folder:
+            mounts[_folder("packages", image.name)] = image.package_folder
+        _buildah(
+            image.name,
+            *(
+                "build",
+                "--isolation",
+                "chroot",
+                "--network",
+                "host",
+                "--layers",
+                "--force-rm",
+                "--build-arg",
+                f"BASE={base}",
+            ),
+            *(f"--volume={source}:{target}" for source, target in mounts.items()),
+            *("--label", f"{INPUTS_LABEL}={inputs}", "--file", image.dockerfile),
+            *("--tag", f"oci:{layout().folder}:{image.reference}", "."),
+            cwd=context,
+        )
+    layout().remove_unused()
+    built = layout().find(image.reference)
+    if built is None:
+        message = f"image {image.name}: buildah has not put it into {layout().folder}"
+        raise RuntimeError(message)
+    return built
+
+
+def _base() -> str:
+    """Make the base of all images from Debian packages, unless it is there, and return its name."""
+    reference = _base_reference()
+    if _buildah_succeeds("inspect", "--type", "image", reference):
+        return reference
+    with step("Building the base of all images (about a minute)"), TemporaryDirectory(dir=_folder("base")) as folder:
+        root = Path(folder, "root.tar")
+        _run("base", _program("mmdebstrap"), "--variant=minbase", "--dpkgopt=force-unsafe-io",
+             f"--include={','.join(BASE_PACKAGES)}", BASE_SUITE, str(root), _debian_mirror())  # fmt: skip
+        Path(folder, "Dockerfile").write_text(f"FROM scratch\nADD {root.name} /\n")
+        _buildah("base", "build", "--isolation", "chroot", "--tag", reference, folder)
+    return reference
+
+
+def _debian_mirror() -> str:
+    """The mirror that this machine's own packages come from."""
+    wanted = ("Created-By: Packages", f"Release: {BASE_SUITE}")
+    mirrors = _output("apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted).split()
+    if not mirrors:
+        message = f"apt-get: no list of Debian {BASE_SUITE}, from which the images' base is made; run `apt-get update`"
+        raise RuntimeError(message)
+    return mirrors[0]
+
+
+@contextmanager
+def _context(image: Image) -> Iterator[Path]:
+    """A folder with what an image is made from and nothing else, so nothing can be in it that its hash leaves out."""
+    with TemporaryDirectory(dir=_folder("context")) as folder:
+        for file in source_files(image):
+            target = Path(folder, file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / file, target)
+        yield Path(folder)
+
+
+def _pip_settings() -> str:
+    """This machine's package indexes, and its certificates, as a pip.conf."""
+    listing = _output(sys.executable, "-m", "pip", "config", "list")
+    found = dict(line.split("=", 1) for line in listing.splitlines() if "=" in line)
+    settings = {}
+    for scope in ("global", "install", ":env:"):  # The last one wins.
+        for name in PIP_SETTINGS:
+            if f"{scope}.{name}" in found:
+                settings[name] = found[f"{scope}.{name}"].strip("'")
+    if CERTIFICATES.exists():
+        settings["cert"] = str(CERTIFICATES)
+    return "\n".join(["[global]", *(f"{name} = {value}" for name, value in settings.items()), ""])
+
+
+def _apt_settings() -> str:
+    """This machine's way to Debian's mirrors, as a part of apt.conf."""
+    lines = _output("apt-config", "dump").splitlines()
+    return "\n".join([*(line for line in lines if line.startswith(APT_SETTINGS)), ""])
+
+
+def _settings(name: str, content: str) -> Path:
+    file = _folder("settings") / name
+    file.write_text(content)
+    return file
+
+
+def _folder(*names: str) -> Path:
+    folder = images_dir().joinpath(*names)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _buildah_command(*arguments: str) -> list[str]:
+    storage = images_dir() / "storage"
+    where = ("--root", str(storage), "--runroot", f"{storage}.run", "--storage-driver", _storage_driver())
+    return [_program("buildah"), *where, *arguments]
+
+
+@functools.cache
+def _storage_driver() -> str:
+    """The fast storage driver where this file system can carry it, else the one that works everywhere."""
+    command = ["buildah", "--root", str(_folder("probe")), "--runroot", str(_folder("probe.run"))]
+    overlay = subprocess.run([*command, "--storage-driver", "overlay", "images"], capture_output=True, check=False)
+    return "overlay" if overlay.returncode == 0 else "vfs"
+
+
+def _buildah(log: str, *arguments: str, cwd: Path | str = REPOSITORY) -> None:
+    _run(log, *_buildah_command(*arguments), cwd=cwd)
+
+
+def _buildah_succeeds(*arguments: str) -> bool:
+    return subprocess.run(_buildah_command(*arguments), capture_output=True, check=False).returncode == 0
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        message = f"{name}: not on PATH; `apt-get install {name}` brings it"
+        raise FileNotFoundError(message)
+    return found
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def _run(log: str, *command: str, cwd: Path | str = REPOSITORY) -> None:
+    """Run a command with its output in a log file, of which the end is shown if it fails."""
+    file = _folder("logs") / f"{log}.log"
+    with file.open("wb") as output:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, check=False)
+    if done.returncode:
+        end = "\n".join(file.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
+        message = f"{Path(command[0]).name} ended with {done.returncode} ({file}):\n{end}"
+        raise RuntimeError(message)
+
+
+# --- Importing into the cluster's containerd
+
+
+def load(image: Image) -> None:
+    """Build an image if needed, and import it into the cluster's containerd unless it has the same one."""
+    manifest = build(image)
+    if _imported_digest(image.reference) == manifest["digest"]:
+        print(f"Image {image.name}: already in the cluster", flush=True)
+        return
+    with step(f"Importing image {image.name}"):
+        present = set(_ctr("content", "ls", "--quiet").split())
+        with subprocess.Popen(
+            _ctr_command("images", "import", "-"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        ) as importer:
+            write_archive(layout(), manifest, present, importer.stdin)
+            assert importer.stdin is not None
+            importer.stdin.close()
+    if _imported_digest(image.reference) != manifest["digest"]:
+        message = f"image {image.name}: containerd has not imported it"
+        raise RuntimeError(message)
+
+
+def _imported_digest(reference: str) -> str | None:
+    """The digest of the image that containerd has under this name."""
+    rows = (line.split() for line in _ctr("images", "ls", f"name=={reference}").splitlines()[1:])
+    return next((row[2] for row in rows), None)
+
+
+def _ctr_command(*arguments: str) -> list[str]:
+    return [_program("ctr"), "--namespace", "k8s.io", "--address", str(paths.containerd_socket()), *arguments]
+
+
+def _ctr(*arguments: str) -> str:
+    return _output(*_ctr_command(*arguments))
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Wait until no other process builds or loads images."""
+    with (_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.images", description="Build and load images.")
+    parser.add_argument("command", choices=["build", "load"], help="load also imports into the running test cluster")
+    parser.add_argument("names", nargs="+", choices=list(IMAGES), metavar="NAME", help=f"of {', '.join(IMAGES)}")
+    arguments = parser.parse_args()
+    action = build if arguments.command == "build" else load
+    try:
+        with _only_one():
+            for name in arguments.names:
+                action(IMAGES[name])
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
