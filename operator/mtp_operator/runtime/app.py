@@ -1,0 +1,176 @@
+"""The operator process: start, stand by, lead, end."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import kopf
+import structlog
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException
+
+from mtp_operator.reconcile.records import ModelKey
+
+from .apply import Applier
+from .cache import Cache
+from .client import MODELS, ApiError, Client, Resource, TransientError, WritesStoppedError, load_configuration
+from .errors import FatalError
+from .health import Health
+from .lease import Lease, LeaseLostError
+from .logs import configure_logging
+from .queue import WorkQueue
+from .settings import Settings
+from .sweep import Sweep
+from .watches import START_SECONDS, guard, make_registry, make_settings, start, watched_resources
+from .worker import Worker
+
+log = structlog.get_logger(__name__)
+
+SPARE_CONNECTIONS: Final = 4
+"""Connections beside one for each worker: sweep, Lease and what hangs."""
+
+STOP_SECONDS: Final = 5.0
+"""Time that the watches have to end."""
+
+
+def run_operator(settings: Settings) -> int:
+    """Runs the operator until SIGTERM or SIGINT, or until it cannot go on.
+
+    Returns:
+        The exit status: 0 after a signal, 1 after anything else.
+    """
+    configure_logging(settings.log_level)
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    try:
+        configuration = await load_configuration(settings.workers + SPARE_CONNECTIONS)
+    except (ConfigException, OSError) as error:
+        log.error("no way to the API server", error=str(error))
+        return 1
+    lease_client = Client(configuration, settings.lease_request_timeout_seconds)
+    lease = Lease(lease_client, settings)
+    client = Client(configuration, settings.request_timeout_seconds, may_write=lease.is_held)
+    health = Health()
+    try:
+        server = await health.serve(settings.health_address, settings.health_port)
+        try:
+            await _until(stop, _wait_for_kinds(client, watched_resources(settings.nodes_readable)))
+            health.is_ready = True
+            await _until(stop, lease.acquire())
+            await _lead(settings, configuration, client, lease, health, stop)
+        finally:
+            await lease.release()
+            await server.cleanup()
+    except (FatalError, LeaseLostError, WritesStoppedError, ApiError, OSError) as error:
+        log.error("the operator ends", error=str(error))
+        return 1
+    finally:
+        await client.close()
+        await lease_client.close()
+    log.info("the operator ends", reason="signal")
+    return 0
+
+
+async def _lead(
+    settings: Settings, configuration: Configuration, client: Client, lease: Lease, health: Health, stop: asyncio.Event
+) -> None:
+    """Watches and works while the Lease is held, until `stop`."""
+    if stop.is_set():
+        return
+    resources = watched_resources(settings.nodes_readable)
+    cache = Cache()
+    queue: WorkQueue[ModelKey] = WorkQueue()
+    applier = Applier(client, cache)
+    sweep = Sweep(client, cache, queue.add, resources, settings.namespaces, settings.sweep_seconds)
+    health.sweep = sweep
+    worker = Worker(queue, cache, applier, settings.for_decisions())
+
+    keeper = asyncio.create_task(lease.keep(), name="lease")
+    workers = [asyncio.create_task(worker.run(), name=f"worker {number}") for number in range(settings.workers)]
+    sweeper = asyncio.create_task(sweep.run(), name="sweep")
+    ours = {keeper, *workers, sweeper}
+    # Kopf cancels every task at its end that it is not told to leave alone.
+    others = asyncio.all_tasks()
+    registry = make_registry(resources, cache, queue.add, configuration)
+    kopf_tasks = await start(registry, make_settings(), settings.namespaces)
+    _stop_on_signals(stop)  # Kopf has just put handlers of its own there
+    watches = asyncio.create_task(kopf.run_tasks(kopf_tasks, ignored=others), name="watches")
+    guardian = asyncio.create_task(guard(resources, settings.namespaces), name="guard")
+    try:
+        await _until(stop, _first_failure({*ours, watches, guardian}))
+        queue.close()
+        log.info("stopping: decisions in hand are finished", seconds=settings.drain_seconds)
+        await asyncio.wait(workers, timeout=settings.drain_seconds)
+    finally:
+        for task in (guardian, *ours):
+            task.cancel()
+        await asyncio.gather(guardian, *ours, return_exceptions=True)
+        await lease.release()
+        watches.cancel()
+        await asyncio.wait({watches}, timeout=STOP_SECONDS)
+
+
+async def _first_failure(tasks: set[asyncio.Task[Any]]) -> None:
+    """Waits for the first task that ends, which none of them should.
+
+    Raises:
+        FatalError: a task ended or failed; the watches fail with what the API server answered.
+        LeaseLostError: the Lease is lost.
+        WritesStoppedError: likewise.
+    """
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        error = task.exception() if not task.cancelled() else None
+        if isinstance(error, (FatalError, LeaseLostError, WritesStoppedError)):
+            raise error
+        raise FatalError(f"{task.get_name()} ended: {error or 'without an error'}") from error
+
+
+async def _wait_for_kinds(client: Client, resources: tuple[Resource, ...]) -> None:
+    """Waits until the API server serves every kind.
+
+    Raises:
+        FatalError: a kind is not there after `START_SECONDS` in which the server did answer.
+    """
+    patience = int(START_SECONDS)
+    while True:
+        try:
+            missing = [one for one in resources if one.plural not in await client.discover(one)]
+        except TransientError as error:
+            log.warning("the API server does not answer", error=str(error))
+        else:
+            if not missing:
+                return
+            patience -= 1
+            if patience < 0:
+                names = ", ".join(f"{one.plural}.{one.group}".strip(".") for one in missing)
+                hint = "; are the CustomResourceDefinitions installed?" if MODELS.group in names else ""
+                raise FatalError(f"the API server has not served {names} for {START_SECONDS:g} s{hint}")
+        await asyncio.sleep(1)
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` to its end, or cuts it off once `stop` is set; nothing is begun after that."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        for one in (task, stopped):
+            one.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)

@@ -1,0 +1,209 @@
+"""Carries out a plan, in the order of its fields. Every reply goes into the cache."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from mtp_operator.api.conditions import format_time, shorten
+from mtp_operator.reconcile.records import (
+    Create,
+    Delete,
+    EndTrial,
+    EventDraft,
+    Plan,
+    Reference,
+    Release,
+    StatusUpdate,
+)
+from mtp_operator.resources.labels import MANAGER
+
+from .cache import RESOURCES, Cache, key_of
+from .client import EVENTS, AlreadyExistsError, ApiError, Client, ConflictError, NotFoundError
+from .metrics import WRITES
+
+log = structlog.get_logger(__name__)
+
+
+class StalePlanError(Exception):
+    """The cluster is not as it was decided about; what is there now is in the cache."""
+
+
+class NameTakenError(Exception):
+    """An object that is to be created has the name of one that belongs to somebody else."""
+
+
+@dataclass
+class Applied:
+    """What a plan has brought about."""
+
+    writes: list[str] = field(default_factory=list)
+    """Writes that changed something, for the log."""
+    learned: bool = False
+    """Whether something came to light that the decision did not know."""
+
+    @property
+    def calls_for_decision(self) -> bool:
+        """Whether the same decision would now be made on other grounds."""
+        return self.learned or bool(self.writes)
+
+
+class Applier:
+    """Writes to the cluster.
+
+    Args:
+        client: stops writing by itself when the Lease is no longer held.
+        cache: learns every reply.
+        now: the time of Events.
+    """
+
+    def __init__(self, client: Client, cache: Cache, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._client = client
+        self._cache = cache
+        self._now = now
+
+    async def apply(self, plan: Plan, applied: Applied) -> None:
+        """Carries out the plan and notes in `applied` what it brought about; the first failure ends it.
+
+        Raises:
+            StalePlanError: decide anew.
+            NameTakenError: a person has to remove the other object.
+            ApiError: a request failed.
+            WritesStoppedError: the Lease is not held any more.
+        """
+        for update in plan.run_statuses:
+            await self._update_status(update, applied)
+        for create in plan.creates:
+            await self._create(create, applied)
+        for end in plan.ends:
+            await self._patch("end", end, {"spec": {"activeDeadlineSeconds": 1}}, applied)
+        for release in plan.releases:
+            await self._patch("release", release, {"metadata": {"ownerReferences": None}}, applied)
+        for delete in plan.deletes:
+            await self._delete(delete, applied)
+        if plan.model_status is not None:
+            await self._update_status(plan.model_status, applied)
+        for target in plan.lookups:
+            applied.learned |= await self._look_up(target)
+
+    async def refresh(self, target: Reference) -> None:
+        """One live GET of an object; its end is learned too."""
+        resource = RESOURCES[target.kind]
+        try:
+            live = await self._client.get(resource, target.namespace, target.name)
+        except NotFoundError:
+            self._cache.forget(target.uid)
+            return
+        if live["metadata"]["uid"] != target.uid:
+            self._cache.forget(target.uid)
+        self._cache.fetched(resource, live)
+
+    async def _update_status(self, update: StatusUpdate, applied: Applied) -> None:
+        target = update.target
+        body = self._cache.body(target.uid)
+        if body is None:
+            raise StalePlanError(f"{target.kind} {target.name} is gone")
+        if body.get("status") == update.status:
+            return
+        metadata = {"namespace": target.namespace, "name": target.name, "uid": target.uid}
+        resource = RESOURCES[target.kind]
+        try:
+            reply = await self._client.apply_status(resource, metadata, update.status)
+        except (NotFoundError, ConflictError) as error:
+            await self._stale(target, error)
+        else:
+            if self._note("status", target, reply, applied):
+                for draft in update.events:
+                    await self._post_event(draft)
+
+    async def _create(self, create: Create, applied: Applied) -> None:
+        resource, metadata = RESOURCES[create.kind], create.body["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        try:
+            live = await self._client.get(resource, namespace, name)
+        except NotFoundError:
+            try:
+                reply = await self._client.create(resource, create.body)
+            except AlreadyExistsError:
+                live = await self._client.get(resource, namespace, name)
+            else:
+                self._cache.written(resource, reply)
+                self._count("create", create.kind, name, applied)
+                return
+        if key_of(resource, live) != key_of(resource, create.body):
+            raise NameTakenError(f"{create.kind} {name} exists already and is not of this model: remove or rename it")
+        if not self._cache.fetched(resource, live):
+            raise StalePlanError(f"{create.kind} {name} exists already")
+        applied.learned = True
+
+    async def _patch(self, verb: str, what: EndTrial | Release, patch: dict[str, Any], applied: Applied) -> None:
+        target = what.target
+        patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": target.uid}}
+        try:
+            reply = await self._client.merge_patch(RESOURCES[target.kind], target.namespace, target.name, patch)
+        except (NotFoundError, ConflictError) as error:
+            await self._stale(target, error)
+        else:
+            self._note(verb, target, reply, applied)
+
+    async def _delete(self, delete: Delete, applied: Applied) -> None:
+        target = delete.target
+        try:
+            reply = await self._client.delete(RESOURCES[target.kind], target.namespace, target.name, target.uid)
+        except (NotFoundError, ConflictError):
+            self._cache.forget(target.uid)
+            applied.learned = True
+            return
+        if reply["kind"] == "Status":
+            self._cache.forget(target.uid)
+            self._count("delete", target.kind, target.name, applied)
+        else:
+            self._note("delete", target, reply, applied)
+
+    async def _look_up(self, target: Reference) -> bool:
+        events = await self._client.list_events(target.namespace, target.uid)
+        return self._cache.keep_events(target.uid, self._now(), events)
+
+    async def _stale(self, target: Reference, error: ApiError) -> None:
+        await self.refresh(target)
+        raise StalePlanError(str(error)) from error
+
+    def _note(self, verb: str, target: Reference, reply: dict[str, Any], applied: Applied) -> bool:
+        changed = self._cache.written(RESOURCES[target.kind], reply)
+        if changed:
+            self._count(verb, target.kind, target.name, applied)
+        return changed
+
+    def _count(self, verb: str, kind: str, name: str, applied: Applied) -> None:
+        WRITES.labels(verb=verb, kind=kind).inc()
+        applied.writes.append(f"{verb} {kind}/{name}")
+
+    async def _post_event(self, draft: EventDraft) -> None:
+        about, now = draft.about, format_time(self._now())
+        resource = RESOURCES[about.kind]
+        body = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"namespace": about.namespace, "name": f"{about.name}.{uuid.uuid4().hex[:16]}"},
+            "involvedObject": {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "namespace": about.namespace,
+                "name": about.name,
+                "uid": about.uid,
+            },
+            "type": draft.type,
+            "reason": draft.reason,
+            "message": shorten(draft.message),
+            "source": {"component": MANAGER},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._client.create(EVENTS, body)
+        except ApiError as error:
+            log.warning("an Event could not be posted", about=about.name, reason=draft.reason, error=str(error))

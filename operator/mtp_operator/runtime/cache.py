@@ -1,0 +1,247 @@
+"""The newest known state of every object: what the watches brought, and what the replies to our own writes say.
+
+The reply to a write raises the floor of that object: a model is not decided again before its watch has caught up
+(`lagging`), and a watch event older than what is known never goes back.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from mtp_operator.reconcile.records import Kind, ModelKey
+from mtp_operator.resources.labels import MODEL_LABEL
+
+from .client import JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+
+RESOURCES: Final[Mapping[Kind, Resource]] = {Kind.MODEL: MODELS, Kind.RUN: RUNS, Kind.JOB: JOBS, Kind.POD: PODS}
+
+TOMBSTONE_SECONDS: Final = 600
+"""Time for which it is remembered that an object is gone: longer than any reply to a write takes."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One object. Versions are `metadata.resourceVersion`, which Kubernetes orders as integers within a resource."""
+
+    resource: Resource
+    key: ModelKey | None
+    body: dict[str, Any]
+    version: int
+    watched_version: int = 0
+    """What the watch has brought."""
+    confirmed_version: int = 0
+    """What the watch or a live GET has brought."""
+    floor: int = 0
+    """What the reply to our newest write said."""
+    floor_raised_at: float = 0.0
+    events: tuple[datetime, Sequence[Body]] | None = None
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether the watch has yet to bring our newest write."""
+        return self.confirmed_version < self.floor
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Bodies of everything that belongs to one key, and of the GPU nodes."""
+
+    model: Body | None = None
+    runs: list[Body] = field(default_factory=list)
+    jobs: list[Body] = field(default_factory=list)
+    pods: list[Body] = field(default_factory=list)
+    nodes: list[Body] = field(default_factory=list)
+    events: dict[str, tuple[datetime, Sequence[Body]]] = field(default_factory=dict)
+
+
+def key_of(resource: Resource, body: Body) -> ModelKey | None:
+    """The model that an object belongs to; None for nodes and for what is not ours."""
+    metadata = body["metadata"]
+    if resource is MODELS:
+        name = metadata["name"]
+    elif resource is RUNS:
+        name = body.get("spec", {}).get("modelName")
+    else:
+        name = metadata.get("labels", {}).get(MODEL_LABEL)
+    namespace = metadata.get("namespace")
+    return ModelKey(namespace, name) if namespace and name else None
+
+
+def version_of(metadata: Mapping[str, Any]) -> int:
+    """The resource version as the integer that it is."""
+    return int(metadata["resourceVersion"])
+
+
+class Cache:
+    """All objects that decisions read, by uid; never by name, so that namesakes are not mixed up."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._by_key: dict[ModelKey | None, dict[str, Entry]] = {}
+        self._gone: dict[str, tuple[int, float]] = {}
+        self._changed: set[ModelKey] = set()
+
+    # -- what comes in -------------------------------------------------------------------------------------------------
+
+    def watched(self, resource: Resource, body: Body) -> None:
+        """A watch (or its list) brought the object."""
+        entry = self._put(resource, body)
+        if entry is not None:
+            version = version_of(body["metadata"])
+            entry.watched_version = max(entry.watched_version, version)
+            self._confirm(entry, version)
+
+    def fetched(self, resource: Resource, body: Body) -> bool:
+        """A live GET brought the object. Answers whether that was news."""
+        before = self.version(body["metadata"]["uid"])
+        entry = self._put(resource, body)
+        if entry is None:
+            return False
+        self._confirm(entry, version_of(body["metadata"]))
+        return entry.version > before
+
+    def written(self, resource: Resource, body: Body) -> bool:
+        """The reply to a write brought the object. Answers whether the write changed anything."""
+        before = self.version(body["metadata"]["uid"])
+        entry = self._put(resource, body)
+        if entry is None:
+            return False
+        version = version_of(body["metadata"])
+        if version > entry.floor:
+            entry.floor, entry.floor_raised_at = version, self._clock()
+        return version > before
+
+    def forget(self, uid: str, version: int | None = None) -> None:
+        """The object is gone: a DELETED event of this version, a 404, or a LIST without it."""
+        entry = self._entries.pop(uid, None)
+        known = entry.version if entry is not None else 0
+        self._gone[uid] = (max(known, version or 0), self._clock())
+        if entry is not None:
+            self._detach(uid, entry.key)
+            self._mark(entry)
+
+    def keep_events(self, uid: str, at: datetime, events: Sequence[Body]) -> bool:
+        """Keeps the Events that were listed about an object. Answers whether there are new ones."""
+        entry = self._entries.get(uid)
+        if entry is None:
+            return False
+        before = {version_of(event["metadata"]) for event in entry.events[1]} if entry.events else set()
+        entry.events = (at, events)
+        return any(version_of(event["metadata"]) not in before for event in events)
+
+    def prune(self) -> None:
+        """Forgets tombstones that no reply can still contradict."""
+        limit = self._clock() - TOMBSTONE_SECONDS
+        self._gone = {uid: (version, at) for uid, (version, at) in self._gone.items() if at > limit}
+
+    # -- what is asked -------------------------------------------------------------------------------------------------
+
+    def snapshot(self, key: ModelKey) -> Snapshot:
+        """What decisions about a key read. Of two models of that name the newer one is meant."""
+        entries = self._by_key.get(key, {})
+
+        def bodies(resource: Resource, of: Mapping[str, Entry] = entries) -> list[Body]:
+            return [entry.body for entry in of.values() if entry.resource is resource]
+
+        models = [entry for entry in entries.values() if entry.resource is MODELS]
+        return Snapshot(
+            model=max(models, key=lambda entry: entry.version).body if models else None,
+            runs=bodies(RUNS),
+            jobs=bodies(JOBS),
+            pods=bodies(PODS),
+            nodes=bodies(NODES, self._by_key.get(None, {})),
+            events={uid: entry.events for uid, entry in entries.items() if entry.events is not None},
+        )
+
+    def lagging(self, key: ModelKey) -> list[Entry]:
+        """Objects of the key whose watch has yet to bring our newest write."""
+        return [entry for entry in self._by_key.get(key, {}).values() if entry.is_lagging]
+
+    def body(self, uid: str) -> Body | None:
+        """The newest known state of one object."""
+        entry = self._entries.get(uid)
+        return None if entry is None else entry.body
+
+    def version(self, uid: str) -> int:
+        """The newest known version of one object; 0 if it is unknown."""
+        entry = self._entries.get(uid)
+        return 0 if entry is None else entry.version
+
+    def uids(self, resource: Resource, namespace: str | None) -> set[str]:
+        """Objects of a resource, in one namespace or in all."""
+        return {
+            uid
+            for uid, entry in self._entries.items()
+            if entry.resource is resource and namespace in (None, entry.body["metadata"].get("namespace"))
+        }
+
+    def has_seen(self, uid: str, version: int) -> bool:
+        """Whether the watch has brought this version of the object, a later one, or its end."""
+        entry = self._entries.get(uid)
+        return uid in self._gone if entry is None else entry.watched_version >= version
+
+    def take_changed(self) -> Iterator[ModelKey]:
+        """The keys of which something has changed since this was last asked."""
+        while self._changed:
+            yield self._changed.pop()
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _put(self, resource: Resource, body: Body) -> Entry | None:
+        metadata = body["metadata"]
+        uid, version = metadata["uid"], version_of(metadata)
+        if version <= self._gone.get(uid, (0, 0.0))[0]:
+            return None
+        entry = self._entries.get(uid)
+        if entry is not None and version <= entry.version:
+            return entry
+        kept = _slim(resource, body)
+        key = key_of(resource, body)
+        if entry is None:
+            entry = self._entries[uid] = Entry(resource, key, kept, version)
+            self._by_key.setdefault(key, {})[uid] = entry
+            self._gone.pop(uid, None)
+            self._mark(entry)
+            return entry
+        if resource is not NODES or _labels(kept) != _labels(entry.body):
+            self._mark(entry)
+        if key != entry.key:
+            self._detach(uid, entry.key)
+            self._by_key.setdefault(key, {})[uid] = entry
+            entry.key = key
+            self._mark(entry)
+        entry.body, entry.version = kept, version
+        return entry
+
+    def _confirm(self, entry: Entry, version: int) -> None:
+        was_lagging = entry.is_lagging
+        entry.confirmed_version = max(entry.confirmed_version, version)
+        if was_lagging and not entry.is_lagging:
+            self._mark(entry)
+
+    def _mark(self, entry: Entry) -> None:
+        if entry.key is not None:
+            self._changed.add(entry.key)
+        elif entry.resource is NODES:
+            self._changed.update(key for key in self._by_key if key is not None)
+
+    def _detach(self, uid: str, key: ModelKey | None) -> None:
+        siblings = self._by_key[key]
+        del siblings[uid]
+        if not siblings:
+            del self._by_key[key]
+
+
+def _labels(body: Body) -> Any:
+    return body["metadata"].get("labels")
+
+
+def _slim(resource: Resource, body: Body) -> dict[str, Any]:
+    """The body without what no decision reads: most of a node, and `managedFields`, half of every object."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    if resource is NODES:
+        return {"metadata": {name: metadata[name] for name in ("name", "uid", "labels") if name in metadata}}
+    return {**body, "metadata": metadata}

@@ -1,0 +1,24 @@
+"""Metrics of the operator itself."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+DECISIONS: Final = Counter(
+    "mtp_operator_decisions", "Decisions about one model, by outcome: settled, written, stale or failed.", ["outcome"]
+)
+DECISION_SECONDS: Final = Histogram(
+    "mtp_operator_decision_seconds", "Time from observing one model to the last write of its plan."
+)
+WRITES: Final = Counter("mtp_operator_writes", "Writes that changed something, by verb and kind.", ["verb", "kind"])
+REQUEST_ERRORS: Final = Counter(
+    "mtp_operator_request_errors", "Requests that failed, by method and code (0: no answer).", ["method", "code"]
+)
+INVALID_OBJECTS: Final = Counter(
+    "mtp_operator_invalid_objects", "Decisions that were not possible because an object does not follow the API."
+)
+QUEUE_DEPTH: Final = Gauge("mtp_operator_queue_depth", "Models that wait for a decision.")
+LEADING: Final = Gauge("mtp_operator_leading", "1 while this process holds the Lease.")
+SWEEP_AGE_SECONDS: Final = Gauge(
+    "mtp_operator_sweep_age_seconds", "Time since the last complete check of the caches; 0 while not leading."
+)

@@ -1,0 +1,128 @@
+"""Every few minutes, one metadata-only LIST per kind: the only proof that the watches are alive.
+
+Kopf makes up no DELETED after a re-list, and a watcher can end without a trace.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from mtp_operator.reconcile.records import ModelKey
+
+from .cache import Cache, version_of
+from .client import ApiError, Client, Resource
+from .errors import FatalError
+from .watches import SELECTORS
+
+log = structlog.get_logger(__name__)
+
+WATCH_LATENCY_SECONDS: Final = 30.0
+"""Time after which a watch must have brought a change."""
+
+RETRY_SECONDS: Final = 30.0
+"""Time after which a sweep that failed is tried again."""
+
+LIVENESS_INTERVALS: Final = 2.4
+"""Sweep intervals (twelve minutes by default) without a good sweep after which the process is not alive."""
+
+
+@dataclass(frozen=True)
+class _Unseen:
+    """A version of an object that a LIST showed before its watch did."""
+
+    resource: Resource
+    name: str
+    uid: str
+    version: int
+
+
+class Sweep:
+    """Compares the cache with what the API server lists."""
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        wake: Callable[[ModelKey], None],
+        resources: Iterable[Resource],
+        namespaces: tuple[str, ...],
+        interval_seconds: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._wake = wake
+        self._scopes = [
+            (resource, namespace)
+            for resource in resources
+            for namespace in (namespaces if namespaces and resource.namespaced else (None,))
+        ]
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._last_good_at = clock()
+
+    def age_seconds(self) -> float:
+        """Time since the last complete sweep, or since the start."""
+        return self._clock() - self._last_good_at
+
+    def is_alive(self) -> bool:
+        """Whether sweeps still succeed."""
+        return self.age_seconds() <= LIVENESS_INTERVALS * self._interval_seconds
+
+    async def run(self) -> None:
+        """Sweeps for ever.
+
+        Raises:
+            FatalError: a watch has not brought a change.
+        """
+        pause = self._interval_seconds
+        while True:
+            await self._sleep(pause)
+            try:
+                await self.once()
+                pause = self._interval_seconds
+            except ApiError as error:
+                log.warning("the sweep failed", error=str(error))
+                pause = min(RETRY_SECONDS, self._interval_seconds)
+
+    async def once(self) -> None:
+        """One sweep: drops what is gone, wakes its models, and makes sure that the watches bring changes.
+
+        Raises:
+            FatalError: a watch has not brought a change within `WATCH_LATENCY_SECONDS`.
+            ApiError: a LIST failed.
+        """
+        unseen = [one for resource, namespace in self._scopes for one in await self._compare(resource, namespace)]
+        if unseen:
+            await self._sleep(WATCH_LATENCY_SECONDS)
+            unseen = [one for one in unseen if not self._cache.has_seen(one.uid, one.version)]
+        if unseen:
+            named = ", ".join(f"{one.resource.kind} {one.name}" for one in unseen[:5])
+            raise FatalError(
+                f"the watches have not brought {len(unseen)} changes within {WATCH_LATENCY_SECONDS:g} s: {named}"
+            )
+        self._cache.prune()
+        self._last_good_at = self._clock()
+
+    async def _compare(self, resource: Resource, namespace: str | None) -> list[_Unseen]:
+        cached = self._cache.uids(resource, namespace)
+        listed: set[str] = set()
+        unseen = []
+        async for metadata in self._client.list_metadata(resource, namespace, SELECTORS.get(resource, "")):
+            uid, version = metadata["uid"], version_of(metadata)
+            listed.add(uid)
+            if not self._cache.has_seen(uid, version):
+                unseen.append(_Unseen(resource, metadata["name"], uid, version))
+        for uid in cached - listed:
+            log.info("dropped from the cache: gone without a word", kind=resource.kind, uid=uid)
+            self._cache.forget(uid)
+        for key in self._cache.take_changed():
+            self._wake(key)
+        return unseen

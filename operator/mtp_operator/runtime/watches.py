@@ -1,0 +1,162 @@
+"""Kopf, as far as it is used: watches that fill the cache and wake models.
+
+Kopf calls index handlers for each object of a list at once and event handlers only when the lists of all indexed kinds
+are in. So the index handlers fill the cache, and the event handlers wake what has changed: nothing is decided on half
+a list. The objects themselves are not kept in Kopf's indexes, because these cannot drop what a re-list no longer has.
+Neither handler writes anything to an object: no finalizer, no annotation.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.resources.labels import MANAGED_SELECTOR
+
+from .cache import Cache
+from .client import JOBS, MODELS, NODES, PODS, RUNS, Resource
+from .errors import FatalError
+
+GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
+"""Nodes that GPU Feature Discovery has labelled."""
+
+SELECTORS: Final = {JOBS: MANAGED_SELECTOR, PODS: MANAGED_SELECTOR, NODES: GPU_NODE_SELECTOR}
+"""Label selectors, obeyed by the API server; other kinds are watched whole."""
+
+START_SECONDS: Final = 30.0
+"""Time in which every kind has to be discovered, and its watch to have begun."""
+
+
+def watched_resources(nodes_readable: bool) -> tuple[Resource, ...]:
+    """The kinds that are held in the cache."""
+    return (MODELS, RUNS, JOBS, PODS, *((NODES,) if nodes_readable else ()))
+
+
+def make_registry(
+    resources: Iterable[Resource], cache: Cache, wake: Callable[[ModelKey], None], configuration: Configuration
+) -> kopf.OperatorRegistry:
+    """Kopf's registry with two handlers for each kind."""
+    registry = kopf.OperatorRegistry()
+
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return await _connection(configuration)
+
+    kopf.on.login(id="log_in", registry=registry)(log_in)
+    for resource in resources:
+        _register(registry, resource, cache, wake)
+    return registry
+
+
+def _register(
+    registry: kopf.OperatorRegistry, resource: Resource, cache: Cache, wake: Callable[[ModelKey], None]
+) -> None:
+    async def index(body: kopf.Body, **_: Any) -> None:
+        cache.watched(resource, dict(body))
+
+    async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # Kopf's name for it
+        if type == "DELETED":
+            cache.forget(body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
+        for key in cache.take_changed():
+            wake(key)
+
+    where = (resource.group, resource.version, resource.plural)
+    kopf.index(*where, id=f"index-{resource.plural}", registry=registry)(index)
+    kopf.on.event(*where, id=f"event-{resource.plural}", registry=registry)(event)
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """How Kopf watches: selectors on the server's side, no peering, no Events, nothing stored on objects."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = None
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.watching.server_timeout = 600
+    settings.watching.client_timeout = 620
+    settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = 90
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    for resource, selector in SELECTORS.items():
+        settings.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
+    return settings
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Computes no differences between versions of an object: no handler asks for them."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+async def start(
+    registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, namespaces: tuple[str, ...]
+) -> set[asyncio.Task[Any]]:
+    """Starts Kopf's tasks; `kopf.run_tasks` runs them to their end."""
+    return set(
+        await kopf.spawn_tasks(
+            registry=registry,
+            settings=settings,
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
+    )
+
+
+async def guard(resources: Iterable[Resource], namespaces: tuple[str, ...]) -> None:
+    """Waits for the end of any watch: Kopf drops a watch that returns or is cancelled without a word.
+
+    Raises:
+        FatalError: always, in the end: a watch did not begin in time, or it ended.
+    """
+    expected = {
+        f"watcher for {_kopf_name(resource)}@{namespace}"
+        for resource in resources
+        for namespace in (namespaces if namespaces and resource.namespaced else (None,))
+    }
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not (tasks := _tasks_named(expected)).keys() >= expected:  # noqa: ASYNC110  # Kopf does not tell
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        missing = ", ".join(sorted(expected - _tasks_named(expected).keys()))
+        raise FatalError(f"not begun within {START_SECONDS:g} s: {missing}") from None
+    done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+    raise FatalError("ended unexpectedly: " + ", ".join(sorted(task.get_name() for task in done)))
+
+
+def _kopf_name(resource: Resource) -> str:
+    return f"{resource.plural}.{resource.version}.{resource.group}".strip(".")
+
+
+def _tasks_named(names: set[str]) -> dict[str, asyncio.Task[Any]]:
+    return {task.get_name(): task for task in asyncio.all_tasks() if task.get_name() in names}
+
+
+async def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """The server and credentials of our own client, in Kopf's form."""
+    header = await configuration.get_api_key_with_prefix("BearerToken")
+    scheme, _, token = (header or "").strip().rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        ca_data=configuration.ca_cert_data,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )
