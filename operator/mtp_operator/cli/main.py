@@ -1,0 +1,54 @@
+"""The `mtp` command: the operator, the bench container's program, and the tuner from outside."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from mtp_operator.api.trial import TrialPlan
+
+from . import tuner_commands
+
+app = typer.Typer(
+    help="n_spec for models with Multi-Token Prediction, measured where they run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+tuner_commands.register(app)
+
+REFUSED = 2
+"""Exit status where the arguments or the environment cannot be used."""
+
+
+@app.command()
+def operator() -> None:
+    """Run the operator; its settings are environment variables MTP_OPERATOR_…"""
+    # Imported here because the bench container has no use for Kopf and the Kubernetes client, and starts faster without.
+    from mtp_operator.runtime.app import run_operator
+    from mtp_operator.runtime.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
+    raise typer.Exit(run_operator(settings))
+
+
+@app.command()
+def trial(
+    plan: Annotated[str, typer.Option(help="What to measure: a TrialPlan as JSON.")],
+    termination_log: Annotated[Path, typer.Option(help="Where the result goes.")] = Path("/dev/termination-log"),
+) -> None:
+    """Measure the engine beside this container (what a trial's bench container runs)."""
+    from mtp_operator.bench import program
+
+    try:
+        parsed = TrialPlan.model_validate_json(plan)
+    except ValidationError as error:
+        print(f"--plan: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
+    raise typer.Exit(program.main(parsed, termination_log))
