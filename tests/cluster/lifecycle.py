@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_GPUS = 4
 
 _START_TIMEOUT_SECONDS = 90.0
+_FORGET_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _TOLD_LOG_LINES = 20
 #: A path that is bound to a Unix socket has 108 bytes, and the longest suffix here takes 40 of them.
@@ -210,8 +211,11 @@ def _forget_containers() -> None:
 
     Where containerd itself has crashed, the next cluster's kubelet collects them, as after the crash of any node.
     """
-    if containers := _ctr("containers", "list", "--quiet").split():
-        _ctr("containers", "delete", *containers)
+    deadline = time.monotonic() + _FORGET_TIMEOUT_SECONDS
+    while (containers := _ctr("containers", "list", "--quiet").split()) and time.monotonic() < deadline:
+        # containerd tidies up after the same containers just now and may be first, so look again instead of failing.
+        with suppress(RuntimeError):
+            _ctr("containers", "delete", *containers)
 
 
 def _remove_traces() -> None:

@@ -21,7 +21,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def archive() -> Path:
     """The image as a file that `ctr images import` takes; made when it is not there."""
-    folder = paths.cache_dir() / "images" / "pause-1"
+    folder = paths.bin_dir() / "pause-1"
     if not folder.exists():
         with finished_folder(folder) as target:
             go_build(SOURCES / "pause", "-ldflags", "-s -w", "-o", f"{target}/pause")
