@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import time
@@ -86,9 +87,13 @@ def operator_pods() -> list[dict[str, Any]]:
 
 
 def model_folder() -> Path:
-    """The folder with our model in both engines' forms; made on the first call."""
-    folder = paths.cache_dir() / "model"
-    write_model(folder)
+    """The folder with our model in both engines' forms; made anew when the code that makes it has changed."""
+    digest = hashlib.sha256()
+    for source in sorted((REPOSITORY / "tests" / "mtp_model").glob("*.py")):
+        digest.update(source.read_bytes())
+    folder = paths.cache_dir() / "model" / digest.hexdigest()[:12]
+    if not folder.exists():
+        write_model(folder)
     return folder
 
 

@@ -1,0 +1,41 @@
+"""Fixtures of the tests that need a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.lifecycle import ensure_cluster
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Path:
+    """The kubeconfig of the test cluster, which is brought up unless it is."""
+    return ensure_cluster()
+
+
+@pytest.fixture(scope="session")
+def operator(kubeconfig: Path) -> Iterator[None]:
+    """The operator as users run it: installed by Helm, in the cluster."""
+    from tests.e2e import harness
+
+    assert kubeconfig.exists()
+    harness.install_operator()
+    harness.restart_operator()
+    yield
+    harness.install_operator()
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the test's own that admits only restricted pods and has a claim with our model."""
+    from tests.e2e import harness
+
+    request.getfixturevalue("operator")
+    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:50].strip("-")
+    harness.ensure_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    harness.ensure_model_claim(name)
+    yield name
+    harness.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,195 @@
+"""Whoever is killed while a run goes on: the same end, each Job once, never two trials at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from . import harness
+
+NAME = "demo-llamacpp"
+ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
+
+
+@contextmanager
+def watched(namespace: str) -> Iterator[None]:
+    """Checks all along that no two trials hold a GPU, and at the end that each Job was created exactly once."""
+    offset = harness.audit_offset()
+    crowds: list[list[str]] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.3):
+            live = [
+                pod["metadata"]["name"]
+                for pod in harness.items("pods", namespace)
+                if pod["status"]["phase"] not in ("Succeeded", "Failed")
+            ]
+            if len(live) > 1:
+                crowds.append(live)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looker.join()
+    assert crowds == []
+    created = Counter(
+        entry["objectRef"]["name"]
+        for entry in harness.audit(offset)
+        if entry["verb"] == "create"
+        and entry.get("objectRef", {}).get("resource") == "jobs"
+        and entry["objectRef"].get("namespace") == namespace
+        and entry["responseStatus"]["code"] == 201
+    )
+    assert created
+    assert max(created.values()) == 1, created
+
+
+def begin(namespace: str) -> None:
+    """Applies the sample."""
+    harness.apply(harness.sample(NAME), namespace)
+
+
+def assert_tuned(namespace: str) -> dict[str, Any]:
+    """The run ends as if nothing had happened; answers it."""
+    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Tuned", "True", "Selected", 300)
+    assert model["status"]["nSpec"] == 3
+    return harness.run_of(model)
+
+
+def arm(namespace: str, *states: str, place: int = -1) -> dict[str, Any] | None:
+    """The last arm (or the one at `place`) of the only run, if it is in one of these states."""
+    runs = harness.items("mtptuningruns", namespace)
+    arms = runs[0]["status"].get("arms", []) if runs else []
+    found = arms[place] if len(arms) > place else None
+    return found if found is not None and found["state"] in states else None
+
+
+def trial_pod(namespace: str, *phases: str) -> dict[str, Any] | None:
+    """A trial's pod in one of these phases."""
+    return next((pod for pod in harness.items("pods", namespace) if pod["status"]["phase"] in phases), None)
+
+
+def kill_operator() -> None:
+    """Deletes the operator's pods at once, without a chance to finish."""
+    selector = f"--selector=app.kubernetes.io/instance={harness.RELEASE}"
+    harness.kubectl(
+        "delete", "pods", "-n", harness.OPERATOR_NAMESPACE, selector, "--force", "--grace-period=0", "--wait=false"
+    )
+
+
+def test_operator_killed_at_ten_moments(namespace: str) -> None:
+    with watched(namespace):
+        begin(namespace)
+        moments: list[Callable[[], object]] = [
+            lambda: True,
+            lambda: harness.items("mtptuningruns", namespace),
+            lambda: arm(namespace, "Planned", "Running"),
+            lambda: harness.items("jobs", namespace),
+            lambda: trial_pod(namespace, "Pending", "Running"),
+            lambda: trial_pod(namespace, "Running"),
+            lambda: trial_pod(namespace, "Succeeded"),
+            lambda: arm(namespace, "Planned", "Running", place=1),
+            lambda: len(harness.items("jobs", namespace)) >= 2,
+        ]
+        for number, moment in enumerate(moments):
+            harness.wait_until(moment, f"moment {number}", 120, lambda: harness.story(namespace, NAME))
+            kill_operator()
+        harness.wait_until(lambda: arm(namespace, "Running"), "a running arm", 120)
+        harness.scale_operator(0)
+        job_name = (arm(namespace, "Running") or {})["jobName"]
+        harness.kubectl(
+            "wait", f"job/{job_name}", "-n", namespace, "--for=condition=Complete", "--timeout=25s"
+        ) if not _is_complete(namespace, job_name) else None
+        assert arm(namespace, "Running") is not None
+        harness.scale_operator(1)
+        assert_tuned(namespace)
+
+
+def _is_complete(namespace: str, job_name: str) -> bool:
+    return harness.condition(harness.get("job", namespace, job_name), "Complete").get("status") == "True"
+
+
+def test_trial_pod_deleted_by_force(namespace: str) -> None:
+    with watched(namespace):
+        begin(namespace)
+        pod = harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
+        assert pod is not None
+        harness.kubectl("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--force", "--grace-period=0")
+        run = assert_tuned(namespace)
+    assert run["status"]["trials"]["lost"] == 1
+    assert run["status"]["trials"]["failed"] == 0
+
+
+def test_trial_job_deleted(namespace: str) -> None:
+    with watched(namespace):
+        begin(namespace)
+        harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
+        (job,) = harness.items("jobs", namespace)
+        harness.kubectl("delete", "job", job["metadata"]["name"], "-n", namespace, "--wait=false")
+        run = assert_tuned(namespace)
+    assert run["status"]["trials"]["lost"] == 1
+
+
+def test_second_replica_takes_over(namespace: str) -> None:
+    harness.scale_operator(2)
+    try:
+        with watched(namespace):
+            begin(namespace)
+            harness.wait_until(lambda: arm(namespace, "Running", place=1), "the second arm", 120)
+            lease = harness.get("lease", harness.OPERATOR_NAMESPACE, "mtp-operator")
+            assert lease is not None
+            holder = lease["spec"]["holderIdentity"].split("_")[0]
+            harness.kubectl("delete", "pod", holder, "-n", harness.OPERATOR_NAMESPACE, "--force", "--grace-period=0")
+            assert_tuned(namespace)
+    finally:
+        harness.scale_operator(1)
+
+
+def test_model_deleted_while_the_operator_is_down(namespace: str) -> None:
+    begin(namespace)
+    harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
+    harness.scale_operator(0)
+    try:
+        begun = time.monotonic()
+        harness.kubectl("delete", "mtpm", NAME, "-n", namespace)
+        assert time.monotonic() - begun < 5
+        for kind in ("mtptuningruns", "jobs", "pods"):
+            harness.wait_until(lambda kind=kind: harness.items(kind, namespace) == [], f"no {kind} left", 60)  # type: ignore[misc]
+    finally:
+        harness.scale_operator(1)
+
+
+def test_restart_against_a_settled_cluster_writes_nothing(namespace: str) -> None:
+    begin(namespace)
+    assert_tuned(namespace)
+    harness.wait_until(lambda: harness.items("jobs", namespace) == [], "no Job left", 30)
+    time.sleep(5)
+    offset = harness.audit_offset()
+    harness.restart_operator()
+    time.sleep(20)
+    writes = {
+        (entry["verb"], entry["objectRef"]["resource"])
+        for entry in harness.audit(offset)
+        if entry["user"]["username"] == ACCOUNT and entry["verb"] not in ("get", "list", "watch")
+    }
+    assert writes <= {("create", "leases"), ("update", "leases")}
+
+
+@pytest.mark.parametrize("pin", [2])
+def test_pin_in_the_middle_of_a_run(namespace: str, pin: int) -> None:
+    begin(namespace)
+    harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
+    harness.apply(harness.sample(NAME, spec__speculation={"method": "MTP", "nSpec": pin}), namespace)
+    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "Pinned", 30)
+    assert model["status"]["nSpec"] == pin
+    harness.wait_until(lambda: harness.items("pods", namespace) == [], "no trial left", 60)

@@ -1,0 +1,110 @@
+"""What cannot work says so: one clear reason, soon, in a condition of the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import harness
+
+NAME = "demo-llamacpp"
+
+
+def assert_reason(namespace: str, reason: str, words: list[str], timeout_seconds: float) -> None:
+    """Ready is False for this reason within this time, and its message has these words."""
+    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "False", reason, timeout_seconds)
+    message = harness.condition(model, "Ready")["message"]
+    for word in words:
+        assert word in message
+
+
+def begin(namespace: str, **changes: Any) -> None:
+    """Applies the sample with changes."""
+    harness.apply(harness.sample(NAME, **changes), namespace)
+
+
+def test_quota_refuses_the_trial(namespace: str) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "no-gpus"},
+        "spec": {"hard": {"requests.nvidia.com/gpu": "0"}},
+    }
+    harness.apply(quota, namespace)
+    begin(namespace)
+    assert_reason(namespace, "TrialRefused", ["exceeded quota: no-gpus", "requests.nvidia.com/gpu"], 30)
+    harness.kubectl("delete", "resourcequota", "no-gpus", "-n", namespace)
+    harness.wait_for_condition("mtpmodel", namespace, NAME, "Tuned", "True", "Selected", 300)
+
+
+def test_admission_refuses_the_trial(namespace: str) -> None:
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": namespace},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+                ]
+            },
+            "validations": [{"expression": "false", "message": "no pods in this namespace"}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": namespace},
+        "spec": {
+            "policyName": namespace,
+            "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
+        },
+    }
+    harness.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": [policy, binding]})
+    try:
+        begin(namespace)
+        assert_reason(namespace, "TrialRefused", ["no pods in this namespace"], 30)
+        model = harness.get("mtpmodel", namespace, NAME)
+        assert harness.condition(model, "Stalled")["status"] == "True"
+    finally:
+        for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+            harness.kubectl("delete", kind, namespace)
+
+
+def test_gpu_that_no_node_has(namespace: str) -> None:
+    begin(namespace, spec__accelerator={"products": ["NVIDIA-B200"], "count": 2})
+    assert_reason(namespace, "NoNodeFits", ["2 x nvidia.com/gpu", "NVIDIA-B200", "0/1 nodes are available"], 30)
+
+
+def test_image_that_does_not_exist(namespace: str) -> None:
+    begin(namespace, spec__engine__image="localhost/no/such-engine:1")
+    assert_reason(namespace, "ImageUnavailable", ["spec.engine.image", "localhost/no/such-engine:1"], 60)
+
+
+def test_claim_that_does_not_exist(namespace: str) -> None:
+    begin(namespace, spec__model__uri="pvc://nowhere/model.gguf")
+    assert_reason(namespace, "ClaimUnusable", ["spec.model.uri", "nowhere"], 30)
+
+
+def test_model_folder_that_is_empty(namespace: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    harness.ensure_model_claim(namespace, "empty", tmp_path)
+    begin(namespace, spec__model__uri="pvc://empty/model.gguf")
+    assert_reason(namespace, "ModelMissing", ["spec.model.uri", "model.gguf"], 60)
+
+
+def test_engine_that_crashes_at_start(namespace: str) -> None:
+    begin(namespace, spec__engine__extraArgs=["--no-such-flag"])
+    assert_reason(namespace, "EngineCrashed", ["n=0", "exited with code 1", "--no-such-flag"], 60)
+
+
+@pytest.mark.parametrize("mode", ["Disabled"])
+def test_tuning_disabled_measures_nothing(namespace: str, mode: str) -> None:
+    begin(namespace, spec__tuning={"mode": mode})
+    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", mode, 15)
+    assert model["status"]["nSpec"] == 0
+    assert harness.items("mtptuningruns", namespace) == []
