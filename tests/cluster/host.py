@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.05
 _KILL_TIMEOUT_SECONDS = 20.0
 _PODS = "kubepods"
+#: What kubelet uses to hold pods to their limits.
+_POD_CONTROLLERS = frozenset({"cpu", "cpuset", "hugetlb", "memory", "pids"})
 
 
 def command(*argv: object, timeout_seconds: float = 30) -> str:
@@ -54,14 +56,19 @@ def _tracking_cgroup() -> Path:
 
 
 def create_cgroups() -> None:
-    """Makes the cluster's cgroup in every hierarchy; kubelet wants its root there."""
+    """Makes the cluster's cgroup in every hierarchy, able to limit what is in it; kubelet wants its root there."""
     for cgroup in _own_cgroups():
+        hierarchy = cgroup.parent
+        # Version 2 hands a controller down only when asked to.
+        if (hierarchy / "cgroup.controllers").exists():
+            available = (hierarchy / "cgroup.controllers").read_text().split()
+            for controller in _POD_CONTROLLERS.intersection(available):
+                (hierarchy / "cgroup.subtree_control").write_text(f"+{controller}")
         cgroup.mkdir(exist_ok=True)
         # A new cpuset of version 1 is empty, and no process can join it before it has processors and memory.
         for setting in ("cpuset.cpus", "cpuset.mems"):
-            inherited = cgroup.parent / setting
-            if inherited.exists() and not (cgroup / setting).read_text().strip():
-                (cgroup / setting).write_text(inherited.read_text())
+            if (hierarchy / setting).exists() and not (cgroup / setting).read_text().strip():
+                (cgroup / setting).write_text((hierarchy / setting).read_text())
 
 
 def start(name: str, argv: Iterable[str | Path], log: Path) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_GPUS = 4
 
 _START_TIMEOUT_SECONDS = 90.0
+#: A daemon that is not seen for so long has ended, and is not just about to appear.
+_GONE_SECONDS = 3.0
 _FORGET_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _TOLD_LOG_LINES = 20
@@ -154,12 +156,13 @@ def _wait_until(holds: Callable[[], bool], component: Component) -> None:
     Raises:
         RuntimeError: if the component ends or takes too long, with the end of its log.
     """
-    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-    has_run = False
+    begin = last_seen = time.monotonic()
     while not holds():
+        now = time.monotonic()
         running = component.process() is not None
-        has_run = has_run or running
-        if time.monotonic() > deadline or (has_run and not running):
+        if running:
+            last_seen = now
+        if now - begin > _START_TIMEOUT_SECONDS or now - last_seen > _GONE_SECONDS:
             lines = component.log.read_text(errors="replace").splitlines()[-_TOLD_LOG_LINES:]
             problem = "does not get ready" if running else "has ended"
             message = "\n".join([f"{component.name} {problem}; the end of {component.log}:", *lines])

@@ -1,0 +1,62 @@
+"""Programs are taken from where they are in the right version, and a broken build is no build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import tools
+
+ETCD = next(tool for tool in tools.TOOLS if tool.name == "etcd")
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MTP_OPERATOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tools, "find", tools.find.__wrapped__)
+
+
+def program(folder: Path, prints: str) -> Path:
+    folder.mkdir()
+    file = folder / "etcd"
+    file.write_text(f"#!/bin/sh\necho '{prints}'\n")
+    file.chmod(0o755)
+    return file
+
+
+def test_versions_come_from_go_mod() -> None:
+    assert {tool.name: tool.version for tool in tools.TOOLS} == {
+        "kubernetes": "1.37.2",
+        "etcd": "3.7.3",
+        "helm": "4.3.1",
+    }
+
+
+@pytest.mark.parametrize("variable", ["MTP_OPERATOR_BIN", "PATH"])
+def test_a_program_in_the_right_version_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+    there = program(tmp_path / "bin", f"etcd Version: {ETCD.version}")
+    monkeypatch.setenv(variable, str(tmp_path / "bin"))
+
+    assert tools.find("etcd") == there
+
+
+@pytest.mark.parametrize("version", ["3.5.0", f"1{ETCD.version}", f"{ETCD.version}1"])
+def test_a_program_in_another_version_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str) -> None:
+    program(tmp_path / "bin", f"etcd Version: {version}")
+    monkeypatch.setenv("MTP_OPERATOR_BIN", str(tmp_path / "bin"))
+
+    with pytest.raises(FileNotFoundError, match=r"python -m tests\.cluster tools"):
+        tools.find("etcd")
+
+
+def test_a_broken_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), tools.finished_folder(tmp_path / "etcd-1") as folder:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+    assert not (tmp_path / "etcd-1").exists()
+
+    with tools.finished_folder(tmp_path / "etcd-1") as folder:
+        (folder / "etcd").touch()
+
+    assert [file.name for file in (tmp_path / "etcd-1").iterdir()] == ["etcd"]
