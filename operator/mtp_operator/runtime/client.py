@@ -216,7 +216,9 @@ class Client:
     ) -> dict[str, Any]:
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": MANAGER}
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        token = await self._api.configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            headers["Authorization"] = token
         try:
             response = await self._api.rest_client.request(
                 method, url, headers=headers, body=body, _request_timeout=self._timeout

@@ -1,0 +1,341 @@
+"""What a plan sends, in which order, and what the cache knows afterwards."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mtp_operator.reconcile.records import (
+    Create,
+    Delete,
+    EndTrial,
+    EventDraft,
+    Kind,
+    ModelKey,
+    Plan,
+    Reference,
+    Release,
+    StatusUpdate,
+)
+from mtp_operator.runtime.apply import Applied, Applier, NameTakenError, StalePlanError
+from mtp_operator.runtime.cache import RESOURCES, Cache
+from mtp_operator.runtime.client import Client, TransientError, WritesStoppedError
+
+from . import bodies
+from .api_server import ApiServer, running
+
+KEY = ModelKey(bodies.NAMESPACE, "tiny")
+MODELS = "/apis/mtp-operator.dev/v1alpha1/namespaces/llm/mtpmodels"
+RUNS = "/apis/mtp-operator.dev/v1alpha1/namespaces/llm/mtptuningruns"
+JOBS = "/apis/batch/v1/namespaces/llm/jobs"
+EVENTS = "/api/v1/namespaces/llm/events"
+
+
+@dataclass
+class World:
+    """An API server and a cache that agree at first."""
+
+    server: ApiServer
+    cache: Cache
+    applier: Applier
+
+    def has(self, kind: Kind, body: dict[str, Any]) -> Reference:
+        resource = RESOURCES[kind]
+        path = resource.path(body["metadata"]["namespace"], body["metadata"]["name"])
+        stored = self.server.put(path, body)
+        self.cache.watched(resource, stored)
+        return bodies.reference(kind, stored)
+
+    async def apply(self, plan: Plan) -> Applied:
+        applied = Applied()
+        await self.applier.apply(plan, applied)
+        return applied
+
+
+@asynccontextmanager
+async def world(may_write: Iterator[bool] | None = None) -> AsyncIterator[World]:
+    async with running() as server:
+        client = Client(server.configuration(), 2.0, (lambda: True) if may_write is None else (lambda: next(may_write)))
+        cache = Cache()
+        yield World(server, cache, Applier(client, cache, lambda: datetime(2026, 1, 1, tzinfo=UTC)))
+        await client.close()
+
+
+async def test_a_plan_is_carried_out_in_the_order_of_its_fields() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model())
+        run = it.has(Kind.RUN, bodies.run())
+        owned = bodies.run("tiny-0", "old-run")
+        owned["metadata"]["ownerReferences"] = [{"uid": "model-uid"}]
+        old_run = it.has(Kind.RUN, owned)
+        done = it.has(Kind.JOB, bodies.job("done", "done"))
+        going = it.has(Kind.JOB, bodies.job("going", "going"))
+
+        applied = await it.apply(
+            Plan(
+                run_statuses=(StatusUpdate(run, {"n": 1}),),
+                creates=(Create(Kind.JOB, bodies.job("new")),),
+                ends=(EndTrial(going),),
+                releases=(Release(old_run),),
+                deletes=(Delete(done),),
+                model_status=StatusUpdate(model, {"nSpec": 3}),
+            )
+        )
+
+        assert it.server.writes() == [
+            ("PATCH", f"{RUNS}/tiny-1/status"),
+            ("POST", JOBS),
+            ("PATCH", f"{JOBS}/going"),
+            ("PATCH", f"{RUNS}/tiny-0"),
+            ("DELETE", f"{JOBS}/done"),
+            ("PATCH", f"{MODELS}/tiny/status"),
+        ]
+        assert applied.writes == [
+            "status MTPTuningRun/tiny-1",
+            "create Job/new",
+            "end Job/going",
+            "release MTPTuningRun/tiny-0",
+            "delete Job/done",
+            "status MTPModel/tiny",
+        ]
+
+
+async def test_the_next_decision_sees_what_was_written_before_any_watch_does() -> None:
+    async with world() as it:
+        run = it.has(Kind.RUN, bodies.run(status={"n": 0}))
+        done = it.has(Kind.JOB, bodies.job("done", "done"))
+
+        await it.apply(
+            Plan(
+                run_statuses=(StatusUpdate(run, {"n": 1}),),
+                creates=(Create(Kind.JOB, bodies.job("new", "new")),),
+                deletes=(Delete(done),),
+            )
+        )
+
+        seen = it.cache.snapshot(KEY)
+        assert seen.runs[0]["status"] == {"n": 1}
+        assert [job["metadata"]["name"] for job in seen.jobs] == ["new"]
+        assert {entry.resource.plural for entry in it.cache.lagging(KEY)} == {"mtptuningruns", "jobs"}
+
+
+async def test_every_write_to_an_object_names_its_uid() -> None:
+    async with world() as it:
+        job = it.has(Kind.JOB, bodies.job())
+        run = it.has(Kind.RUN, bodies.run())
+
+        await it.apply(
+            Plan(
+                run_statuses=(StatusUpdate(run, {"n": 1}),),
+                ends=(EndTrial(job),),
+                releases=(Release(run),),
+                deletes=(Delete(job),),
+            )
+        )
+
+        status, end, release, delete = [one for one in it.server.requests if one.method != "GET"]
+        assert status.body["metadata"] == {"namespace": "llm", "name": "tiny-1", "uid": "run-uid"}
+        assert status.query == {"fieldManager": "mtp-operator", "force": "true"}
+        assert end.body == {"spec": {"activeDeadlineSeconds": 1}, "metadata": {"uid": "job-uid"}}
+        assert release.body == {"metadata": {"ownerReferences": None, "uid": "run-uid"}}
+        assert delete.body == {"propagationPolicy": "Background", "preconditions": {"uid": "job-uid"}}
+
+
+async def test_a_status_that_is_there_already_is_not_written_and_tells_no_story() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model(status={"nSpec": 3}))
+
+        applied = await it.apply(
+            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
+        )
+
+        assert it.server.requests == []
+        assert not applied.calls_for_decision
+
+
+async def test_events_follow_the_status_and_speak_of_their_object() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model())
+
+        await it.apply(
+            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3 won"),)))
+        )
+
+        assert [method for method, _ in it.server.writes()] == ["PATCH", "POST"]
+        event = it.server.requests[-1].body
+        assert (event["type"], event["reason"], event["message"]) == ("Normal", "Chosen", "n=3 won")
+        assert event["involvedObject"] == {
+            "apiVersion": "mtp-operator.dev/v1alpha1",
+            "kind": "MTPModel",
+            "namespace": "llm",
+            "name": "tiny",
+            "uid": "model-uid",
+        }
+        assert event["firstTimestamp"] == event["lastTimestamp"] == "2026-01-01T00:00:00Z"
+
+
+async def test_an_event_that_cannot_be_posted_fails_nothing() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model())
+        it.server.fail_before = lambda request: 403 if request.path == EVENTS else None
+
+        applied = await it.apply(
+            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
+        )
+
+        assert applied.writes == ["status MTPModel/tiny"]
+
+
+async def test_no_event_is_posted_for_a_status_that_was_not_written() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model())
+        it.server.fail_before = lambda request: 500 if request.method == "PATCH" else None
+
+        with pytest.raises(TransientError):
+            await it.apply(
+                Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
+            )
+
+        assert [path for _, path in it.server.writes()] == [f"{MODELS}/tiny/status"]
+
+
+async def test_what_is_missing_from_the_cache_only_is_found_and_not_created() -> None:
+    async with world() as it:
+        it.server.put(f"{JOBS}/new", bodies.job("new", "found"))
+
+        applied = await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+
+        assert it.server.writes() == []
+        assert applied.learned
+        assert it.cache.body("found") is not None
+
+
+async def test_of_two_that_create_at_once_the_other_ones_object_is_taken() -> None:
+    async with world() as it:
+        it.server.put(f"{JOBS}/new", bodies.job("new", "found"))
+        gets = iter([404])
+        it.server.fail_before = lambda request: next(gets, None) if request.method == "GET" else None
+
+        applied = await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+
+        assert it.server.writes() == [("POST", JOBS)]
+        assert applied.writes == []
+        assert it.cache.body("found") is not None
+
+
+async def test_a_create_that_was_carried_out_but_not_answered_happens_once() -> None:
+    async with world() as it:
+        it.server.fail_after = lambda request: 504 if request.method == "POST" else None
+        plan = Plan(creates=(Create(Kind.JOB, bodies.job("new")),))
+        with pytest.raises(TransientError):
+            await it.apply(plan)
+        it.server.fail_after = lambda _: None
+
+        await it.apply(plan)
+
+        assert it.server.writes() == [("POST", JOBS)]
+        assert len(it.cache.snapshot(KEY).jobs) == 1
+
+
+async def test_a_strangers_object_with_the_same_name_is_reported_not_adopted() -> None:
+    async with world() as it:
+        it.server.put(f"{JOBS}/new", bodies.job("new", of=None))
+
+        with pytest.raises(NameTakenError, match="Job new exists already and is not of this model"):
+            await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+
+
+async def test_a_plan_to_create_what_the_cache_has_is_stale() -> None:
+    async with world() as it:
+        it.has(Kind.JOB, bodies.job("new"))
+
+        with pytest.raises(StalePlanError):
+            await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+
+
+async def test_the_first_failure_ends_the_plan() -> None:
+    async with world() as it:
+        model, run = it.has(Kind.MODEL, bodies.model()), it.has(Kind.RUN, bodies.run())
+        it.server.fail_before = lambda request: 500 if request.method == "POST" else None
+
+        with pytest.raises(TransientError):
+            await it.apply(
+                Plan(
+                    run_statuses=(StatusUpdate(run, {"n": 1}),),
+                    creates=(Create(Kind.JOB, bodies.job()),),
+                    model_status=StatusUpdate(model, {"nSpec": 3}),
+                )
+            )
+
+        assert it.server.writes() == [("PATCH", f"{RUNS}/tiny-1/status"), ("POST", JOBS)]
+
+
+async def test_a_namesake_is_never_written_to() -> None:
+    async with world() as it:
+        run = it.has(Kind.RUN, bodies.run(uid="old"))
+        it.server.put(f"{RUNS}/tiny-1", bodies.run(uid="new"))
+
+        with pytest.raises(StalePlanError):
+            await it.apply(Plan(run_statuses=(StatusUpdate(run, {"n": 1}),)))
+        await it.apply(Plan(deletes=(Delete(run),)))
+
+        assert "status" not in it.server.objects[f"{RUNS}/tiny-1"]
+        assert [one["metadata"]["uid"] for one in it.cache.snapshot(KEY).runs] == ["new"]
+
+
+async def test_what_is_gone_already_counts_as_deleted() -> None:
+    async with world() as it:
+        job = it.has(Kind.JOB, bodies.job())
+        del it.server.objects[f"{JOBS}/tiny-1-n0"]
+
+        applied = await it.apply(Plan(deletes=(Delete(job),)))
+
+        assert applied.writes == []
+        assert applied.learned
+        assert it.cache.snapshot(KEY).jobs == []
+
+
+async def test_an_object_that_ended_meanwhile_makes_the_plan_stale_and_is_forgotten() -> None:
+    async with world() as it:
+        job = it.has(Kind.JOB, bodies.job())
+        del it.server.objects[f"{JOBS}/tiny-1-n0"]
+
+        with pytest.raises(StalePlanError):
+            await it.apply(Plan(ends=(EndTrial(job),)))
+
+        assert it.cache.snapshot(KEY).jobs == []
+
+
+async def test_a_lost_lease_stops_a_plan_between_two_writes() -> None:
+    async with world(may_write=iter([True, False])) as it:
+        model, run = it.has(Kind.MODEL, bodies.model()), it.has(Kind.RUN, bodies.run())
+
+        with pytest.raises(WritesStoppedError):
+            await it.apply(
+                Plan(run_statuses=(StatusUpdate(run, {"n": 1}),), model_status=StatusUpdate(model, {"nSpec": 3}))
+            )
+
+        assert it.server.writes() == [("PATCH", f"{RUNS}/tiny-1/status")]
+
+
+async def test_events_of_an_object_are_listed_by_its_uid_and_call_for_a_decision_once() -> None:
+    async with world() as it:
+        job = it.has(Kind.JOB, bodies.job())
+        it.server.put(f"{EVENTS}/e", {"metadata": {"name": "e"}, "reason": "FailedCreate", "message": "quota"})
+
+        first = await it.apply(Plan(lookups=(job,)))
+        again = await it.apply(Plan(lookups=(job,)))
+
+        assert (first.calls_for_decision, again.calls_for_decision) == (True, False)
+        assert it.server.requests[0].query["fieldSelector"] == "involvedObject.uid=job-uid"
+        _, events = it.cache.snapshot(KEY).events["job-uid"]
+        assert [event["reason"] for event in events] == ["FailedCreate"]
+
+
+async def test_an_empty_plan_sends_nothing() -> None:
+    async with world() as it:
+        assert not (await it.apply(Plan(wake_after_seconds=5))).calls_for_decision
+        assert it.server.requests == []

@@ -1,0 +1,176 @@
+from datetime import UTC, datetime
+
+from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.runtime.cache import TOMBSTONE_SECONDS, Cache
+from mtp_operator.runtime.client import JOBS, MODELS, NODES, RUNS
+
+from . import bodies
+from .clock import Clock
+
+KEY = ModelKey(bodies.NAMESPACE, "tiny")
+
+
+def test_everything_that_belongs_to_a_model_is_found_by_its_key() -> None:
+    cache = Cache()
+    cache.watched(MODELS, bodies.model())
+    cache.watched(RUNS, bodies.run())
+    cache.watched(JOBS, bodies.job())
+    cache.watched(JOBS, bodies.job("other-n0", "other-uid", of="other"))
+    cache.watched(NODES, bodies.node())
+
+    seen = cache.snapshot(KEY)
+
+    assert seen.model is not None
+    assert seen.model["metadata"]["uid"] == "model-uid"
+    assert [one["metadata"]["uid"] for one in (*seen.runs, *seen.jobs, *seen.nodes)] == [
+        "run-uid",
+        "job-uid",
+        "node-uid",
+    ]
+    assert set(cache.take_changed()) == {KEY, ModelKey(bodies.NAMESPACE, "other")}
+
+
+def test_the_reply_to_a_write_is_newer_than_what_the_watch_still_brings() -> None:
+    cache = Cache()
+    cache.watched(RUNS, bodies.run(version=5))
+
+    assert cache.written(RUNS, bodies.run(version=9, status={"n": 9}))
+    cache.watched(RUNS, bodies.run(version=7, status={"n": 7}))
+
+    assert cache.snapshot(KEY).runs[0]["status"] == {"n": 9}
+
+
+def test_a_key_lags_until_its_watch_has_brought_our_write() -> None:
+    clock = Clock()
+    cache = Cache(clock)
+    cache.watched(RUNS, bodies.run(version=5))
+    cache.written(RUNS, bodies.run(version=9))
+    list(cache.take_changed())
+
+    cache.watched(RUNS, bodies.run(version=7))
+    assert [entry.floor_raised_at for entry in cache.lagging(KEY)] == [clock()]
+
+    cache.watched(RUNS, bodies.run(version=9))
+    assert cache.lagging(KEY) == []
+    assert list(cache.take_changed()) == [KEY]
+
+
+def test_a_live_get_ends_the_lag_but_does_not_count_as_the_watch() -> None:
+    cache = Cache()
+    cache.written(RUNS, bodies.run(version=9))
+
+    assert not cache.fetched(RUNS, bodies.run(version=9))
+
+    assert cache.lagging(KEY) == []
+    assert not cache.has_seen("run-uid", 9)
+
+
+def test_a_write_without_effect_changes_nothing_and_does_not_lag() -> None:
+    cache = Cache()
+    cache.watched(RUNS, bodies.run(version=9))
+
+    assert not cache.written(RUNS, bodies.run(version=9))
+
+    assert cache.lagging(KEY) == []
+
+
+def test_the_end_of_an_object_ends_the_reply_too_even_if_that_comes_later() -> None:
+    cache = Cache()
+    cache.written(RUNS, bodies.run(version=9))
+
+    cache.forget("run-uid", 10)
+    assert not cache.written(RUNS, bodies.run(version=9))
+
+    assert cache.snapshot(KEY).runs == []
+    assert cache.lagging(KEY) == []
+
+
+def test_an_object_that_matches_the_selector_again_comes_back() -> None:
+    cache = Cache()
+    cache.watched(JOBS, bodies.job(version=5))
+    cache.forget("job-uid", 6)
+
+    cache.watched(JOBS, bodies.job(version=7))
+
+    assert len(cache.snapshot(KEY).jobs) == 1
+
+
+def test_namesakes_are_kept_apart_by_uid_and_the_newer_model_is_meant() -> None:
+    cache = Cache()
+    cache.watched(MODELS, bodies.model(uid="new", version=8))
+    cache.watched(MODELS, bodies.model(uid="old", version=3))
+
+    model = cache.snapshot(KEY).model
+    assert model is not None
+    assert model["metadata"]["uid"] == "new"
+
+    cache.forget("old", 9)
+    model = cache.snapshot(KEY).model
+    assert model is not None
+    assert model["metadata"]["uid"] == "new"
+
+
+def test_a_job_whose_label_is_changed_wakes_the_old_and_the_new_model() -> None:
+    cache = Cache()
+    cache.watched(JOBS, bodies.job(version=5))
+    list(cache.take_changed())
+
+    cache.watched(JOBS, bodies.job(version=6, of="other"))
+
+    assert set(cache.take_changed()) == {KEY, ModelKey(bodies.NAMESPACE, "other")}
+    assert cache.snapshot(KEY).jobs == []
+
+
+def test_a_node_is_kept_as_name_and_labels_and_its_heartbeat_wakes_nobody() -> None:
+    cache = Cache()
+    cache.watched(MODELS, bodies.model())
+    cache.watched(NODES, bodies.node(version=1, product="B200"))
+    list(cache.take_changed())
+
+    cache.watched(NODES, bodies.node(version=2, product="B200"))
+    assert list(cache.take_changed()) == []
+    assert cache.has_seen("node-uid", 2)
+
+    cache.watched(NODES, bodies.node(version=3, product="B300"))
+    assert list(cache.take_changed()) == [KEY]
+    assert cache.snapshot(KEY).nodes == [
+        {"metadata": {"name": "gpu-1", "uid": "node-uid", "labels": {"product": "B300"}}}
+    ]
+
+
+def test_events_that_were_looked_up_are_news_once_and_end_with_their_object() -> None:
+    cache = Cache()
+    cache.watched(JOBS, bodies.job())
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    event = {"metadata": {"resourceVersion": "7"}, "reason": "FailedCreate"}
+
+    assert cache.keep_events("job-uid", at, [event])
+    assert not cache.keep_events("job-uid", at, [event])
+    assert cache.snapshot(KEY).events == {"job-uid": (at, [event])}
+
+    cache.forget("job-uid")
+    assert not cache.keep_events("job-uid", at, [event])
+
+
+def test_tombstones_are_forgotten_once_no_reply_can_contradict_them() -> None:
+    clock = Clock()
+    cache = Cache(clock)
+    cache.watched(RUNS, bodies.run(version=5))
+    cache.forget("run-uid", 6)
+
+    cache.prune()
+    assert cache.has_seen("run-uid", 6)
+
+    clock.advance(TOMBSTONE_SECONDS + 1)
+    cache.prune()
+    assert not cache.has_seen("run-uid", 6)
+
+
+def test_managed_fields_are_not_kept() -> None:
+    cache = Cache()
+    body = bodies.run()
+    body["metadata"]["managedFields"] = [{}]
+
+    cache.watched(RUNS, body)
+
+    assert "managedFields" not in cache.snapshot(KEY).runs[0]["metadata"]
