@@ -144,9 +144,10 @@ class Layout:
     folder: Path
 
     def manifests(self) -> list[dict[str, Any]]:
-        """The descriptors of all named images."""
-        index = self.folder / "index.json"
-        return list(json.loads(index.read_text())["manifests"]) if index.exists() else []
+        """The descriptors of all named images; one whose name another image has got has none any more."""
+        if not self._index.exists():
+            return []
+        return [entry for entry in json.loads(self._index.read_text())["manifests"] if "annotations" in entry]
 
     def find(self, reference: str) -> dict[str, Any] | None:
         """The descriptor of the image of that name, if there is one."""
@@ -170,8 +171,16 @@ class Layout:
         value: str | None = (configuration["config"].get("Labels") or {}).get(name)
         return value
 
+    @property
+    def _index(self) -> Path:
+        return self.folder / "index.json"
+
     def remove_unused(self) -> None:
-        """Removes the blobs that no named image has."""
+        """Removes images without a name, and the blobs that no named image has."""
+        index = json.loads(self._index.read_text()) | {"manifests": self.manifests()}
+        rewritten = self._index.with_suffix(".new")
+        rewritten.write_text(json.dumps(index))
+        rewritten.replace(self._index)
         used = {self.blob(digest) for manifest in self.manifests() for digest in self.digests(manifest)}
         for file in self.folder.glob("blobs/*/*"):
             if file not in used:
@@ -227,20 +236,14 @@ def build(image: Image) -> dict[str, Any]:
             mounts[_folder("packages", image.name)] = image.package_folder
         _buildah(
             image.name,
-            *(
-                "build",
-                "--isolation",
-                "chroot",
-                "--network",
-                "host",
-                "--layers",
-                "--force-rm",
-                "--build-arg",
-                f"BASE={base}",
-            ),
+            *("build", "--isolation", "chroot", "--network", "host", "--force-rm"),
+            f"--layers={str(image.keep_layers).lower()}",
+            f"--build-arg=BASE={base}",
+            f"--label={INPUTS_LABEL}={inputs}",
             *(f"--volume={source}:{target}" for source, target in mounts.items()),
-            *("--label", f"{INPUTS_LABEL}={inputs}", "--file", image.dockerfile),
-            *("--tag", f"oci:{layout().folder}:{image.reference}", "."),
+            f"--file={image.dockerfile}",
+            f"--tag=oci:{layout().folder}:{image.reference}",
+            ".",
             cwd=context,
         )
     layout().remove_unused()
@@ -258,8 +261,8 @@ def _base() -> str:
         return reference
     with step("Building the base of all images (about a minute)"), TemporaryDirectory(dir=_folder("base")) as folder:
         root = Path(folder, "root.tar")
-        _run("base", _program("mmdebstrap"), "--variant=minbase", "--dpkgopt=force-unsafe-io",
-             f"--include={','.join(BASE_PACKAGES)}", BASE_SUITE, str(root), _debian_mirror())  # fmt: skip
+        options = ("--variant=minbase", "--dpkgopt=force-unsafe-io", f"--include={','.join(BASE_PACKAGES)}")
+        _run("base", _program("mmdebstrap"), *options, BASE_SUITE, str(root), _debian_mirror())
         Path(folder, "Dockerfile").write_text(f"FROM scratch\nADD {root.name} /\n")
         _buildah("base", "build", "--isolation", "chroot", "--tag", reference, folder)
     return reference

@@ -115,13 +115,17 @@ def test_an_empty_folder_has_no_images(tmp_path: Path) -> None:
     assert Layout(tmp_path).find("localhost/a:dev") is None
 
 
-def test_only_blobs_of_no_image_are_removed(layout: Layout) -> None:
+def test_only_an_image_that_lost_its_name_is_removed(layout: Layout) -> None:
     manifest = layout.manifests()[0]
-    stale = _add(layout, b"stale")
+    layer = _add(layout, b"stale")
+    stale = _add(layout, json.dumps({"config": layer, "layers": [layer]}).encode())
+    (layout.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [stale, manifest]}))
 
     layout.remove_unused()
 
+    assert layout.manifests() == [manifest]
     assert not layout.blob(stale["digest"]).exists()
+    assert not layout.blob(layer["digest"]).exists()
     assert all(layout.blob(digest).exists() for digest in layout.digests(manifest))
 
 
