@@ -17,6 +17,9 @@ RESULT_LIMIT_BYTES: Final = 3000
 
 RESULT_VERSION: Final = 1
 
+LEVEL_OVERTIME: Final = 2
+"""A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
+
 
 class PlannedLevel(Schema):
     """One concurrency level to measure."""
@@ -43,16 +46,23 @@ class TrialPlan(Schema):
     engine_log: str | None = None
     """File on a shared volume that the engine logs to, where it can."""
 
+    @property
+    def longest_seconds(self) -> float:
+        """How long the trial can take from the bench's start on."""
+        return self.ready_seconds + len(self.levels) * LEVEL_OVERTIME * self.level_seconds
+
 
 class LevelResult(Schema):
     """What was measured at one level; counters are differences of the engine's own, absent where it has none."""
 
     concurrency: int
     windows: Annotated[tuple[float, ...], Field(max_length=MAX_WINDOWS)]
-    """Output tokens per second of each pass over the prompts."""
+    """Output tokens per second of each pass over the prompts, warm-up left out."""
     requests: int
+    """Requests of the whole level, warm-up included, as in the engine's counters."""
     failed_requests: int = 0
     output_tokens: int
+    """Of the whole level likewise."""
     drafts: int | None = None
     draft_tokens: int | None = None
     accepted_tokens: int | None = None

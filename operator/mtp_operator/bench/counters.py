@@ -1,0 +1,69 @@
+"""The engine's own count of drafts and accepted tokens, from its Prometheus metrics."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from mtp_operator.engines import SpeculationMetrics
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the engine has counted since it started, or between two moments."""
+
+    drafts: int
+    draft_tokens: int
+    accepted_tokens: int
+    accepted_per_position: tuple[int, ...]
+    """The first position first."""
+
+    def since(self, earlier: "Counters | None") -> "Counters":
+        """What was counted since an earlier moment of the same boot; None stands for its start.
+
+        Raises:
+            ValueError: a counter went backwards: it was not the same boot.
+        """
+        if earlier is None:
+            return self
+        before = earlier.accepted_per_position
+        padded = before + (0,) * (len(self.accepted_per_position) - len(before))
+        difference = Counters(
+            drafts=self.drafts - earlier.drafts,
+            draft_tokens=self.draft_tokens - earlier.draft_tokens,
+            accepted_tokens=self.accepted_tokens - earlier.accepted_tokens,
+            accepted_per_position=tuple(
+                now - then for now, then in zip(self.accepted_per_position, padded, strict=False)
+            ),
+        )
+        if min(difference.drafts, difference.draft_tokens, difference.accepted_tokens) < 0:
+            raise ValueError(f"the engine's counters went backwards, from {earlier} to {self}")
+        return difference
+
+
+def read_counters(exposition: str, names: SpeculationMetrics) -> Counters | None:
+    """The counters in a scrape, summed over the engine's processes; None where it has none.
+
+    Args:
+        exposition: text of the Prometheus exposition format.
+        names: of the engine's counters.
+
+    Raises:
+        ValueError: the text is no exposition.
+    """
+    totals: dict[str, float] = defaultdict(float)
+    positions: dict[int, float] = defaultdict(float)
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            if sample.name == names.accepted_per_position:
+                positions[int(sample.labels[names.position_label])] += sample.value
+            else:
+                totals[sample.name] += sample.value
+    if names.drafts not in totals:
+        return None
+    return Counters(
+        drafts=int(totals[names.drafts]),
+        draft_tokens=int(totals[names.draft_tokens]),
+        accepted_tokens=int(totals[names.accepted_tokens]),
+        accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
+    )

@@ -1,0 +1,189 @@
+"""The bench container's program: one trial from the engine's start to the termination message."""
+
+import asyncio
+import json
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from mtp_operator.api.trial import LevelResult, TrialFailure, TrialPlan, TrialResult
+from mtp_operator.engines import engine_for, telling_lines
+
+from .client import EngineClient
+from .gates import disqualification
+from .load import EngineGoneError, LevelRun, TooSlowError, run_level
+from .readiness import NotReadyError, model_problem, wait_until_ready
+
+TERMINATION_LOG: Final = Path("/dev/termination-log")
+
+LOG_EXCERPT_BYTES: Final = 1 << 20
+"""Read of an engine's log at each end: the cause is near the first error, the rest near the end."""
+
+LOG_SETTLING_SECONDS: Final = 1.0
+"""What an engine that is just ending may still write."""
+
+_MESSAGE_LIMIT: Final = 1000
+
+
+class TrialError(Exception):
+    """The trial has no result that counts; `failure` says why."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.failure = TrialFailure(reason=reason, message=plain(message))
+
+
+def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
+    """Carry out one trial, leave its result in the termination message, print the full record as one line of JSON.
+
+    Args:
+        plan: what to do.
+        termination_log: the file whose content kubelet makes the container's termination message.
+
+    Returns:
+        The exit status: 0 if there is a result that counts, a disqualified arm's included; else 1.
+    """
+    runs, failure, status = asyncio.run(_outcome(plan))
+    result = bounded_result(plan.n_spec, runs, failure)
+    termination_log.write_text(result.encode())
+    print(json.dumps(_record(plan, runs, result)), flush=True)
+    return status
+
+
+async def _outcome(plan: TrialPlan) -> tuple[list[LevelRun], TrialFailure | None, int]:
+    """The levels measured, what is against them, and the exit status."""
+    runs: list[LevelRun] = []
+    trial = asyncio.ensure_future(_trial(plan, runs))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, trial.cancel)
+    try:
+        await trial
+    except TrialError as error:
+        return runs, error.failure, 1
+    except asyncio.CancelledError:
+        return runs, await _interruption(plan), 1
+    return runs, disqualification(plan.n_spec, runs), 0
+
+
+async def _trial(plan: TrialPlan, runs: list[LevelRun]) -> None:
+    """Fill in the levels that were measured; those before an abort stay.
+
+    Raises:
+        TrialError: the trial cannot go on.
+    """
+    problem = model_problem(Path(plan.model_path)) if plan.model_path else None
+    if problem is not None:
+        raise TrialError("ModelMissing", problem)
+    async with _http(plan) as http:
+        client = EngineClient(http, engine_for(plan.engine), plan.served_name, plan.seed)
+        try:
+            await wait_until_ready(client, plan.output_tokens, plan.ready_seconds)
+            for level in plan.levels:
+                run = await run_level(client, level.concurrency, plan.output_tokens, plan.level_seconds)
+                runs.append(run)
+        except NotReadyError as error:
+            raise TrialError("NotReady", _with_log(str(error), _engine_log(plan))) from error
+        except TooSlowError as error:
+            raise TrialError("TooSlow", _with_log(str(error), _engine_log(plan))) from error
+        except EngineGoneError as error:
+            await asyncio.sleep(LOG_SETTLING_SECONDS)
+            raise TrialError("EngineFailed", _with_log(str(error), _engine_log(plan))) from error
+
+
+async def _interruption(plan: TrialPlan) -> TrialFailure:
+    """What to say when somebody ends the trial: why the engine died if it did, else that others know."""
+    lines = telling_lines(_engine_log(plan))
+    async with _http(plan) as http:
+        is_up = await EngineClient(http, engine_for(plan.engine), plan.served_name, plan.seed).is_healthy()
+    if lines and not is_up:
+        return TrialFailure(reason="EngineFailed", message=plain(lines))
+    return TrialFailure(reason="Interrupted", message=plain(_with_log("the trial was told to end", lines)))
+
+
+def _http(plan: TrialPlan) -> httpx.AsyncClient:
+    # A completion takes as long as it takes: the level's time bounds it. The engine is in the same pod, so that no
+    # proxy of the environment applies.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx.AsyncClient(base_url=plan.url, timeout=httpx.Timeout(None, connect=5), limits=limits, trust_env=False)
+
+
+def _engine_log(plan: TrialPlan) -> str:
+    """Both ends of the engine's log; empty where it has none."""
+    if plan.engine_log is None:
+        return ""
+    try:
+        with Path(plan.engine_log).open("rb") as log:
+            start = log.read(LOG_EXCERPT_BYTES)
+            size = log.seek(0, 2)
+            log.seek(max(len(start), size - LOG_EXCERPT_BYTES))
+            return (start + log.read()).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _with_log(message: str, log: str) -> str:
+    lines = telling_lines(log)
+    return f"{message}. The engine says: {lines}" if lines else message
+
+
+def plain(message: str) -> str:
+    """One line of ASCII, bounded: what a termination message has room for."""
+    return " ".join(message.encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
+
+
+def bounded_result(n_spec: int, runs: list[LevelRun], failure: TrialFailure | None) -> TrialResult:
+    """The result, with as much of the failure's message as a termination message has room for."""
+    result = TrialResult(n_spec=n_spec, levels=tuple(map(_level_result, runs)), failure=failure)
+    while failure is not None and failure.message:
+        try:
+            result.encode()
+        except ValueError:
+            failure = TrialFailure(reason=failure.reason, message=failure.message[: len(failure.message) * 3 // 4])
+            result = TrialResult(n_spec=n_spec, levels=result.levels, failure=failure)
+        else:
+            break
+    return result
+
+
+def _level_result(run: LevelRun) -> LevelResult:
+    counters = run.counters
+    return LevelResult(
+        concurrency=run.concurrency,
+        windows=tuple(round(one, 2) for one in run.windows),
+        requests=run.requests,
+        failed_requests=len(run.failures),
+        output_tokens=run.output_tokens,
+        drafts=counters.drafts if counters else None,
+        draft_tokens=counters.draft_tokens if counters else None,
+        accepted_tokens=counters.accepted_tokens if counters else None,
+        accepted_per_position=counters.accepted_per_position if counters else (),
+    )
+
+
+def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[str, Any]:
+    """Everything that was seen, for the container's log."""
+    return {
+        "plan": plan.to_wire(),
+        "result": result.to_wire(),
+        "levels": [
+            {
+                "concurrency": run.concurrency,
+                "seconds": round(run.seconds, 3),
+                "passes": [
+                    {
+                        "tokens": one.output_tokens,
+                        "seconds": round(one.seconds, 3),
+                        "rate": round(one.tokens_per_second, 2),
+                    }
+                    for one in run.passes
+                ],
+                "warmUpPasses": len(run.passes) - len(run.windows),
+                "finishReasons": run.finish_reasons,
+                "failures": run.failures,
+                "counters": asdict(run.counters) if run.counters else None,
+            }
+            for run in runs
+        ],
+    }

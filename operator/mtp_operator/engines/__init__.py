@@ -1,0 +1,27 @@
+"""The engines that can be measured, behind one interface."""
+
+from typing import Final
+
+from mtp_operator.api.spec import EngineType
+
+from .engine import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, SpeculationMetrics
+from .llamacpp import LlamaCpp
+from .telling import telling_lines
+from .vllm import VLLM
+
+_ENGINES: Final[dict[EngineType, Engine]] = {engine.type: engine for engine in (VLLM(), LlamaCpp())}
+
+__all__ = [
+    "CONFIGURATION_FOLDER",
+    "HOME",
+    "LOG_FOLDER",
+    "Engine",
+    "SpeculationMetrics",
+    "engine_for",
+    "telling_lines",
+]
+
+
+def engine_for(engine_type: EngineType) -> Engine:
+    """The engine of this type."""
+    return _ENGINES[engine_type]

@@ -1,0 +1,102 @@
+"""What an engine is, to those who start one, talk to one and judge one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from mtp_operator.api.run import RunSettings
+from mtp_operator.api.spec import EngineType
+
+LOG_FOLDER: Final = "/var/log/engine"
+"""Shared by the engine, which writes its log there, and the bench container, which reads it."""
+
+CONFIGURATION_FOLDER: Final = "/etc/engine"
+"""Where the files of `Engine.configuration_files` lie, read-only."""
+
+HOME: Final = "/tmp"  # noqa: S108  # a volume of the pod's own: the root file system is read-only
+"""Home of the engine's user: every cache lies below it."""
+
+
+@dataclass(frozen=True)
+class SpeculationMetrics:
+    """Names of the Prometheus counters, as they stand in the samples, that count speculation."""
+
+    drafts: str
+    """Drafting steps: one for each request and step of the target model."""
+    draft_tokens: str
+    accepted_tokens: str
+    accepted_per_position: str
+    position_label: str
+    """Label of `accepted_per_position` that holds the position, counted from 0."""
+
+
+class Engine(ABC):
+    """One inference engine. Another one is one more subclass and its line in `engines.engine_for`."""
+
+    type: ClassVar[EngineType]
+    port: ClassVar[int]
+    health_path: ClassVar[str] = "/health"
+    """Answers 200 while the server is up, which is not yet ready."""
+    metrics_path: ClassVar[str] = "/metrics"
+    speculation_metrics: ClassVar[SpeculationMetrics]
+
+    @property
+    def log_path(self) -> str:
+        """The file that the engine logs to, beside its standard output."""
+        return f"{LOG_FOLDER}/engine.log"
+
+    @abstractmethod
+    def arguments(
+        self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
+    ) -> tuple[str, ...]:
+        """The arguments after the image's entry point; no shell ever sees them.
+
+        Args:
+            settings: of the run.
+            n_spec: draft tokens per step; at 0 no flag speaks of speculation.
+            served_name: what clients put into `model` of a request.
+            model_path: the target model as the container sees it.
+            drafter_path: the drafter likewise, where the method has one.
+        """
+
+    @abstractmethod
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables of the engine's container."""
+
+    def configuration_files(self) -> Mapping[str, str]:
+        """File name -> content of what the engine wants to find in `CONFIGURATION_FOLDER`."""
+        return {}
+
+    @abstractmethod
+    def cache_breaking_fields(self, salt: str) -> Mapping[str, Any]:
+        """Fields of a request that keep the engine from reusing what it computed for an equal prompt.
+
+        Args:
+            salt: distinct for each request.
+        """
+
+    @abstractmethod
+    def completion_tokens(self, answer: Mapping[str, Any]) -> int | None:
+        """Output tokens of one completion as the engine counted them; None where the answer does not say."""
+
+    @abstractmethod
+    def refusals(self, settings: RunSettings) -> tuple[str, ...]:
+        """Why these settings cannot work or cannot be measured: one sentence each, none if they can."""
+
+
+def tokens_in_usage(answer: Mapping[str, Any]) -> int | None:
+    """`usage.completion_tokens` of an OpenAI-style answer."""
+    tokens = (answer.get("usage") or {}).get("completion_tokens")
+    return tokens if isinstance(tokens, int) else None
+
+
+def argument_name(argument: str) -> str:
+    """`--flag` of `--flag=value`."""
+    return argument.partition("=")[0]
+
+
+def unusable(extra_arguments: Iterable[str], reasons: Mapping[str, str]) -> tuple[str, ...]:
+    """One sentence for each extra argument that has a reason against it."""
+    names = map(argument_name, extra_arguments)
+    return tuple(f"spec.engine.extraArgs: {name} {reasons[name]}" for name in names if name in reasons)

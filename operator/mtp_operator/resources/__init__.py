@@ -1,0 +1,1 @@
+"""Pure builders of the objects that the operator creates, one file an object kind."""
