@@ -51,12 +51,16 @@ def test_a_program_in_another_version_is_not(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_broken_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), tools.finished_folder(tmp_path / "etcd-1") as folder:
-        (folder / "half").touch()
-        raise KeyboardInterrupt
+    def build(product: str, ending: BaseException | None = None) -> None:
+        with tools.finished_folder(tmp_path / "etcd-1") as folder:
+            (folder / product).touch()
+            if ending:
+                raise ending
+
+    with pytest.raises(KeyboardInterrupt):
+        build("half", KeyboardInterrupt())
     assert not (tmp_path / "etcd-1").exists()
 
-    with tools.finished_folder(tmp_path / "etcd-1") as folder:
-        (folder / "etcd").touch()
+    build("etcd")
 
     assert [file.name for file in (tmp_path / "etcd-1").iterdir()] == ["etcd"]
