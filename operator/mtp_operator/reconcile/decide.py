@@ -57,13 +57,13 @@ def _with_model(
             plans.append(runs.clean_up(run, observed))
         elif run is not wanted:
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
-        elif asked.no_tuning:
-            plans.append(runs.supersede(run, about, asked.no_tuning, now))
+        elif asked.no_tuning or asked.refusal:
+            plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
         else:
             going = runs.advance(run, about, observed, settings, now)
             obstacle = going.obstacle
             plans.append(going)
-    if not asked.no_tuning:
+    if not asked.no_tuning and not asked.refusal:
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None

@@ -21,12 +21,13 @@ from mtp_operator.api.run import (
 from mtp_operator.api.spec import Level
 from mtp_operator.api.trial import LevelResult, TrialResult
 
+from mtp_operator.resources.placement import PRODUCT_LABEL
+
 from .records import Node, Pod
 
 UNKNOWN = "Unknown"
 
-_PRODUCT_LABEL = "nvidia.com/gpu.product"
-_DRIVER_LABELS = ("nvidia.com/cuda.driver-version.full",)
+_DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 
 
 def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -> ArmStatus:
@@ -151,11 +152,12 @@ def verdict_status(verdict: tuner.Verdict) -> VerdictStatus:
 
 def observed_by(pod: Pod, nodes: Mapping[str, Node]) -> ObservedByTrial:
     """What the first trial saw."""
-    labels = nodes[pod.node].labels if pod.node in nodes else {}
+    node = nodes.get(pod.node) if pod.node is not None else None
+    labels = node.labels if node is not None else {}
     return ObservedByTrial(
         node=pod.node or UNKNOWN,
-        gpu_product=labels.get(_PRODUCT_LABEL, UNKNOWN),
-        driver_version=next((labels[label] for label in _DRIVER_LABELS if label in labels), UNKNOWN),
+        gpu_product=labels.get(PRODUCT_LABEL, UNKNOWN),
+        driver_version=labels.get(_DRIVER_LABEL, UNKNOWN),
         engine_image_id=pod.engine.image_id or UNKNOWN,
     )
 

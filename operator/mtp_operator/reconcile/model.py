@@ -15,6 +15,7 @@ from mtp_operator.api.run import (
     VerdictType,
     run_name,
 )
+from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
 from . import evidence
@@ -35,6 +36,8 @@ class Wish:
     """The run that would answer it."""
     no_tuning: str
     """Why nothing shall be measured, as a sentence; empty where it shall."""
+    refusal: str
+    """Why the engine could not work with these settings; empty where it could."""
     newer_image: str
     """The operator's default image of the engine now, where another one is in use."""
 
@@ -54,6 +57,7 @@ def wish(model: MTPModel, settings: OperatorSettings) -> Wish:
         settings=measured,
         run_name=run_name(model.metadata.name, measured.request_hash(), model.spec.tuning.request),
         no_tuning=_no_tuning(model),
+        refusal="; ".join(engine_for(measured.engine.type).refusals(measured)),
         newer_image=default if default != images.engine_image else "",
     )
 
@@ -171,6 +175,8 @@ def _situation(
         return Situation(True, False, untuned, "Pinned", asked.no_tuning)
     if model.spec.tuning.mode is TuningMode.DISABLED:
         return Situation(True, False, untuned, "Disabled", f"{asked.no_tuning}: n_spec=0")
+    if asked.refusal:
+        return Situation(False, True, untuned, "SettingsRefused", asked.refusal)
     verdict = run.status.verdict if run is not None else None
     if verdict is not None and verdict.type in CHOICES:
         proved = verdict.type is not VerdictType.INCONCLUSIVE

@@ -286,6 +286,15 @@ def test_a_run_ends_at_once_when_nothing_shall_be_measured(change: dict[str, obj
     assert world.model["status"].get("nSpec") == n_spec
 
 
+def test_settings_that_the_engine_refuses_start_nothing() -> None:
+    world = World(model_body(engine={"type": "VLLM", "extraArgs": ["--pipeline-parallel-size=2"]}))
+    world.settle()
+    assert world.runs == {}
+    stalled = world.model_condition("Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "SettingsRefused")
+    assert "spec.engine.extraArgs: --pipeline-parallel-size" in stalled["message"]
+
+
 def test_a_changed_spec_supersedes_and_the_old_wish_can_be_had_again() -> None:
     world = World()
     world.settle()

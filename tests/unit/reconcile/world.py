@@ -225,7 +225,7 @@ class World:
             },
             "job": job["metadata"]["name"],
         }
-        self.pods[pod["metadata"]["name"]] = pod  # type: ignore[index]
+        self.pods[pod["metadata"]["name"]] = pod
         return pod
 
     def end_bench(self, pod: dict[str, Any], exit_code: int, message: str) -> None:
