@@ -117,7 +117,7 @@ def _kube_apiserver() -> Component:
             "audit-log-maxsize": 4096,
         }
     )
-    return _kubernetes("kube-apiserver", flags, f"https://{paths.node_address()}:6443/readyz")
+    return _kubernetes("kube-apiserver", flags, f"https://{paths.node_address()}:{credentials.API_SERVER_PORT}/readyz")
 
 
 def _kube_controller_manager() -> Component:

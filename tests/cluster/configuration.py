@@ -117,7 +117,6 @@ def _kubelet() -> dict[str, Any]:
         "evictionHard": {},
         # The images were imported by hand, and nothing would bring them back.
         "imageGCHighThresholdPercent": 100,
-        "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,
         "podLogsDir": str(pod_logs()),
         # There is no cluster DNS, and the machine's resolver cannot be reached from a pod: ask nobody.

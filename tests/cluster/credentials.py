@@ -51,14 +51,31 @@ def folder() -> Path:
 
 
 def create() -> None:
-    """Makes all credentials, unless they are there."""
-    if not folder().exists():
-        with finished_folder(folder()) as target:
-            target.chmod(0o700)
-            _create_in(target)
+    """Makes all credentials, or none."""
+    with finished_folder(folder()) as target:
+        target.chmod(0o700)
+        _create_in(target)
+
+
+def write_kubeconfig() -> None:
+    """Writes the administrator's kubeconfig to where people look for it.
+
+    Raises:
+        ValueError: if the cluster was made for another network than is set now.
+    """
     administrator = (folder() / "administrator.kubeconfig").read_text()
+    if _server() not in administrator:
+        message = (
+            f"MTP_OPERATOR_CLUSTER_NETWORK: the cluster {paths.cluster_name()} was made for another network than"
+            f" {paths.network()}; take it down first"
+        )
+        raise ValueError(message)
     paths.kubeconfig().touch(mode=0o600)
     paths.kubeconfig().write_text(administrator)
+
+
+def _server() -> str:
+    return f"https://{paths.node_address()}:{API_SERVER_PORT}"
 
 
 def _create_in(target: Path) -> None:
@@ -93,7 +110,6 @@ def _kubeconfig(source: Path, client: Client) -> dict[str, object]:
         return base64.b64encode((source / name).read_bytes()).decode()
 
     name = paths.cluster_name()
-    server = f"https://{paths.node_address()}:{API_SERVER_PORT}"
     user = {
         "client-certificate-data": data(f"{client.name}.crt"),
         "client-key-data": data(f"{client.name}.key"),
@@ -102,7 +118,7 @@ def _kubeconfig(source: Path, client: Client) -> dict[str, object]:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
-            {"name": name, "cluster": {"server": server, "certificate-authority-data": data("authority.crt")}}
+            {"name": name, "cluster": {"server": _server(), "certificate-authority-data": data("authority.crt")}}
         ],
         "users": [{"name": client.name, "user": user}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": client.name}}],

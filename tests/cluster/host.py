@@ -165,7 +165,7 @@ def create_network() -> None:
     """
     namespace = paths.network_namespace()
     if namespace not in mounts_below(paths.state_dir()):
-        refuse_taken_network()
+        _refuse_taken_network()
         namespace.touch()
         command("unshare", f"--net={namespace}", "ip", "link", "set", "lo", "up")
     host_end, node_end = _veth()
@@ -179,7 +179,7 @@ def create_network() -> None:
     command("ip", "route", "replace", paths.network(), "via", paths.node_address(), "dev", host_end)
 
 
-def refuse_taken_network() -> None:
+def _refuse_taken_network() -> None:
     """Raises if this machine already has a route into the cluster's network.
 
     Raises:

@@ -65,10 +65,11 @@ def up(gpus: int = DEFAULT_GPUS) -> None:
         if not (paths.state_dir() / "etcd").exists():
             shutil.rmtree(paths.logs_dir(), ignore_errors=True)
         paths.logs_dir().mkdir(parents=True, exist_ok=True)
-        if not paths.kubeconfig().exists():
-            with step("Making certificates and configuration"):
+        if not credentials.folder().exists():
+            with step("Making keys and certificates"):
                 credentials.create()
-                configuration.write()
+        credentials.write_kubeconfig()
+        configuration.write()
         host.create_cgroups()
         host.create_network()
         daemons = components.all_components()
