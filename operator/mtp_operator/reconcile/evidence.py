@@ -20,7 +20,6 @@ from mtp_operator.api.run import (
 )
 from mtp_operator.api.spec import Level
 from mtp_operator.api.trial import LevelResult, TrialResult
-
 from mtp_operator.resources.placement import PRODUCT_LABEL
 
 from .records import Node, Pod

@@ -13,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
-
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.spec import EngineType
@@ -22,6 +20,7 @@ from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.records import Kind, Observed, OperatorSettings, Plan, Reference, StatusUpdate
 from mtp_operator.reconcile.views import observe
+from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
 
 NAMESPACE = "team"
 NODE = {
