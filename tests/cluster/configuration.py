@@ -30,13 +30,19 @@ def pod_logs() -> Path:
 
 
 def write() -> None:
-    """Writes all of them; what is there is overwritten with the same."""
+    """Writes all of them; a file that has the right content already is left alone, for kube-proxy ends on a write."""
+    files = {
+        "containerd.toml": _containerd(),
+        "cni/network.conflist": json.dumps(_container_network(), indent=2),
+        "audit-policy.yaml": yaml.safe_dump(_audit_policy()),
+        "kubelet.yaml": yaml.safe_dump(_kubelet()),
+        "kube-proxy.yaml": yaml.safe_dump(_kube_proxy()),
+    }
     (folder() / "cni").mkdir(parents=True, exist_ok=True)
-    (folder() / "containerd.toml").write_text(_containerd())
-    (folder() / "cni" / "network.conflist").write_text(json.dumps(_container_network(), indent=2))
-    documents = {"audit-policy": _audit_policy(), "kubelet": _kubelet(), "kube-proxy": _kube_proxy()}
-    for name, document in documents.items():
-        (folder() / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    for name, content in files.items():
+        file = folder() / name
+        if not file.exists() or file.read_text() != content:
+            file.write_text(content)
 
 
 def _audit_policy() -> dict[str, Any]:
