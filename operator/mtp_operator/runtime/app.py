@@ -15,15 +15,15 @@ from mtp_operator.reconcile.records import ModelKey
 
 from .apply import Applier
 from .cache import Cache
-from .client import MODELS, ApiError, Client, Resource, TransientError, WritesStoppedError, load_configuration
+from .client import MODELS, ApiError, Client, ForbiddenError, TransientError, WritesStoppedError, load_configuration
 from .errors import FatalError
 from .health import Health
 from .lease import Lease, LeaseLostError
-from .logs import configure_logging
+from .logs import configure_logging, quieten_kopf
 from .queue import WorkQueue
 from .settings import Settings
 from .sweep import Sweep
-from .watches import START_SECONDS, guard, make_registry, make_settings, start, watched_resources
+from .watches import START_SECONDS, Scope, guard, make_registry, make_settings, start, watched_scopes
 from .worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ async def _run(settings: Settings) -> int:
     try:
         server = await health.serve(settings.health_address, settings.health_port)
         try:
-            await _until(stop, _wait_for_kinds(client, watched_resources(settings.nodes_readable)))
+            await _until(stop, _wait_for_kinds(client, watched_scopes(settings)))
             health.is_ready = True
             await _until(stop, lease.acquire())
             await _lead(settings, configuration, client, lease, health, stop)
@@ -83,11 +83,11 @@ async def _lead(
     """Watches and works while the Lease is held, until `stop`."""
     if stop.is_set():
         return
-    resources = watched_resources(settings.nodes_readable)
+    scopes = watched_scopes(settings)
     cache = Cache()
     queue: WorkQueue[ModelKey] = WorkQueue()
     applier = Applier(client, cache)
-    sweep = Sweep(client, cache, queue.add, resources, settings.namespaces, settings.sweep_seconds)
+    sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds)
     health.sweep = sweep
     worker = Worker(queue, cache, applier, settings.for_decisions())
 
@@ -97,11 +97,11 @@ async def _lead(
     ours = {keeper, *workers, sweeper}
     # Kopf cancels every task at its end that it is not told to leave alone.
     others = asyncio.all_tasks()
-    registry = make_registry(resources, cache, queue.add, configuration)
+    registry = make_registry(scopes, cache, queue.add, configuration)
     kopf_tasks = await start(registry, make_settings(), settings.namespaces)
     _stop_on_signals(stop)  # Kopf has just put handlers of its own there
     watches = asyncio.create_task(kopf.run_tasks(kopf_tasks, ignored=others), name="watches")
-    guardian = asyncio.create_task(guard(resources, settings.namespaces), name="guard")
+    guardian = asyncio.create_task(guard(scopes), name="guard")
     try:
         await _until(stop, _first_failure({*ours, watches, guardian}))
         queue.close()
@@ -112,6 +112,7 @@ async def _lead(
             task.cancel()
         await asyncio.gather(guardian, *ours, return_exceptions=True)
         await lease.release()
+        quieten_kopf()
         watches.cancel()
         await asyncio.wait({watches}, timeout=STOP_SECONDS)
 
@@ -132,24 +133,30 @@ async def _first_failure(tasks: set[asyncio.Task[Any]]) -> None:
         raise FatalError(f"{task.get_name()} ended: {error or 'without an error'}") from error
 
 
-async def _wait_for_kinds(client: Client, resources: tuple[Resource, ...]) -> None:
-    """Waits until the API server serves every kind.
+async def _wait_for_kinds(client: Client, scopes: tuple[Scope, ...]) -> None:
+    """Waits until the API server serves every kind, and checks that it may be listed.
 
     Raises:
-        FatalError: a kind is not there after `START_SECONDS` in which the server did answer.
+        FatalError: a kind is not there after `START_SECONDS` in which the server did answer, or is forbidden.
     """
+    resources = {scope.resource for scope in scopes}
     patience = int(START_SECONDS)
     while True:
         try:
             missing = [one for one in resources if one.plural not in await client.discover(one)]
+            if not missing:
+                for scope in scopes:
+                    await client.probe(scope.resource, scope.namespace, scope.selector)
         except TransientError as error:
             log.warning("the API server does not answer", error=str(error))
+        except ForbiddenError as error:
+            raise FatalError(f"the operator's role lacks a right: {error.message}") from error
         else:
             if not missing:
                 return
             patience -= 1
             if patience < 0:
-                names = ", ".join(f"{one.plural}.{one.group}".strip(".") for one in missing)
+                names = ", ".join(sorted(f"{one.plural}.{one.group}".strip(".") for one in missing))
                 hint = "; are the CustomResourceDefinitions installed?" if MODELS.group in names else ""
                 raise FatalError(f"the API server has not served {names} for {START_SECONDS:g} s{hint}")
         await asyncio.sleep(1)

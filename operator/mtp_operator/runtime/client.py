@@ -143,6 +143,15 @@ class Client:
             return set()
         return {one["name"] for one in answer["resources"]}
 
+    async def probe(self, resource: Resource, namespace: str | None, label_selector: str = "") -> None:
+        """One LIST of at most one object: whether it is allowed.
+
+        Raises:
+            ForbiddenError: it is not.
+        """
+        query = {"limit": "1"} | ({"labelSelector": label_selector} if label_selector else {})
+        await self._request("GET", resource.path(namespace), query, accept=_METADATA_LIST)
+
     async def list_metadata(
         self, resource: Resource, namespace: str | None, label_selector: str = ""
     ) -> AsyncIterator[dict[str, Any]]:

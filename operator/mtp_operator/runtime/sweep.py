@@ -5,7 +5,7 @@ Kopf makes up no DELETED after a re-list, and a watcher can end without a trace.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from mtp_operator.reconcile.records import ModelKey
 from .cache import Cache, version_of
 from .client import ApiError, Client, Resource
 from .errors import FatalError
-from .watches import SELECTORS
+from .watches import Scope
 
 log = structlog.get_logger(__name__)
 
@@ -48,8 +48,7 @@ class Sweep:
         client: Client,
         cache: Cache,
         wake: Callable[[ModelKey], None],
-        resources: Iterable[Resource],
-        namespaces: tuple[str, ...],
+        scopes: Sequence[Scope],
         interval_seconds: float,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -58,11 +57,7 @@ class Sweep:
         self._client = client
         self._cache = cache
         self._wake = wake
-        self._scopes = [
-            (resource, namespace)
-            for resource in resources
-            for namespace in (namespaces if namespaces and resource.namespaced else (None,))
-        ]
+        self._scopes = scopes
         self._interval_seconds = interval_seconds
         self._clock = clock
         self._sleep = sleep
@@ -99,7 +94,7 @@ class Sweep:
             FatalError: a watch has not brought a change within `WATCH_LATENCY_SECONDS`.
             ApiError: a LIST failed.
         """
-        unseen = [one for resource, namespace in self._scopes for one in await self._compare(resource, namespace)]
+        unseen = [one for scope in self._scopes for one in await self._compare(scope)]
         if unseen:
             await self._sleep(WATCH_LATENCY_SECONDS)
             unseen = [one for one in unseen if not self._cache.has_seen(one.uid, one.version)]
@@ -111,11 +106,12 @@ class Sweep:
         self._cache.prune()
         self._last_good_at = self._clock()
 
-    async def _compare(self, resource: Resource, namespace: str | None) -> list[_Unseen]:
-        cached = self._cache.uids(resource, namespace)
+    async def _compare(self, scope: Scope) -> list[_Unseen]:
+        resource = scope.resource
+        cached = self._cache.uids(resource, scope.namespace)
         listed: set[str] = set()
         unseen = []
-        async for metadata in self._client.list_metadata(resource, namespace, SELECTORS.get(resource, "")):
+        async for metadata in self._client.list_metadata(resource, scope.namespace, scope.selector):
             uid, version = metadata["uid"], version_of(metadata)
             listed.add(uid)
             if not self._cache.has_seen(uid, version):

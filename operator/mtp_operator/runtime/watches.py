@@ -8,6 +8,7 @@ Neither handler writes anything to an object: no finalizer, no annotation.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import kopf
@@ -19,24 +20,43 @@ from mtp_operator.resources.labels import MANAGED_SELECTOR
 from .cache import Cache
 from .client import JOBS, MODELS, NODES, PODS, RUNS, Resource
 from .errors import FatalError
+from .settings import Settings
 
 GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
 """Nodes that GPU Feature Discovery has labelled."""
 
 SELECTORS: Final = {JOBS: MANAGED_SELECTOR, PODS: MANAGED_SELECTOR, NODES: GPU_NODE_SELECTOR}
-"""Label selectors, obeyed by the API server; other kinds are watched whole."""
+"""Other kinds are watched whole."""
 
 START_SECONDS: Final = 30.0
 """Time in which every kind has to be discovered, and its watch to have begun."""
 
 
-def watched_resources(nodes_readable: bool) -> tuple[Resource, ...]:
-    """The kinds that are held in the cache."""
-    return (MODELS, RUNS, JOBS, PODS, *((NODES,) if nodes_readable else ()))
+@dataclass(frozen=True)
+class Scope:
+    """One collection that is listed and watched: a resource, in one namespace or in all (None)."""
+
+    resource: Resource
+    namespace: str | None
+
+    @property
+    def selector(self) -> str:
+        """Label selector, obeyed by the API server; empty where the whole collection is meant."""
+        return SELECTORS.get(self.resource, "")
+
+
+def watched_scopes(settings: Settings) -> tuple[Scope, ...]:
+    """All that is held in the cache."""
+    resources = (MODELS, RUNS, JOBS, PODS, *((NODES,) if settings.nodes_readable else ()))
+    return tuple(
+        Scope(resource, namespace)
+        for resource in resources
+        for namespace in (settings.namespaces if settings.namespaces and resource.namespaced else (None,))
+    )
 
 
 def make_registry(
-    resources: Iterable[Resource], cache: Cache, wake: Callable[[ModelKey], None], configuration: Configuration
+    scopes: Iterable[Scope], cache: Cache, wake: Callable[[ModelKey], None], configuration: Configuration
 ) -> kopf.OperatorRegistry:
     """Kopf's registry with two handlers for each kind."""
     registry = kopf.OperatorRegistry()
@@ -45,7 +65,7 @@ def make_registry(
         return await _connection(configuration)
 
     kopf.on.login(id="log_in", registry=registry)(log_in)
-    for resource in resources:
+    for resource in {scope.resource for scope in scopes}:
         _register(registry, resource, cache, wake)
     return registry
 
@@ -76,6 +96,8 @@ def make_settings() -> kopf.OperatorSettings:
     settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = (1, 2, 4, 8)
+    settings.queueing.exit_timeout = 0.5
     settings.watching.chunk_size = 500
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 620
@@ -115,17 +137,13 @@ async def start(
     )
 
 
-async def guard(resources: Iterable[Resource], namespaces: tuple[str, ...]) -> None:
+async def guard(scopes: Iterable[Scope]) -> None:
     """Waits for the end of any watch: Kopf drops a watch that returns or is cancelled without a word.
 
     Raises:
         FatalError: always, in the end: a watch did not begin in time, or it ended.
     """
-    expected = {
-        f"watcher for {_kopf_name(resource)}@{namespace}"
-        for resource in resources
-        for namespace in (namespaces if namespaces and resource.namespaced else (None,))
-    }
+    expected = {f"watcher for {_kopf_name(scope.resource)}@{scope.namespace}" for scope in scopes}
     try:
         async with asyncio.timeout(START_SECONDS):
             while not (tasks := _tasks_named(expected)).keys() >= expected:  # noqa: ASYNC110  # Kopf does not tell

@@ -12,6 +12,7 @@ from mtp_operator.runtime.cache import Cache
 from mtp_operator.runtime.client import JOBS, NODES, RUNS, ApiError, Client
 from mtp_operator.runtime.errors import FatalError
 from mtp_operator.runtime.sweep import WATCH_LATENCY_SECONDS, Sweep
+from mtp_operator.runtime.watches import Scope
 
 from . import bodies
 from .api_server import ApiServer, running
@@ -47,9 +48,8 @@ async def world() -> AsyncIterator[World]:
         clock, woken = Clock(), list[ModelKey]()
         cache = Cache(clock)
         it = World(server, cache, clock, None, woken, [])  # type: ignore[arg-type]
-        it.sweep = Sweep(
-            client, cache, woken.append, (RUNS, JOBS, NODES), ("llm",), 300, clock=clock, sleep=lambda s: it.sleep(s)
-        )
+        scopes = (Scope(RUNS, "llm"), Scope(JOBS, "llm"), Scope(NODES, None))
+        it.sweep = Sweep(client, cache, woken.append, scopes, 300, clock=clock, sleep=lambda s: it.sleep(s))
         yield it
         await client.close()
 
