@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 OPERATOR_IMAGE = images.IMAGES["operator"].reference
 CNI_RESULTS = Path("/var/lib/cni/results")
+CLAIM = "models"
 GPU_PRODUCT = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
 
 #: A container that Pod Security "restricted" admits.
@@ -92,14 +93,9 @@ pathlib.Path("/dev/termination-log").write_text(json.dumps(seen))
 """
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Path:
-    return lifecycle.ensure_cluster()
-
-
 @pytest.fixture
-def namespace(cluster: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    assert cluster.exists()
+def namespace(kubeconfig: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    assert kubeconfig.exists()
     name = request.node.name.replace("_", "-")[:50]
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     node.kubectl("delete", "namespace", name, "--ignore-not-found")
@@ -108,11 +104,12 @@ def namespace(cluster: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     eventually(lambda: get(name, "serviceaccount") != [], "the namespace has its service account")
     yield name
     node.kubectl("delete", "namespace", name, "--wait=false")
+    node.kubectl("delete", "persistentvolume", f"{name}-{CLAIM}", "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(scope="module")
-def operator_image(cluster: Path) -> None:
-    assert cluster.exists()
+def operator_image(kubeconfig: Path) -> None:
+    assert kubeconfig.exists()
     images.load(images.IMAGES["operator"])
 
 
@@ -143,30 +140,30 @@ def termination_message(namespace: str, pod_prefix: str) -> str:
     return message
 
 
-def test_up_twice_is_one_cluster(cluster: Path) -> None:
+def test_up_twice_is_one_cluster(kubeconfig: Path) -> None:
     before = {component.name: component.process() for component in components.all_components().values()}
 
-    assert lifecycle.ensure_cluster() == cluster
+    assert lifecycle.ensure_cluster() == kubeconfig
 
     after = {component.name: component.process() for component in components.all_components().values()}
     assert None not in before.values()
     assert after == before
 
 
-def test_up_starts_what_has_died(cluster: Path) -> None:
+def test_up_starts_what_has_died(kubeconfig: Path) -> None:
     scheduler = components.all_components()["kube-scheduler"]
     before = scheduler.process()
     assert before is not None
     os.kill(before, signal.SIGKILL)
     eventually(lambda: scheduler.process() is None, "the scheduler is gone")
 
-    assert lifecycle.ensure_cluster() == cluster
+    assert lifecycle.ensure_cluster() == kubeconfig
 
     assert scheduler.is_healthy()
     assert scheduler.process() != before
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("kubeconfig")
 def test_the_node_offers_gpus_and_says_which() -> None:
     registered = node.get()
 
@@ -236,14 +233,14 @@ def test_a_volume_shows_a_folder_of_this_machine(namespace: str, tmp_path: Path)
     (tmp_path / "config.json").write_text("a model")
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    node.create_volume(namespace, "models", tmp_path)
+    node.create_volume(namespace, CLAIM, tmp_path)
     read = "import pathlib; pathlib.Path('/dev/termination-log').write_text(pathlib.Path('/m/config.json').read_text())"
     container = {
         "name": "main",
         "command": ["python3", "-c", read],
         "volumeMounts": [{"name": "models", "mountPath": "/m", "readOnly": True}],
     }
-    volumes = [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
+    volumes = [{"name": "models", "persistentVolumeClaim": {"claimName": CLAIM}}]
     spec = RESTRICTED_POD | {"containers": [RESTRICTED | container], "volumes": volumes}
     metadata = {"name": "reader", "namespace": namespace}
 
