@@ -224,7 +224,7 @@ def _node_is_gone(
     """Whether a trial waits for a node that it is bound to and that is not there any more."""
     if status.observed is None or pod is None or pod.node is not None or pod.is_over:
         return False
-    if settings.nodes_readable:
+    if settings.nodes_readable and status.observed.gpu_product != evidence.UNKNOWN:
         return status.observed.node not in nodes
     return now - pod.created_at >= timedelta(seconds=settings.node_gone_seconds)
 

@@ -9,13 +9,13 @@ Neither handler writes anything to an object: no finalizer, no annotation.
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 from kubernetes.aio.client import Configuration
 
 from mtp_operator.reconcile.records import ModelKey
-from mtp_operator.resources.labels import MANAGED_SELECTOR
+from mtp_operator.resources.labels import MANAGED_SELECTOR, MANAGER
 
 from .cache import Cache
 from .client import JOBS, MODELS, NODES, PODS, RUNS, Resource
@@ -131,6 +131,8 @@ async def start(
             registry=registry,
             settings=settings,
             standalone=True,
+            # Never used, but Kopf would make one up from the user's name, which a numeric user does not have.
+            identity=cast(Any, MANAGER),
             clusterwide=not namespaces,
             namespaces=namespaces,
         )
