@@ -32,9 +32,22 @@ class Schema(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def rule(expression: str, message: str) -> dict[str, str]:
-    """One CEL rule (`x-kubernetes-validations`) with the message that a person reads when it is broken."""
-    return {"rule": expression, "message": message}
+def rule(
+    expression: str, message: str, *, field_path: str | None = None, message_expression: str | None = None
+) -> dict[str, str]:
+    """One CEL rule (`x-kubernetes-validations`) with the message that a person reads when it is broken.
+
+    The API server evaluates every rule that it can, also beside other errors: a rule must hold where another one, or a
+    bound, already speaks of the same mistake.
+
+    Args:
+        expression: CEL over `self`.
+        message: what is allowed; the name of the field is put before it.
+        field_path: the field that the message is about, relative to `self` and with a leading dot. Default: `self`.
+        message_expression: CEL that gives a more exact message, for instance with the value in question.
+    """
+    optional = {"fieldPath": field_path, "messageExpression": message_expression}
+    return {"rule": expression, "message": message} | {key: text for key, text in optional.items() if text is not None}
 
 
 def validated(*rules: Mapping[str, str], **extra: Any) -> dict[str, Any]:

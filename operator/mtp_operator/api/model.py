@@ -8,11 +8,11 @@ from pydantic import ConfigDict, Field
 from .base import MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
 from .spec import (
+    LEAST_CONTEXT_TOKENS,
     PROMPT_RESERVE_TOKENS,
     AcceleratorSpec,
     Budget,
     EngineSpec,
-    EngineType,
     LlamaCppSettings,
     ModelSource,
     SpeculationSpec,
@@ -32,7 +32,7 @@ class TuningMode(StrEnum):
 
 
 class TuningSpec(Schema):
-    """How n_spec is found."""
+    """How n_spec, the number of draft tokens per step, is found."""
 
     mode: Annotated[
         TuningMode,
@@ -48,17 +48,25 @@ class TuningSpec(Schema):
     max_n_spec: Annotated[
         int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec that is tried; 0 always is.")
     ] = 8
-    workload: Annotated[Workload, Field(description="The load that decides.")] = Workload()
+    workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")] = Workload()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")] = Budget()
     history_limit: Annotated[
         int, Field(ge=1, le=20, description="Finished MTPTuningRuns that are kept as evidence.")
     ] = 3
 
 
-_CONTEXT_RULE = (
-    f"must leave {PROMPT_RESERVE_TOKENS} tokens of the context to the prompt: raise engine.vllm.maxModelLen or "
-    "engine.llamaCpp.contextSize, or lower tuning.workload.outputTokens"
-)
+def _engine_setting(vllm: str, vllm_default: int, llama_cpp: str, llama_cpp_default: int) -> str:
+    """CEL for what both engines have under different names."""
+    return (
+        f"(self.engine.type == 'VLLM' ? (has(self.engine.vllm) ? self.engine.vllm.{vllm} : {vllm_default}) : "
+        f"(has(self.engine.llamaCpp) ? self.engine.llamaCpp.{llama_cpp} : {llama_cpp_default}))"
+    )
+
+
+_VLLM: Final = VLLMSettings()
+_LLAMA_CPP: Final = LlamaCppSettings()
+_CONTEXT_TOKENS: Final = _engine_setting("maxModelLen", _VLLM.max_model_len, "contextSize", _LLAMA_CPP.context_size)
+_DECODED_TOGETHER: Final = _engine_setting("maxNumSeqs", _VLLM.max_num_seqs, "parallel", _LLAMA_CPP.parallel)
 
 
 class MTPModelSpec(Schema):
@@ -67,39 +75,51 @@ class MTPModelSpec(Schema):
     model_config = ConfigDict(
         json_schema_extra=validated(
             rule(
-                "self.engine.type != 'LlamaCpp' || self.model.uri.endsWith('.gguf')",
-                "model.uri must name a .gguf file where engine.type is LlamaCpp",
+                "self.engine.type != 'LlamaCpp' || !self.model.uri.startsWith('pvc://') || "
+                "self.model.uri.endsWith('.gguf')",
+                "must name a .gguf file where engine.type is LlamaCpp",
+                field_path=".model.uri",
             ),
             rule(
                 "self.engine.type != 'LlamaCpp' || !has(self.speculation.drafter) || "
-                "self.speculation.drafter.uri.endsWith('.gguf')",
-                "speculation.drafter.uri must name a .gguf file where engine.type is LlamaCpp",
+                "!self.speculation.drafter.uri.startsWith('pvc://') || self.speculation.drafter.uri.endsWith('.gguf')",
+                "must name a .gguf file where engine.type is LlamaCpp",
+                field_path=".speculation.drafter.uri",
             ),
             rule(
-                "!has(self.engine.vllm) || self.engine.vllm.tensorParallelSize <= self.accelerator.count",
-                "engine.vllm.tensorParallelSize must be at most accelerator.count",
+                "!has(self.engine.vllm) || self.engine.vllm.tensorParallelSize <= [self.accelerator.count, 1].max()",
+                "must be at most accelerator.count (default 1)",
+                field_path=".engine.vllm.tensorParallelSize",
             ),
             rule(
-                "self.tuning.workload.levels.all(level, level.concurrency <= "
-                "(self.engine.type == 'VLLM' ? (has(self.engine.vllm) ? self.engine.vllm.maxNumSeqs : 8) : "
-                "(has(self.engine.llamaCpp) ? self.engine.llamaCpp.parallel : 1)))",
-                "tuning.workload.levels: each concurrency must be at most engine.vllm.maxNumSeqs (default 8) or "
-                "engine.llamaCpp.parallel (default 1): the engine would queue the rest",
+                f"self.tuning.workload.levels.all(level, level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
+                "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs "
+                f"(default {_VLLM.max_num_seqs}) or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
+                field_path=".tuning.workload.levels",
             ),
             rule(
-                f"self.tuning.workload.outputTokens + {PROMPT_RESERVE_TOKENS} <= "
-                "(self.engine.type == 'VLLM' ? (has(self.engine.vllm) ? self.engine.vllm.maxModelLen : 4096) : "
-                "(has(self.engine.llamaCpp) ? self.engine.llamaCpp.contextSize : 4096))",
-                f"tuning.workload.outputTokens {_CONTEXT_RULE}",
+                f"self.tuning.workload.outputTokens <= [{_CONTEXT_TOKENS}, {LEAST_CONTEXT_TOKENS}].max() - "
+                f"{PROMPT_RESERVE_TOKENS}",
+                f"must be at most the context less {PROMPT_RESERVE_TOKENS} tokens for the prompt: lower it, or raise "
+                f"engine.vllm.maxModelLen (default {_VLLM.max_model_len}) or engine.llamaCpp.contextSize "
+                f"(default {_LLAMA_CPP.context_size})",
+                field_path=".tuning.workload.outputTokens",
             ),
         )
     )
 
     model: Annotated[ModelSource, Field(description="The target model.")]
-    engine: Annotated[EngineSpec, Field(description="The inference engine and its settings.")]
-    accelerator: Annotated[AcceleratorSpec, Field(description="The GPU.")] = AcceleratorSpec()
+    engine: Annotated[
+        EngineSpec, Field(description="The inference engine and its settings; only the settings of `type` may be set.")
+    ]
+    accelerator: Annotated[
+        AcceleratorSpec,
+        Field(description="The GPU that trials run on, chosen by the node labels of GPU Feature Discovery."),
+    ] = AcceleratorSpec()
     speculation: Annotated[SpeculationSpec, Field(description="How tokens are drafted.")] = SpeculationSpec()
-    tuning: Annotated[TuningSpec, Field(description="How n_spec is found.")] = TuningSpec()
+    tuning: Annotated[TuningSpec, Field(description="How n_spec, the number of draft tokens per step, is found.")] = (
+        TuningSpec()
+    )
 
     @property
     def vllm(self) -> VLLMSettings:
@@ -188,7 +208,7 @@ class ObjectMeta(Schema):
 
 
 class MTPModel(Schema):
-    """An LLM that is served with Multi-Token Prediction at an n_spec that was measured where it runs."""
+    """An LLM that drafts tokens (Multi-Token Prediction), and the n_spec that was measured to be best where it runs."""
 
     metadata: ObjectMeta
     spec: MTPModelSpec

@@ -25,15 +25,22 @@ class RunSettings(Schema):
     model: Annotated[ModelSource, Field(description="The target model.")]
     engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
     bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
-    accelerator: Annotated[AcceleratorSpec, Field(description="The GPU.")]
+    accelerator: Annotated[
+        AcceleratorSpec,
+        Field(description="The GPU that trials run on, chosen by the node labels of GPU Feature Discovery."),
+    ]
     speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
     max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]
-    workload: Annotated[Workload, Field(description="The load that decides.")]
+    workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")]
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")]
 
     def request_hash(self) -> str:
-        """sha256 over the settings in canonical JSON, as `sha256:<64 hex>`."""
-        canonical = json.dumps(self.to_wire(), sort_keys=True, separators=(",", ":"))
+        """sha256 over the settings in canonical JSON, as `sha256:<64 hex>`.
+
+        Defaults are left out, so that a field which a later version adds does not change the hash of what was there.
+        """
+        stated = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        canonical = json.dumps(stated, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
@@ -96,7 +103,7 @@ class ArmLevel(Schema):
     draft_tokens: Annotated[int | None, Field(ge=0, description="Tokens drafted.")] = None
     accepted_tokens: Annotated[int | None, Field(ge=0, description="Draft tokens accepted.")] = None
     accepted_per_position: Annotated[
-        tuple[int, ...],
+        tuple[Annotated[int, Field(ge=0)], ...],
         Field(
             max_length=MAX_N_SPEC,
             description="Draft tokens accepted at each position, the first position first.",
@@ -152,6 +159,10 @@ class VerdictType(StrEnum):
     INCONCLUSIVE = "Inconclusive"
     FAILED = "Failed"
     SUPERSEDED = "Superseded"
+
+
+CHOICES: Final = frozenset({VerdictType.SELECTED, VerdictType.SPECULATION_OFF, VerdictType.INCONCLUSIVE})
+"""Verdicts that name an n_spec."""
 
 
 class VerdictStatus(Schema):

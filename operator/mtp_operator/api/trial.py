@@ -5,15 +5,20 @@ short lists and its own statement of length.
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from .base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, Schema
+from .conditions import shorten
 from .spec import EngineType
 
 RESULT_LIMIT_BYTES: Final = 3000
 """Largest encoded result."""
+
+_MESSAGE_LIMITS: Final = (1024, 512, 256, 128, 64)
+"""Lengths that a failure's message is cut to, one after the other, until the result is short enough."""
 
 RESULT_VERSION: Final = 1
 
@@ -56,7 +61,7 @@ class LevelResult(Schema):
     """What was measured at one level; counters are differences of the engine's own, absent where it has none."""
 
     concurrency: int
-    windows: Annotated[tuple[float, ...], Field(max_length=MAX_WINDOWS)]
+    windows: Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(max_length=MAX_WINDOWS)]
     """Output tokens per second of each pass over the prompts, warm-up left out."""
     requests: int
     """Requests of the whole level, warm-up included, as in the engine's counters."""
@@ -66,14 +71,14 @@ class LevelResult(Schema):
     drafts: int | None = None
     draft_tokens: int | None = None
     accepted_tokens: int | None = None
-    accepted_per_position: tuple[int, ...] = ()
+    accepted_per_position: Annotated[tuple[int, ...], Field(max_length=MAX_N_SPEC)] = ()
 
 
 class TrialFailure(Schema):
     """Why an arm is disqualified or could not be measured."""
 
     reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
-    message: Annotated[str, Field(max_length=1024)]
+    message: Annotated[str, Field(max_length=_MESSAGE_LIMITS[0])]
 
 
 class TrialResult(Schema):
@@ -85,15 +90,36 @@ class TrialResult(Schema):
     failure: TrialFailure | None = None
 
     def encode(self) -> str:
-        """One line: the length of the JSON document in bytes, a blank, the document.
+        """One line of ASCII: the length of the JSON document in bytes, a blank, the document.
+
+        Windows are rounded to 4 significant digits. Where the line is still too long, windows are thinned out, evenly
+        over each level, and the last resort is to cut the failure's message.
 
         Raises:
-            ValueError: the document is longer than `RESULT_LIMIT_BYTES`.
+            ValueError: even so the line is longer than `RESULT_LIMIT_BYTES`.
         """
-        document = json.dumps(self.to_wire(), separators=(",", ":"), ensure_ascii=True)
-        if len(document) > RESULT_LIMIT_BYTES:
-            raise ValueError(f"the result has {len(document)} bytes, {RESULT_LIMIT_BYTES} are allowed")
-        return f"{len(document)} {document}"
+        for result in self._ever_shorter():
+            document = json.dumps(result.to_wire(), separators=(",", ":"), ensure_ascii=True)
+            line = f"{len(document)} {document}"
+            if len(line) <= RESULT_LIMIT_BYTES:
+                return line
+        raise ValueError(f"the result has {len(line)} bytes at least, {RESULT_LIMIT_BYTES} are allowed")
+
+    def _ever_shorter(self) -> Iterator["TrialResult"]:
+        for windows in range(MAX_WINDOWS, 0, -1):
+            yield self._shortened(windows, _MESSAGE_LIMITS[0])
+        for characters in _MESSAGE_LIMITS[1:]:
+            yield self._shortened(1, characters)
+
+    def _shortened(self, windows: int, characters: int) -> "TrialResult":
+        levels = tuple(
+            level.model_copy(update={"windows": tuple(float(f"{one:.4g}") for one in _thinned(level.windows, windows))})
+            for level in self.levels
+        )
+        failure = self.failure and self.failure.model_copy(
+            update={"message": shorten(self.failure.message, characters)}
+        )
+        return self.model_copy(update={"levels": levels, "failure": failure})
 
     @classmethod
     def decode(cls, text: str) -> "TrialResult":
@@ -106,3 +132,9 @@ class TrialResult(Schema):
         if not length.isdigit() or int(length) != len(document.encode()):
             raise ValueError("the termination message is cut or is no result")
         return cls.model_validate_json(document)
+
+
+def _thinned(windows: Sequence[float], kept: int) -> Sequence[float]:
+    if len(windows) <= kept:
+        return windows
+    return [windows[index * len(windows) // kept] for index in range(kept)]

@@ -1,0 +1,416 @@
+"""The API as the API server holds it: what it takes, what it fills in, and what it says to a mistake."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.node import kubectl
+
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+CRDS = ("mtpmodels.mtp-operator.dev", "mtptuningruns.mtp-operator.dev")
+
+#: The API server adds this remark where an error of the schema kept it from evaluating the CEL rules.
+UNCHECKED = "some validation rules were not checked because the object was invalid"
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+def model(*changes: tuple[str, Any], engine: str = "VLLM") -> dict[str, Any]:
+    """A small MTPModel that is in order, with changes: dotted path -> value, None to remove it."""
+    uri = {"VLLM": "pvc://weights/model", "LlamaCpp": "pvc://weights/model.gguf"}[engine]
+    document: dict[str, Any] = {
+        "apiVersion": "mtp-operator.dev/v1alpha1",
+        "kind": "MTPModel",
+        "metadata": {"name": "model", "namespace": "default"},
+        "spec": {"model": {"uri": uri}, "engine": {"type": engine}},
+    }
+    for path, value in changes:
+        *parents, last = path.split(".")
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return document
+
+
+def run(name: str = "model-0123456789") -> dict[str, Any]:
+    """An MTPTuningRun as the operator makes it."""
+    return {
+        "apiVersion": "mtp-operator.dev/v1alpha1",
+        "kind": "MTPTuningRun",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "model": {"uri": "pvc://weights/model", "servedName": "model"},
+            "engine": {"type": "VLLM", "image": "vllm:1"},
+            "benchImage": "operator:1",
+            "accelerator": {},
+            "speculation": {},
+            "maxNSpec": 2,
+            "workload": {"levels": [{"concurrency": 1}]},
+            "budget": {},
+            "modelName": "model",
+            "request": 0,
+            "requestHash": f"sha256:{'0' * 64}",
+        },
+    }
+
+
+def taken(document: dict[str, Any]) -> dict[str, Any]:
+    """The object as the API server would store it."""
+    answer: dict[str, Any] = yaml.safe_load(
+        kubectl("create", "--dry-run=server", "--output=yaml", "--filename=-", document=document)
+    )
+    return answer
+
+
+def complaints(document: dict[str, Any]) -> list[str]:
+    """What the API server says against the object, one item for each error."""
+    with pytest.raises(RuntimeError) as refusal:
+        kubectl("create", "--dry-run=server", "--filename=-", document=document)
+    _, _, text = str(refusal.value).partition(" is invalid: ")
+    assert text, refusal.value
+    return [line for line in re.split(r"\n?\* ", text.strip()) if line and UNCHECKED not in line]
+
+
+@pytest.mark.parametrize("crd", CRDS)
+def test_definition_is_in_use(crd: str) -> None:
+    definition = yaml.safe_load(kubectl("get", "crd", crd, "--output=yaml"))
+    conditions = {one["type"]: one["status"] for one in definition["status"]["conditions"]}
+
+    assert conditions.get("Established") == "True"
+    assert conditions.get("NonStructuralSchema", "False") == "False"
+
+
+URI_CHOICE = "pvc://<claim>/<path>"
+NAME_CHOICE = "at most 40 characters, start with a letter and contain no '.'"
+
+MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "name too long": (model(("metadata.name", "m" * 41)), "metadata.name", NAME_CHOICE),
+    "name with a dot": (model(("metadata.name", "qwen3.6")), "metadata.name", NAME_CHOICE),
+    "name begins with a digit": (model(("metadata.name", "4-gemma")), "metadata.name", NAME_CHOICE),
+    "name in upper case": (model(("metadata.name", "Gemma")), "metadata.name", "lower case alphanumeric characters"),
+    "no URI": (model(("spec.model", {})), "spec.model.uri", "Required value"),
+    "empty URI": (model(("spec.model.uri", "")), "spec.model.uri", URI_CHOICE),
+    "unknown scheme": (model(("spec.model.uri", "s3://bucket/model")), "spec.model.uri", "must start with pvc://"),
+    "path without a scheme": (model(("spec.model.uri", "/models/qwen")), "spec.model.uri", "must start with pvc://"),
+    "path that leaves the claim": (model(("spec.model.uri", "pvc://weights/../x")), "spec.model.uri", URI_CHOICE),
+    "claim missing in URI": (model(("spec.model.uri", "pvc://")), "spec.model.uri", URI_CHOICE),
+    "empty URI for llama.cpp": (model(("spec.model.uri", ""), engine="LlamaCpp"), "spec.model.uri", URI_CHOICE),
+    "folder for llama.cpp": (
+        model(("spec.model.uri", "pvc://weights/model"), engine="LlamaCpp"),
+        "spec.model.uri",
+        "must name a .gguf file where engine.type is LlamaCpp",
+    ),
+    "folder as drafter for llama.cpp": (
+        model(("spec.speculation.drafter.uri", "pvc://weights/drafter"), engine="LlamaCpp"),
+        "spec.speculation.drafter.uri",
+        "must name a .gguf file where engine.type is LlamaCpp",
+    ),
+    "served name with a blank": (model(("spec.model.servedName", "a b")), "spec.model.servedName", "letters, digits"),
+    "no engine": (model(("spec.engine", None)), "spec.engine", "Required value"),
+    "engine without a type": (model(("spec.engine", {})), "spec.engine.type", "Required value"),
+    "unknown engine": (model(("spec.engine.type", "SGLang")), "spec.engine.type", '"VLLM", "LlamaCpp"'),
+    "settings of the other engine": (
+        model(("spec.engine.llamaCpp", {})),
+        "spec.engine.llamaCpp",
+        "may be set only where type is LlamaCpp",
+    ),
+    "settings of both engines": (
+        model(("spec.engine.vllm", {}), ("spec.engine.llamaCpp", {}), engine="LlamaCpp"),
+        "spec.engine.vllm",
+        "may be set only where type is VLLM",
+    ),
+    "empty image": (model(("spec.engine.image", "")), "spec.engine.image", "registry/repository:tag"),
+    "image with a blank": (model(("spec.engine.image", "vllm serve")), "spec.engine.image", "without blanks"),
+    "context too short": (
+        model(("spec.engine.vllm.maxModelLen", 10)),
+        "spec.engine.vllm.maxModelLen",
+        "greater than or equal to 1024",
+    ),
+    "no sequences": (
+        model(("spec.engine.vllm.maxNumSeqs", 0)),
+        "spec.engine.vllm.maxNumSeqs",
+        "greater than or equal to 1",
+    ),
+    "more GPUs than asked for": (
+        model(("spec.engine.vllm.tensorParallelSize", 64)),
+        "spec.engine.vllm.tensorParallelSize",
+        "must be at most accelerator.count",
+    ),
+    "argument that is no flag": (
+        model(("spec.engine.extraArgs", ["serve"])),
+        "spec.engine.extraArgs[0]",
+        "--flag or --flag=value",
+    ),
+    "short flag": (model(("spec.engine.extraArgs", ["-tp=2"])), "spec.engine.extraArgs[0]", "--flag or --flag=value"),
+    "nothing but dashes": (model(("spec.engine.extraArgs", ["--"])), "spec.engine.extraArgs[0]", "--flag=value"),
+    "value in an argument of its own": (
+        model(("spec.engine.extraArgs", ["--seed=1", "--dtype half"])),
+        "spec.engine.extraArgs[1]",
+        "--flag or --flag=value",
+    ),
+    "flag that runs code": (
+        model(("spec.engine.extraArgs", ["--trust-remote-code"])),
+        "spec.engine.extraArgs[0]",
+        "must not be --trust-remote-code, which runs code of the model's repository",
+    ),
+    "beginning of a flag that runs code": (
+        model(("spec.engine.extraArgs", ["--trust-remote=true"])),
+        "spec.engine.extraArgs[0]",
+        "must not be --trust-remote-code, which runs code of the model's repository",
+    ),
+    "flag that is a field": (
+        model(("spec.engine.extraArgs", ["--speculative-config={}"])),
+        "spec.engine.extraArgs[0]",
+        "must not be --speculative-config, which is what the operator tunes",
+    ),
+    "unknown architecture": (
+        model(("spec.accelerator.architecture", "Hopper")),
+        "spec.accelerator.architecture",
+        '"Blackwell", "Any"',
+    ),
+    "product that is no label value": (
+        model(("spec.accelerator.products", ["RTX PRO 6000"])),
+        "spec.accelerator.products[0]",
+        "must be the value of a node label",
+    ),
+    "compute capability by architecture": (
+        model(("spec.accelerator.computeCapabilities", ["sm_120"])),
+        "spec.accelerator.computeCapabilities[0]",
+        "for example 12.0",
+    ),
+    "no GPU": (model(("spec.accelerator.count", 0)), "spec.accelerator.count", "greater than or equal to 1"),
+    "resource without a domain": (
+        model(("spec.accelerator.resourceName", "gpu")),
+        "spec.accelerator.resourceName",
+        "<domain>/<name>",
+    ),
+    "unknown method": (model(("spec.speculation.method", "Medusa")), "spec.speculation.method", '"MTP", "DraftModel"'),
+    "no drafter": (
+        model(("spec.speculation.method", "DraftModel")),
+        "spec.speculation.drafter",
+        "must be set where method is DraftModel",
+    ),
+    "drafter without a scheme": (
+        model(("spec.speculation.drafter.uri", "drafter")),
+        "spec.speculation.drafter.uri",
+        "must start with pvc://",
+    ),
+    "pin too large": (model(("spec.speculation.nSpec", 17)), "spec.speculation.nSpec", "less than or equal to 16"),
+    "negative pin": (model(("spec.speculation.nSpec", -1)), "spec.speculation.nSpec", "greater than or equal to 0"),
+    "unknown mode": (model(("spec.tuning.mode", "Manual")), "spec.tuning.mode", '"Auto", "Disabled"'),
+    "negative maxNSpec": (model(("spec.tuning.maxNSpec", -1)), "spec.tuning.maxNSpec", "greater than or equal to 1"),
+    "huge maxNSpec": (model(("spec.tuning.maxNSpec", 10**6)), "spec.tuning.maxNSpec", "less than or equal to 16"),
+    "maxNSpec as text": (model(("spec.tuning.maxNSpec", "four")), "spec.tuning.maxNSpec", "must be of type integer"),
+    "no output": (
+        model(("spec.tuning.workload.outputTokens", 0)),
+        "spec.tuning.workload.outputTokens",
+        "greater than or equal to 16",
+    ),
+    "output longer than the default context": (
+        model(("spec.tuning.workload.outputTokens", 4000)),
+        "spec.tuning.workload.outputTokens",
+        "must be at most the context less 512 tokens for the prompt",
+    ),
+    "output longer than anything": (
+        model(("spec.tuning.workload.outputTokens", 2**63 - 1)),
+        "spec.tuning.workload.outputTokens",
+        "must be at most the context less 512 tokens for the prompt",
+    ),
+    "output longer than llama.cpp's context": (
+        model(
+            ("spec.engine.llamaCpp.contextSize", 2048), ("spec.tuning.workload.outputTokens", 1537), engine="LlamaCpp"
+        ),
+        "spec.tuning.workload.outputTokens",
+        "engine.llamaCpp.contextSize",
+    ),
+    "no levels": (model(("spec.tuning.workload.levels", [])), "spec.tuning.workload.levels", "at least 1 items"),
+    "too many levels": (
+        model(("spec.tuning.workload.levels", [{"concurrency": number} for number in range(1, 6)])),
+        "spec.tuning.workload.levels",
+        "must have at most 4 items",
+    ),
+    "the same level twice": (
+        model(("spec.tuning.workload.levels", [{"concurrency": 1}, {"concurrency": 1, "weight": 2}])),
+        "spec.tuning.workload.levels[1]",
+        "Duplicate value",
+    ),
+    "no requests in flight": (
+        model(("spec.tuning.workload.levels", [{"concurrency": 0}])),
+        "spec.tuning.workload.levels[0].concurrency",
+        "greater than or equal to 1",
+    ),
+    "more requests than vLLM decodes together": (
+        model(("spec.engine.vllm.maxNumSeqs", 4), ("spec.tuning.workload.levels", [{"concurrency": 5}])),
+        "spec.tuning.workload.levels",
+        "engine.vllm.maxNumSeqs (default 8)",
+    ),
+    "more requests than llama.cpp decodes together": (
+        model(("spec.tuning.workload.levels", [{"concurrency": 2}]), engine="LlamaCpp"),
+        "spec.tuning.workload.levels",
+        "engine.llamaCpp.parallel (default 1)",
+    ),
+    "no trials": (model(("spec.tuning.budget.maxTrials", 0)), "spec.tuning.budget.maxTrials", "than or equal to 1"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_gets_one_message(mistake: str) -> None:
+    document, field, allowed = MISTAKES[mistake]
+
+    (complaint,) = complaints(document)
+
+    assert complaint.startswith(f"{field}: ")
+    assert allowed in complaint
+
+
+def test_unknown_field_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r'strict decoding error: unknown field "spec\.tuning\.maxNspec"'):
+        kubectl("create", "--dry-run=server", "--filename=-", document=model(("spec.tuning.maxNspec", 4)))
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_sample_is_taken(sample: Path) -> None:
+    document = yaml.safe_load(sample.read_text())
+
+    stored = taken(document)
+
+    assert stored["spec"]["model"] == document["spec"]["model"]
+
+
+TAKEN = {
+    "longest name": model(("metadata.name", "m" * 40)),
+    "root of a claim": model(("spec.model.uri", "pvc://weights")),
+    "claim with dots": model(("spec.model.uri", "pvc://team.weights-1/a/b_c.d")),
+    "drafter with shared cache": model(("spec.speculation.drafter.uri", "pvc://weights/assistant")),
+    "draft model": model(("spec.speculation", {"method": "DraftModel", "drafter": {"uri": "pvc://weights/small"}})),
+    "pinned": model(("spec.speculation.nSpec", 3)),
+    "speculation off": model(("spec.speculation.nSpec", 0)),
+    "image by digest": model(("spec.engine.image", f"registry.example:5000/vllm@sha256:{'a' * 64}")),
+    "flag with JSON": model(("spec.engine.extraArgs", ['--limit-mm-per-prompt={"image":0,"audio":0}'])),
+    "flag that begins as a refused one": model(("spec.engine.extraArgs", ["--reasoning-parser=qwen3"])),
+    "MIG": model(("spec.accelerator.resourceName", "nvidia.com/mig-2g.48gb")),
+    "four GPUs": model(("spec.engine.vllm.tensorParallelSize", 4), ("spec.accelerator.count", 4)),
+    "whole context": model(("spec.engine.vllm.maxModelLen", 4608), ("spec.tuning.workload.outputTokens", 4096)),
+    "all sequences": model(
+        ("spec.engine.vllm.maxNumSeqs", 32), ("spec.tuning.workload.levels", [{"concurrency": 1}, {"concurrency": 32}])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_taken(name: str) -> None:
+    document = TAKEN[name]
+
+    stored = taken(copy.deepcopy(document))
+
+    assert stored["spec"]["model"] == document["spec"]["model"]
+
+
+def test_defaults_of_what_is_left_out() -> None:
+    stored = taken(model())
+
+    assert stored["status"] == {"observedGeneration": -1}
+    assert stored["spec"] == {
+        "model": {"uri": "pvc://weights/model"},
+        "engine": {"type": "VLLM"},
+        "accelerator": {"architecture": "Blackwell", "count": 1, "resourceName": "nvidia.com/gpu"},
+        "speculation": {"method": "MTP"},
+        "tuning": {
+            "mode": "Auto",
+            "suspend": False,
+            "request": 0,
+            "maxNSpec": 8,
+            "workload": {"outputTokens": 512, "levels": [{"concurrency": 1, "weight": 1}]},
+            "budget": {"maxTrials": 24, "maxGPUMinutes": 240},
+            "historyLimit": 3,
+        },
+    }
+
+
+def test_defaults_beside_what_is_set() -> None:
+    stored = taken(model(("spec.engine.vllm.maxNumSeqs", 4), ("spec.tuning.workload.levels", [{"concurrency": 4}])))
+
+    assert stored["spec"]["engine"]["vllm"] == {
+        "maxModelLen": 4096,
+        "maxNumSeqs": 4,
+        "tensorParallelSize": 1,
+        "prefixCaching": "Disabled",
+    }
+    assert stored["spec"]["tuning"]["workload"] == {
+        "outputTokens": 512,
+        "levels": [{"concurrency": 4, "weight": 1}],
+    }
+
+
+def test_models_read_what_the_server_fills_in() -> None:
+    """The models' own defaults and those of the API server are the same."""
+    from mtp_operator.api.model import MTPModelSpec
+
+    sparse = model(("spec.engine.vllm", {}))["spec"]
+
+    assert MTPModelSpec.model_validate(taken(model(("spec.engine.vllm", {})))["spec"]) == MTPModelSpec.model_validate(
+        sparse
+    )
+
+
+@pytest.fixture
+def tuning_run() -> Iterator[dict[str, Any]]:
+    """A run that the operator did not make, and does not touch."""
+    document = run("immutable-0123456789")
+    kubectl("create", "--filename=-", document=document)
+    yield document
+    kubectl("delete", "mtptuningrun", document["metadata"]["name"])
+
+
+def test_spec_of_a_run_is_immutable(tuning_run: dict[str, Any]) -> None:
+    name = tuning_run["metadata"]["name"]
+
+    with pytest.raises(
+        RuntimeError, match=r"spec: Invalid value: .*is immutable: a run finishes with what it began with"
+    ):
+        kubectl("patch", "mtptuningrun", name, "--type=merge", '--patch={"spec":{"maxNSpec":3}}')
+
+    kubectl("annotate", "mtptuningrun", name, "example.com/note=taken")
+
+
+@pytest.mark.usefixtures("tuning_run")
+def test_columns() -> None:
+    def header(*arguments: str) -> list[str]:
+        return kubectl("get", *arguments).splitlines()[0].split()
+
+    assert header("mtpr") == ["NAME", "MODEL", "VERDICT", "N_SPEC", "SPEEDUP", "TRIALS", "AGE"]
+    assert header("mtpr", "--output=wide")[-1] == "REASON"
+    models = yaml.safe_load(kubectl("get", "crd", CRDS[0], "--output=yaml"))["spec"]["versions"][0]
+    columns = models["additionalPrinterColumns"]
+    assert [one["name"] for one in columns if "priority" not in one] == [
+        "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE",
+    ]  # fmt: skip
+    assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON"]
+
+
+def test_short_names_and_category() -> None:
+    resources = kubectl("api-resources", "--api-group=mtp-operator.dev", "--categories=mtp", "--output=wide")
+
+    assert re.search(r"^mtpmodels +mtpm ", resources, re.MULTILINE)
+    assert re.search(r"^mtptuningruns +mtpr ", resources, re.MULTILINE)
+
+
+def test_explain_speaks_of_every_field() -> None:
+    tuning = " ".join(kubectl("explain", "mtpm.spec.tuning").split())
+
+    assert "The largest n_spec that is tried; 0 always is. Allowed: 1 to 16. Default: 8." in tuning
+    assert "enum: Auto, Disabled" in tuning
+    for kind in ("mtpm", "mtpr"):
+        for field in (kind, f"{kind}.spec", f"{kind}.status"):
+            assert "<no description>" not in kubectl("explain", field)
