@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mtp_operator.api.model import MTPModelSpec
 from tests.cluster.node import kubectl
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
@@ -353,15 +354,12 @@ def test_defaults_beside_what_is_set() -> None:
     }
 
 
-def test_models_read_what_the_server_fills_in() -> None:
-    """The models' own defaults and those of the API server are the same."""
-    from mtp_operator.api.model import MTPModelSpec
+def test_models_have_the_defaults_of_the_server() -> None:
+    document = model(("spec.engine.vllm", {}))
 
-    sparse = model(("spec.engine.vllm", {}))["spec"]
+    stored = taken(document)
 
-    assert MTPModelSpec.model_validate(taken(model(("spec.engine.vllm", {})))["spec"]) == MTPModelSpec.model_validate(
-        sparse
-    )
+    assert MTPModelSpec.model_validate(stored["spec"]) == MTPModelSpec.model_validate(document["spec"])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import typer
 import yaml
 from pydantic import ConfigDict, Field
 
@@ -46,8 +47,6 @@ def test_committed_file_is_what_the_models_say(path: str) -> None:
 
 
 def test_check_names_the_file_that_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import typer
-
     main(tmp_path)
     with pytest.raises(typer.Exit) as unchanged:
         main(tmp_path, check=True)
