@@ -29,20 +29,57 @@ class Level(Record):
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
+LatencyMetric = Annotated[str, Field(pattern=r"^P[5-9][0-9][A-Z][A-Za-z]{2,60}$")]
+"""A quantile and what it is of, such as P95TimeToFirstToken."""
+
+
+class LatencyConstraint(Record):
+    """A quantile of a latency at one level that must stay within a limit."""
+
+    metric: LatencyMetric
+    concurrency: Annotated[int, Field(ge=1)]
+    max_milliseconds: Annotated[int, Field(ge=1)]
+
+    @property
+    def quantile(self) -> float:
+        """Share of the requests that must stay within the limit."""
+        return int(self.metric[1:3]) / 100
+
+
+class LatencyCount(Record):
+    """How many requests of a level took longer than the limit of a constraint."""
+
+    metric: LatencyMetric
+    max_milliseconds: Annotated[int, Field(ge=1)]
+    requests: Annotated[int, Field(ge=0)]
+    exceeding: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if self.exceeding > self.requests:
+            raise ValueError(f"exceeding: {self.exceeding} is more than the {self.requests} requests")
+        return self
+
+
 class Settings(Record):
     """What may be measured, and how much of it."""
 
-    n_specs: Annotated[tuple[NSpec, ...], Field(min_length=1, max_length=65)]
+    n_specs: Annotated[tuple[NSpec, ...], Field(min_length=1, max_length=33)]
     """The n that may be booted, in any order; gaps are allowed. The lowest is the baseline."""
     max_trials: Annotated[int, Field(ge=0)]
     """Boots that the run may use; failed ones count."""
     max_gpu_minutes: Annotated[float | None, Field(ge=0, alias="maxGPUMinutes", allow_inf_nan=False)] = None
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)]
+    constraints: tuple[LatencyConstraint, ...] = ()
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         refuse_repeats("nSpecs", self.n_specs)
         refuse_repeats("levels.concurrency", (level.concurrency for level in self.levels))
+        known = {level.concurrency for level in self.levels}
+        for constraint in self.constraints:
+            if constraint.concurrency not in known:
+                raise ValueError(f"constraints.concurrency: {constraint.concurrency} is not among the levels")
         return self
 
     @property
@@ -67,6 +104,7 @@ class LevelMeasurement(Record):
     windows: Annotated[tuple[PositiveSpeed, ...], Field(min_length=1)]
     """Output throughput of each pass over the prompts."""
     acceptance: Acceptance | None = None
+    latencies: tuple[LatencyCount, ...] = ()
 
 
 class Arm(Record):
@@ -91,20 +129,27 @@ class Arm(Record):
         return self
 
 
-class Measure(Record):
-    """The next boot."""
-
-    n_spec: int
-    boot: int
-    why: str
-
-
 class Speedup(Record):
     """Speed against the baseline with its 95 % credible interval."""
 
     estimate: float
     low: float
     high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval, as a share of the estimate."""
+        return (self.high - self.low) / 2 / self.estimate
+
+
+class Measure(Record):
+    """The next boot."""
+
+    n_spec: int
+    boot: int
+    why: str
+    predicted: Speedup | None = None
+    """What the model expects of this n before the boot; absent for the baseline."""
 
 
 class BestAtLevel(Record):

@@ -1,0 +1,225 @@
+"""The curve of log speed over n as a mixture of Gaussians, one for each hypothesis about its shape and its noise.
+
+log speed(n) = log E_n - log T_n, with E_n tokens per step and T_n the step time. T is linear in n, but for cliffs
+(graph sizes, batch limits, tiles of a matrix product), increments that wander and a roughness of every point; n=0 differs
+in kind. T is linearised around straight lines between the measured points, so that under one hypothesis everything is
+Gaussian and the update is conjugate (Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", eq.
+2.25-2.26 and 2.30). Hypotheses are enumerated and weighted by prior and evidence, the noise between boots among them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .counters import Array, Indices, TokensPerStep
+
+BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.065, 0.09])
+BOOT_NOISE_PRIOR = np.array([0.05, 0.06, 0.09, 0.16, 0.19, 0.19, 0.15, 0.11])
+"""Standard deviation of log speed between boots of one n: 2-7 % on real hardware, less on quiet machines."""
+
+OFFSET_MEAN, OFFSET_SD = 0.05, 0.12
+"""What speculation adds to a step, whatever n; unit: the step time of the baseline."""
+SLOPES = np.array([0.06, 0.35])
+SLOPE_PRIOR = np.array([0.5, 0.5])
+"""What one more draft token adds: as a rule little, much under load. Mean and standard deviation at once."""
+WANDER, ROUGHNESS = np.array([0.002, 0.012, 0.05]), np.array([0.002, 0.006, 0.02])
+ROUGH_PRIOR = np.array([1 / 3, 1 / 3, 1 / 3])
+"""Standard deviations of the wandering of increments and of single points, relative to the step time."""
+JUMP_SD, KINK_SD, TILE_SD = 0.35, 0.12, 0.15
+TILES = (2, 3, 4, 5)
+CLIFF_PRIOR = (0.4, 0.3, 0.2, 0.1)
+"""Probability of no cliff, of one, of two, of tiles."""
+LOCATION_VARIANCE = 1.0
+MOST_HYPOTHESES = 400
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was measured: one entry for each n, ascending; the first is the baseline, log speeds are relative to it."""
+
+    index: Indices
+    """Position in the grid."""
+    log_speed: Array
+    """Mean over the boots of this n."""
+    boots: Array
+    scatter: float
+    """Sum over all boots of the squared deviation from the mean of their n."""
+    window_variance: Array
+    """Variance of the mean that comes from the windows alone."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A mixture over hypotheses (H) of Gaussians over the grid (N)."""
+
+    weights: Array
+    means: Array
+    covariances: Array
+    boot_noise: Array
+
+    @property
+    def mean(self) -> Array:
+        """Posterior mean of log speed at every n."""
+        return np.asarray(self.weights @ self.means)
+
+
+def infer(grid: Array, tokens: Sequence[TokensPerStep], seen: Observations) -> Posterior:
+    """Posterior over the grid.
+
+    Args:
+        grid: the n that may be chosen, ascending; the first is the baseline.
+        tokens: hypotheses about the tokens per step, of equal prior weight.
+        seen: the measurements.
+    """
+    prior = _Prior.of(grid, tokens, seen)
+    at = seen.index
+    noise = BOOT_NOISE**2
+    observed = prior.covariances(at)[..., None] + np.zeros(len(noise))
+    diagonal = np.arange(len(at))
+    observed[diagonal, diagonal] += (noise / seen.boots[:, None] + seen.window_variance[:, None])[
+        :, None, None, None, None
+    ]
+    residual = seen.log_speed[:, None, None] - prior.mean[at]
+    log_evidence = _log_evidence(observed, residual[:, :, :, None, None, None])
+    spare = float(np.sum(seen.boots - 1))
+    log_weight = (
+        log_evidence
+        + prior.log_weight[..., None]
+        + np.log(BOOT_NOISE_PRIOR)
+        - 0.5 * (seen.scatter / noise + spare * np.log(noise))
+    )
+    weight = np.exp(log_weight - log_weight.max())
+    weights, chosen = thinned(weight.ravel() / weight.sum(), MOST_HYPOTHESES)
+    token, slope, rough, cliff, level = np.unravel_index(chosen, weight.shape)
+    mean, covariance = prior.mean[:, token, slope].T, prior.covariance(token, slope, rough, cliff)
+    known = covariance[:, at[:, None], at] + np.eye(len(at)) * (
+        noise[level, None, None] / seen.boots + seen.window_variance
+    )
+    gain = np.linalg.solve(known, covariance[:, at])
+    means = mean + np.einsum("hkn,hk->hn", gain, seen.log_speed - mean[:, at])
+    covariances = covariance - np.einsum("hkn,hkm->hnm", gain, covariance[:, at])
+    return Posterior(weights, means, covariances, BOOT_NOISE[level])
+
+
+@dataclass(frozen=True)
+class _Prior:
+    """Before any speed is used, but for the lines that T is linearised around.
+
+    Axes of hypotheses, in this order: tokens per step, slope, roughness, cliffs.
+    """
+
+    mean: Array
+    """Of log speed: N x tokens x slopes."""
+    tokens: Array
+    """Covariance of log E: N x N x tokens."""
+    scale: Array
+    """1 / (T_n T_m) at the lines: N x N x tokens."""
+    linear: Array
+    """Covariance of the linear part of T: N x N x slopes."""
+    rough: Array
+    """Covariance of log T by wandering and roughness: N x N x roughness."""
+    cliffs: Array
+    """Covariance of T by cliffs: N x N x cliffs."""
+    log_weight: Array
+
+    @classmethod
+    def of(cls, grid: Array, tokens: Sequence[TokensPerStep], seen: Observations) -> "_Prior":
+        x = grid - grid[0]
+        speculative = (x > 0).astype(float)
+        kind = speculative * (grid[0] == 0)
+        log_tokens = np.array([one.log_mean - one.log_mean[0] for one in tokens]).T
+        step_time = np.exp(log_tokens[seen.index] - seen.log_speed[:, None])
+        lines = np.array([_line_through(x, seen.index, times) for times in step_time.T]).T[:, :, None]
+        expected = (1 + OFFSET_MEAN * kind[:, None] + np.outer(x, SLOPES))[:, None]
+        linear = OFFSET_SD**2 * np.outer(kind, kind)[..., None] + np.multiply.outer(np.outer(x, x), SLOPES**2)
+        rough = np.multiply.outer(np.minimum.outer(x, x), WANDER**2) + np.multiply.outer(
+            np.diag(speculative), ROUGHNESS**2
+        )
+        cliffs, cliff_prior = _cliffs(tuple(x))
+        log_weight = (
+            np.log(SLOPE_PRIOR)[:, None, None] + np.log(ROUGH_PRIOR)[:, None] + np.log(cliff_prior)
+        ) + np.zeros((len(tokens), 1, 1, 1))
+        return cls(
+            mean=log_tokens[:, :, None] - np.log(lines) - (expected - lines) / lines,
+            tokens=np.array([one.covariance for one in tokens]).transpose(1, 2, 0) + LOCATION_VARIANCE,
+            scale=1 / (lines[:, None] * lines[None])[..., 0],
+            linear=linear,
+            rough=rough,
+            cliffs=cliffs,
+            log_weight=log_weight,
+        )
+
+    def covariances(self, at: Indices) -> Array:
+        """Of log speed at some points, under every hypothesis."""
+        some = np.ix_(at, at)
+        step = self.linear[some][:, :, None, :, None, None] + self.cliffs[some][:, :, None, None, None, :]
+        return np.asarray(
+            self.tokens[some][:, :, :, None, None, None]
+            + step * self.scale[some][:, :, :, None, None, None]
+            + self.rough[some][:, :, None, None, :, None]
+        )
+
+    def covariance(self, token: Indices, slope: Indices, rough: Indices, cliff: Indices) -> Array:
+        """Of log speed over the grid, under some hypotheses: H x N x N."""
+        step = self.linear[..., slope] + self.cliffs[..., cliff]
+        return (self.tokens[..., token] + step * self.scale[..., token] + self.rough[..., rough]).transpose(2, 0, 1)
+
+
+@lru_cache(maxsize=16)
+def _cliffs(x: tuple[float, ...]) -> tuple[Array, Array]:
+    """Covariance of the step time (N x N x kinds), and prior probability, of no cliff, one, two, and tiles."""
+    position = np.array(x)
+    points = len(x)
+    after = np.triu(np.ones((points, points)))[1:]
+    past = np.maximum(0, position - position[1:, None])
+    one = JUMP_SD**2 * after[:, :, None] * after[:, None] + KINK_SD**2 * past[:, :, None] * past[:, None]
+    first, second = np.triu_indices(points - 1, 1)
+    steps = [np.floor((position + phase) / size) for size in TILES for phase in range(size) if size <= x[-1]]
+    tiles = TILE_SD**2 * np.array([np.outer(step, step) for step in steps]).reshape(-1, points, points)
+    kinds = [np.zeros((1, points, points)), one, one[first] + one[second], tiles]
+    shares = [np.full(len(kind), share / max(1, len(kind))) for kind, share in zip(kinds, CLIFF_PRIOR, strict=True)]
+    return np.concatenate(kinds).transpose(1, 2, 0), np.concatenate(shares)
+
+
+def _line_through(x: Array, at: Indices, step_time: Array) -> Array:
+    """Step time on straight lines between measured points; beyond the last it goes on, but never falls."""
+    slope = SLOPES[0]
+    if len(at) > 1:
+        slope = max(0.0, (step_time[-1] - step_time[-2]) / (x[at[-1]] - x[at[-2]]))
+    line = np.interp(x, x[at], step_time) + slope * np.maximum(0.0, x - x[at[-1]])
+    return np.asarray(np.maximum(line, 0.05))
+
+
+def _log_evidence(covariance: Array, residual: Array) -> Array:
+    """log N(residual; 0, covariance) but for a constant, along the first axes, over all hypotheses at once.
+
+    A Cholesky factorisation whose inner loop runs over hypotheses: thousands of tiny matrices, one pass.
+    """
+    size = len(covariance)
+    factor = np.empty_like(covariance)
+    whitened = np.empty_like(covariance[0])
+    result = np.zeros(covariance.shape[2:])
+    for j in range(size):
+        pivot = np.sqrt(covariance[j, j] - np.sum(factor[j, :j] ** 2, axis=0))
+        factor[j + 1 :, j] = (covariance[j + 1 :, j] - np.sum(factor[j + 1 :, :j] * factor[j, :j], axis=1)) / pivot
+        whitened[j] = (residual[j] - np.sum(factor[j, :j] * whitened[:j], axis=0)) / pivot
+        result -= np.log(pivot) + 0.5 * whitened[j] ** 2
+    return result
+
+
+def thinned(weights: Array, most: int) -> tuple[Array, Indices]:
+    """At most about `most` of the weighted hypotheses: heavy ones stay, of the rest a systematic sample.
+
+    Weights below the threshold are replaced by the threshold with the probability that keeps every sum unbiased, so
+    that unlikely shapes stay represented (Fearnhead and Clifford 2003, "On-line inference for hidden Markov models via
+    particle filters", section 3.2); deterministic here.
+    """
+    threshold = 1 / most
+    light = weights < threshold
+    passed = np.floor(np.cumsum(np.where(light, weights, 0)) / threshold + 0.5)
+    sampled = light & (np.diff(passed, prepend=0.0) > 0)
+    chosen = np.flatnonzero(~light | sampled)
+    kept = np.where(sampled, threshold, weights)[chosen]
+    return kept / kept.sum(), chosen
