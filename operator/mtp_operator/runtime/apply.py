@@ -108,7 +108,8 @@ class Applier:
             raise StalePlanError(f"{target.kind} {target.name} is gone")
         if body.get("status") == update.status:
             return
-        metadata = {"namespace": target.namespace, "name": target.name, "uid": target.uid}
+        version = body["metadata"]["resourceVersion"]
+        metadata = {"namespace": target.namespace, "name": target.name, "uid": target.uid, "resourceVersion": version}
         resource = RESOURCES[target.kind]
         try:
             reply = await self._client.apply_status(resource, metadata, update.status)

@@ -182,7 +182,14 @@ class Client:
         return await self._write("PUT", resource.path(metadata["namespace"], metadata["name"]), body)
 
     async def apply_status(self, resource: Resource, metadata: Body, status: Body) -> dict[str, Any]:
-        """Server-side apply of the whole status that this operator owns."""
+        """Server-side apply of the whole status that this operator owns.
+
+        The API server does not look at `metadata.uid` here: only a `metadata.resourceVersion` keeps the status from
+        a namesake, or from a version of the object that it was not computed for.
+
+        Raises:
+            ConflictError: the object is not at this version any more.
+        """
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status}
         return await self._write(
             "PATCH",
@@ -244,9 +251,11 @@ class Client:
 
 
 def _error(status: int, request: str, data: bytes) -> ApiError:
+    fields: set[str] = set()
     try:
         answer = json.loads(data)
         reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
+        fields = {cause.get("field", "") for cause in (answer.get("details") or {}).get("causes") or ()}
     except (ValueError, AttributeError):
         reason, message = "", data[:200].decode(errors="replace")
     kinds: dict[int, type[ApiError]] = {
@@ -254,7 +263,8 @@ def _error(status: int, request: str, data: bytes) -> ApiError:
         403: ForbiddenError,
         404: NotFoundError,
         409: AlreadyExistsError if reason == "AlreadyExists" else ConflictError,
-        422: InvalidError,
+        # A patch that names another uid than the object has is answered as an invalid change of the uid.
+        422: ConflictError if "metadata.uid" in fields else InvalidError,
         408: TransientError,
         429: TransientError,
     }

@@ -1,7 +1,7 @@
 """A small API server in memory, on loopback, for faults that a real one does not have on request.
 
-It knows versions, uids, preconditions, pages and the shape of errors; no schemas, no field ownership. What depends on
-those is tested against the real one in tests/cluster.
+It knows versions, uids, preconditions, pages and the shape of errors, as the real one answers (which, for one, ignores
+the uid in an apply to /status); no schemas, no field ownership. Those are tested against the real one in tests/cluster.
 """
 
 import asyncio
@@ -76,17 +76,18 @@ class ApiServer:
             return self._list(asked) if asked.method == "GET" and _is_collection(path) else _failure(404, "NotFound")
         if asked.method == "GET":
             return web.json_response(stored)
-        metadata = (asked.body or {}).get("metadata", {})
-        uid = metadata.get("uid") or (asked.body or {}).get("preconditions", {}).get("uid")
-        if uid is not None and uid != stored["metadata"]["uid"]:
+        claimed, known = (asked.body or {}).get("metadata", {}), stored["metadata"]
+        if claimed.get("resourceVersion", known["resourceVersion"]) != known["resourceVersion"]:
             return _failure(409, "Conflict")
         if asked.method == "DELETE":
+            if asked.body["preconditions"]["uid"] != known["uid"]:
+                return _failure(409, "Conflict")
             del self.objects[path]
             return web.json_response({"kind": "Status", "status": "Success"})
         if asked.method == "PUT":
-            if metadata.get("resourceVersion") != stored["metadata"]["resourceVersion"]:
-                return _failure(409, "Conflict")
             return web.json_response(self.put(path, asked.body))
+        if asked.path == path and claimed.get("uid", known["uid"]) != known["uid"]:
+            return _failure(422, "Invalid", field="metadata.uid")
         changed = _merge(stored, asked.body) if asked.path == path else {**stored, "status": asked.body["status"]}
         return web.json_response(stored if changed == stored else self.put(path, changed))
 
@@ -127,8 +128,10 @@ def _is_collection(path: str) -> bool:
     return path.rpartition("/")[2] in ("mtpmodels", "mtptuningruns", "jobs", "pods", "nodes", "events")
 
 
-def _failure(status: int, reason: str) -> web.Response:
-    return web.json_response({"kind": "Status", "reason": reason, "message": "as the test asked"}, status=status)
+def _failure(status: int, reason: str, field: str = "") -> web.Response:
+    details = {"causes": [{"field": field}]} if field else {}
+    body = {"kind": "Status", "reason": reason, "message": "as the test asked", "details": details}
+    return web.json_response(body, status=status)
 
 
 def _merge(stored: Any, patch: Any) -> Any:

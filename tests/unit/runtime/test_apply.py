@@ -122,10 +122,11 @@ async def test_the_next_decision_sees_what_was_written_before_any_watch_does() -
         assert {entry.resource.plural for entry in it.cache.lagging(KEY)} == {"mtptuningruns", "jobs"}
 
 
-async def test_every_write_to_an_object_names_its_uid() -> None:
+async def test_every_write_to_an_object_says_which_it_means() -> None:
     async with world() as it:
         job = it.has(Kind.JOB, bodies.job())
         run = it.has(Kind.RUN, bodies.run())
+        version = it.cache.version("run-uid")
 
         await it.apply(
             Plan(
@@ -137,7 +138,12 @@ async def test_every_write_to_an_object_names_its_uid() -> None:
         )
 
         status, end, release, delete = [one for one in it.server.requests if one.method != "GET"]
-        assert status.body["metadata"] == {"namespace": "llm", "name": "tiny-1", "uid": "run-uid"}
+        assert status.body["metadata"] == {
+            "namespace": "llm",
+            "name": "tiny-1",
+            "uid": "run-uid",
+            "resourceVersion": str(version),
+        }
         assert status.query == {"fieldManager": "mtp-operator", "force": "true"}
         assert end.body == {"spec": {"activeDeadlineSeconds": 1}, "metadata": {"uid": "job-uid"}}
         assert release.body == {"metadata": {"ownerReferences": None, "uid": "run-uid"}}
@@ -278,12 +284,27 @@ async def test_a_namesake_is_never_written_to() -> None:
         run = it.has(Kind.RUN, bodies.run(uid="old"))
         it.server.put(f"{RUNS}/tiny-1", bodies.run(uid="new"))
 
-        with pytest.raises(StalePlanError):
-            await it.apply(Plan(run_statuses=(StatusUpdate(run, {"n": 1}),)))
+        for plan in (Plan(run_statuses=(StatusUpdate(run, {"n": 1}),)), Plan(releases=(Release(run),))):
+            with pytest.raises(StalePlanError):
+                await it.apply(plan)
         await it.apply(Plan(deletes=(Delete(run),)))
 
         assert "status" not in it.server.objects[f"{RUNS}/tiny-1"]
         assert [one["metadata"]["uid"] for one in it.cache.snapshot(KEY).runs] == ["new"]
+
+
+async def test_a_status_is_not_written_to_a_version_that_it_was_not_computed_for() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model(spec={"nSpec": 1}))
+        it.server.put(f"{MODELS}/tiny", bodies.model(spec={"nSpec": 2}))
+
+        with pytest.raises(StalePlanError):
+            await it.apply(Plan(model_status=StatusUpdate(model, {"nSpec": 1})))
+
+        assert "status" not in it.server.objects[f"{MODELS}/tiny"]
+        seen = it.cache.snapshot(KEY).model
+        assert seen is not None
+        assert seen["spec"] == {"nSpec": 2}
 
 
 async def test_what_is_gone_already_counts_as_deleted() -> None:

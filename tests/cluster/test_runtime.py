@@ -1,0 +1,365 @@
+"""What the operator does to a real API server. Namespaces here have no models, so the installed operator stays away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import kopf
+import pytest
+import yaml
+
+from mtp_operator.reconcile.records import (
+    Create,
+    Delete,
+    EndTrial,
+    Kind,
+    ModelKey,
+    Plan,
+    Reference,
+    Release,
+    StatusUpdate,
+)
+from mtp_operator.resources.labels import child_labels
+from mtp_operator.runtime import watches
+from mtp_operator.runtime.apply import Applied, Applier, StalePlanError
+from mtp_operator.runtime.cache import Cache
+from mtp_operator.runtime.client import JOBS, MODELS, PODS, RUNS, Client, load_configuration
+from mtp_operator.runtime.sweep import Sweep
+from mtp_operator.runtime.watches import Scope
+from tests.cluster.node import kubectl
+from tests.e2e import harness
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+WAIT_SECONDS = 60.0
+MODEL = "absent"
+TEMPLATE = {"spec": {"restartPolicy": "Never", "containers": [{"name": "none", "image": "none"}]}}
+
+
+@pytest.fixture
+def place(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A namespace of the test's own."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    name = f"runtime-{uuid.uuid4().hex[:8]}"
+    harness.ensure_namespace(name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Process:
+    """One operator process on this machine."""
+
+    place: str
+    name: str
+    log: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    running: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = {
+            "MTP_OPERATOR_NAMESPACES": self.place,
+            "MTP_OPERATOR_POD_NAMESPACE": self.place,
+            "MTP_OPERATOR_IDENTITY": self.name,
+            "MTP_OPERATOR_HEALTH_ADDRESS": "127.0.0.1",
+            "MTP_OPERATOR_HEALTH_PORT": "0",
+            "MTP_OPERATOR_ENGINE_IMAGE_VLLM": "vllm:1",
+            "MTP_OPERATOR_ENGINE_IMAGE_LLAMA_CPP": "llamacpp:1",
+            "MTP_OPERATOR_BENCH_IMAGE": "operator:1",
+        }
+        with self.log.open("wb") as log:
+            self.running = subprocess.Popen(
+                [sys.executable, "-c", "from mtp_operator.cli.main import app; app(['operator'])"],
+                env={**os.environ, **settings, **self.settings},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def said(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+    def waits_until_said(self, words: str) -> None:
+        harness.wait_until(lambda: self.said(words), f"{self.name}: {words}", timeout_seconds=WAIT_SECONDS)
+
+    def ends(self) -> int:
+        return self.running.wait(WAIT_SECONDS)
+
+
+@pytest.fixture
+def start(place: str, tmp_path: Path) -> Iterator[Any]:
+    """Starts operator processes that serve only the test's namespace, and ends what is left of them."""
+    processes: list[Process] = []
+
+    def start(name: str, **settings: str) -> Process:
+        processes.append(Process(place, name, tmp_path / f"{name}.log", settings))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.running.kill()
+        process.running.wait()
+
+
+def holder(place: str) -> str:
+    """Who holds the Lease."""
+    lease = json.loads(kubectl("get", "lease", "mtp-operator", "-n", place, "-o", "json"))
+    return str(lease["spec"]["holderIdentity"])
+
+
+def requests(place: str, since: int) -> list[tuple[str, str]]:
+    """Verb and resource of each request of operators for this namespace, from the audit log."""
+    return [
+        (line["verb"], line["objectRef"]["resource"])
+        for line in harness.audit(since)
+        if line.get("objectRef", {}).get("namespace") == place
+        and line.get("userAgent", "").startswith(("mtp-operator", "kopf"))
+    ]
+
+
+def test_the_lease_passes_on_at_once_after_sigterm_and_in_time_after_sigkill(place: str, start: Any) -> None:
+    first = start("first")
+    first.waits_until_said("the lease is held")
+    since = harness.audit_offset()
+    second = start("second")
+    second.waits_until_said("standing by")
+    assert holder(place) == "first"
+
+    first.running.terminate()
+    assert first.ends() == 0
+    assert first.said("the lease is released")
+    second.waits_until_said("the lease is held")
+    assert holder(place) == "second"
+
+    third = start("third")
+    third.waits_until_said("standing by")
+    second.running.kill()
+    third.waits_until_said("the lease is held")
+    assert holder(place) == "third"
+    assert ("watch", "jobs") in requests(place, since)
+
+
+def test_a_stand_by_watches_nothing_and_a_leader_at_rest_asks_for_nothing_but_its_lease(place: str, start: Any) -> None:
+    leader = start("leader")
+    leader.waits_until_said("the lease is held")
+    harness.wait_until(
+        lambda: ("watch", "pods") in requests(place, 0), "the watches have begun", timeout_seconds=WAIT_SECONDS
+    )
+    stand_by = start("stand-by")
+    stand_by.waits_until_said("standing by")
+    # The stand-by has made its own LISTs of one object each, to know whether it may; what follows is rest.
+    since = harness.audit_offset()
+    harness.wait_until(
+        lambda: requests(place, since).count(("update", "leases")) >= 3, "three renewals", timeout_seconds=WAIT_SECONDS
+    )
+
+    assert set(requests(place, since)) <= {("update", "leases"), ("get", "leases")}
+
+
+def test_the_holder_ends_itself_when_another_has_taken_the_lease(place: str, start: Any) -> None:
+    first = start("first")
+    first.waits_until_said("the lease is held")
+
+    kubectl("patch", "lease", "mtp-operator", "-n", place, "--type=merge", "-p", '{"spec":{"holderIdentity":"x"}}')
+
+    assert first.ends() == 1
+    assert first.said("the lease is now held by 'x'")
+    assert holder(place) == "x"
+
+
+def test_without_the_right_to_list_the_process_says_which_right_it_lacks(
+    place: str, kubeconfig: Path, start: Any, tmp_path: Path
+) -> None:
+    kubectl("create", "serviceaccount", "nobody", "-n", place)
+    credentials = yaml.safe_load(kubeconfig.read_text())
+    credentials["users"] = [
+        {"name": one["name"], "user": {"token": kubectl("create", "token", "nobody", "-n", place).strip()}}
+        for one in credentials["users"]
+    ]
+    nobody = tmp_path / "kubeconfig"
+    nobody.write_text(yaml.safe_dump(credentials))
+
+    process = start("nobody", KUBECONFIG=str(nobody))
+
+    assert process.ends() == 1
+    assert process.said("the operator's role lacks a right")
+    assert process.said(f"system:serviceaccount:{place}:nobody")
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Parts:
+    """Client, cache and writes against the test's namespace."""
+
+    place: str
+    client: Client
+    cache: Cache
+    applier: Applier
+
+    def job(self, name: str) -> dict[str, Any]:
+        """A suspended Job as a model's child; its model does not exist."""
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"namespace": self.place, "name": name, "labels": child_labels(MODEL)},
+            "spec": {"suspend": True, "template": TEMPLATE},
+        }
+
+    @property
+    def key(self) -> ModelKey:
+        return ModelKey(self.place, MODEL)
+
+    def jobs(self) -> list[str]:
+        return sorted(job["metadata"]["name"] for job in self.cache.snapshot(self.key).jobs)
+
+    def reference(self, name: str, uid: str | None = None) -> Reference:
+        jobs = {job["metadata"]["name"]: job["metadata"]["uid"] for job in self.cache.snapshot(self.key).jobs}
+        return Reference(Kind.JOB, self.place, name, uid or jobs[name])
+
+    async def apply(self, plan: Plan) -> Applied:
+        applied = Applied()
+        await self.applier.apply(plan, applied)
+        return applied
+
+
+@asynccontextmanager
+async def parts(place: str) -> AsyncIterator[Parts]:
+    client = Client(await load_configuration(8), 5.0)
+    cache = Cache()
+    try:
+        yield Parts(place, client, cache, Applier(client, cache))
+    finally:
+        await client.close()
+
+
+async def until(holds: Any, what: str) -> None:
+    """Waits until `holds()`, while the watches run."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not holds():  # noqa: ASYNC110  # the cache tells nobody but the queue
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"not within {WAIT_SECONDS:g} s: {what}")
+
+
+async def test_writes_are_refused_for_a_namesake_and_carried_out_for_the_object_itself(place: str) -> None:
+    async with parts(place) as it:
+        body = it.job("trial")
+        body["metadata"]["ownerReferences"] = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": "root", "uid": await _config_map(place)}
+        ]
+        created = await it.apply(Plan(creates=(Create(Kind.JOB, body),)))
+        assert created.writes == ["create Job/trial"]
+        namesake = it.reference("trial", uid=str(uuid.uuid4()))
+
+        for plan in (Plan(ends=(EndTrial(namesake),)), Plan(releases=(Release(namesake),))):
+            with pytest.raises(StalePlanError):
+                await it.apply(plan)
+        await it.apply(Plan(deletes=(Delete(namesake),)))
+        trial = it.reference("trial")
+        untouched = await it.client.get(JOBS, place, "trial")
+        assert "activeDeadlineSeconds" not in untouched["spec"]
+        assert "ownerReferences" in untouched["metadata"]
+
+        await it.apply(Plan(ends=(EndTrial(trial),), releases=(Release(trial),)))
+        written = await it.client.get(JOBS, place, "trial")
+        assert written["spec"]["activeDeadlineSeconds"] == 1
+        assert "ownerReferences" not in written["metadata"]
+
+        await it.apply(Plan(deletes=(Delete(trial),)))
+        assert it.jobs() == []
+        assert json.loads(kubectl("get", "jobs", "-n", place, "-o", "json"))["items"] == []
+
+
+async def test_a_status_meant_for_a_model_that_is_gone_is_not_written_to_its_namesake(place: str) -> None:
+    async with parts(place) as it:
+        document = harness.sample("minimal", spec__speculation__nSpec=0, metadata={"name": MODEL})
+        harness.apply(document, place)
+        stored = await it.client.get(MODELS, place, MODEL)
+        stored["metadata"] |= {"uid": "of-the-one-that-is-gone", "resourceVersion": "1"}
+        it.cache.watched(MODELS, stored)
+        gone = Reference(Kind.MODEL, place, MODEL, "of-the-one-that-is-gone")
+
+        with pytest.raises(StalePlanError):
+            await it.apply(Plan(model_status=StatusUpdate(gone, {"observedGeneration": 77})))
+
+        assert (await it.client.get(MODELS, place, MODEL))["status"]["observedGeneration"] != 77
+
+
+async def test_what_exists_is_found_by_the_live_get_and_not_created_again(place: str) -> None:
+    async with parts(place) as it:
+        kubectl("create", "--filename=-", document=it.job("trial"))
+
+        applied = await it.apply(Plan(creates=(Create(Kind.JOB, it.job("trial")),)))
+
+        assert applied.writes == []
+        assert it.jobs() == ["trial"]
+
+
+async def test_events_are_found_by_the_uid_of_their_object(place: str) -> None:
+    async with parts(place) as it:
+        await it.apply(Plan(creates=(Create(Kind.JOB, it.job("trial")), Create(Kind.JOB, it.job("other")))))
+        uid = it.reference("trial").uid
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            # The Job controller posts its first Event in its own time.
+            while not (await it.apply(Plan(lookups=(it.reference("trial"),)))).learned:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+
+        _, events = it.cache.snapshot(it.key).events[uid]
+        assert {event["involvedObject"]["name"] for event in events} == {"trial"}
+        assert "Suspended" in {event["reason"] for event in events}
+
+
+async def test_watches_fill_the_cache_write_nothing_and_agree_with_the_sweep(place: str) -> None:
+    async with parts(place) as it:
+        woken: list[ModelKey] = []
+        kubectl("create", "--filename=-", document=it.job("before"))
+        stranger = it.job("stranger")
+        stranger["metadata"]["labels"] = {}
+        kubectl("create", "--filename=-", document=stranger)
+        scopes = tuple(Scope(resource, place) for resource in (MODELS, RUNS, JOBS, PODS))
+        registry = watches.make_registry(scopes, it.cache, woken.append, await load_configuration(2))
+
+        others = asyncio.all_tasks()
+        tasks = await watches.start(registry, watches.make_settings(), (place,))
+        watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=others))
+        try:
+            await until(lambda: it.key in woken, "the first event")
+            assert it.jobs() == ["before"]
+
+            await it.apply(Plan(creates=(Create(Kind.JOB, it.job("after")),)))
+            await until(lambda: not it.cache.lagging(it.key), "the watch has caught up with the write")
+            assert it.jobs() == ["after", "before"]
+
+            sweep = Sweep(it.client, it.cache, woken.append, scopes, 300)
+            await sweep.once()
+
+            kubectl("delete", "job", "before", "-n", place)
+            await until(lambda: it.jobs() == ["after"], "the watch has brought the end")
+            await sweep.once()
+            kept = await it.client.get(JOBS, place, "after")
+            assert kept["metadata"].get("finalizers") is None
+            assert not any("kopf" in name for name in kept["metadata"].get("annotations", {}))
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+
+async def _config_map(place: str) -> str:
+    root = json.loads(kubectl("create", "configmap", "root", "-n", place, "-o", "json"))
+    return str(root["metadata"]["uid"])
