@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Final
 
 from mtp_operator.api.base import MAX_WINDOWS
@@ -34,10 +34,11 @@ class Pass:
 
 
 def windows(passes: Sequence[Pass], level_seconds: float) -> tuple[float, ...]:
-    """Throughput of the passes that count: those from the first of two on that agree.
+    """Throughput of the passes that count: those from the first on that agrees with all that follow it.
 
-    Two consecutive passes agree when they differ by less than two standard deviations. Where none do within the time
-    that a warm-up may take, the passes after that time count.
+    It agrees when it differs from their median by less than two standard deviations; two slow passes at the start are
+    thus taken back once later ones are faster. Where none agrees within the time that a warm-up may take, the passes
+    after that time count.
 
     Args:
         passes: of one level, in their order.
@@ -46,12 +47,12 @@ def windows(passes: Sequence[Pass], level_seconds: float) -> tuple[float, ...]:
     Returns:
         Output tokens per second of each; empty while the level is not warm.
     """
+    speeds = tuple(one.tokens_per_second for one in passes)
     elapsed = 0.0
     for index, one in enumerate(passes):
-        if elapsed >= WARM_UP_SHARE * level_seconds:
-            return _speeds(passes[index:])
-        if index + 1 < len(passes) and _agree(one, passes[index + 1]):
-            return _speeds(passes[index:])
+        later = speeds[index + 1 :]
+        if elapsed >= WARM_UP_SHARE * level_seconds or (later and _agree(speeds[index], median(later))):
+            return speeds[index:]
         elapsed += one.seconds
     return ()
 
@@ -72,10 +73,5 @@ def is_enough(measured: Sequence[float], elapsed_seconds: float, pass_seconds: f
     return stdev(measured) / math.sqrt(len(measured)) <= PRECISION * fmean(measured)
 
 
-def _agree(one: Pass, other: Pass) -> bool:
-    larger, smaller = sorted((one.tokens_per_second, other.tokens_per_second), reverse=True)
-    return larger - smaller < 2 * PASS_NOISE * larger
-
-
-def _speeds(passes: Sequence[Pass]) -> tuple[float, ...]:
-    return tuple(one.tokens_per_second for one in passes)
+def _agree(one: float, other: float) -> bool:
+    return abs(one - other) < 2 * PASS_NOISE * max(one, other)

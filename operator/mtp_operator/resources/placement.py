@@ -11,8 +11,10 @@ COMPUTE_MAJOR_LABEL: Final = "nvidia.com/gpu.compute.major"
 COMPUTE_MINOR_LABEL: Final = "nvidia.com/gpu.compute.minor"
 SHARING_LABEL: Final = "nvidia.com/gpu.sharing-strategy"
 
-TOLERATIONS: Final = ({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},)
-"""The taint that keeps other pods off GPU nodes, whatever the resource is called."""
+
+def gpu_tolerations() -> list[dict[str, Any]]:
+    """For the taint that keeps other pods off GPU nodes, whatever the resource is called."""
+    return [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
 def gpu_affinity(accelerator: AcceleratorSpec, pinned_node: str | None) -> dict[str, Any]:

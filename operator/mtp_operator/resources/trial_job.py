@@ -10,7 +10,7 @@ from mtp_operator.api.trial import PlannedLevel, TrialPlan
 from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, engine_for
 
 from .labels import trial_labels
-from .placement import TOLERATIONS, gpu_affinity
+from .placement import gpu_affinity, gpu_tolerations
 from .weights import Weights, mounts, volumes, weights
 
 ENGINE_CONTAINER: Final = "engine"
@@ -115,7 +115,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "affinity": gpu_affinity(run.spec.accelerator, pinned_node),
-        "tolerations": list(TOLERATIONS),
+        "tolerations": gpu_tolerations(),
         "initContainers": [_engine_container(run, arm, engine, sources)],
         "containers": [_bench_container(run, plan, sources)],
         "volumes": [

@@ -12,13 +12,15 @@ from .labels import child_labels
 def run_settings(model: MTPModel, engine_image: str, bench_image: str) -> RunSettings:
     """Everything that a tuning of this model depends on, with the images that are in use."""
     spec = model.spec
+    speculation = spec.speculation.to_wire()
+    speculation.pop("nSpec", None)
     return RunSettings.model_validate(
         {
             "model": {"uri": spec.model.uri, "servedName": spec.model.served_name or model.metadata.name},
             "engine": {**spec.engine.to_wire(), "image": engine_image},
             "benchImage": bench_image,
             "accelerator": spec.accelerator.to_wire(),
-            "speculation": spec.speculation.model_dump(mode="json", by_alias=True, exclude={"n_spec"}, exclude_none=True),
+            "speculation": speculation,
             "maxNSpec": spec.tuning.max_n_spec,
             "workload": spec.tuning.workload.to_wire(),
             "budget": spec.tuning.budget.to_wire(),

@@ -1,0 +1,70 @@
+"""The engines' counters, read from what real engines exposed."""
+
+import pytest
+
+from mtp_operator.api.spec import EngineType
+from mtp_operator.bench.counters import Counters, read_counters
+from mtp_operator.engines import engine_for
+
+VLLM = """\
+# HELP vllm:spec_decode_num_drafts_total Number of spec decoding drafts.
+# TYPE vllm:spec_decode_num_drafts_total counter
+vllm:spec_decode_num_drafts_total{engine="0",model_name="tiny"} 1673.0
+# HELP vllm:spec_decode_num_drafts_created Number of spec decoding drafts.
+# TYPE vllm:spec_decode_num_drafts_created gauge
+vllm:spec_decode_num_drafts_created{engine="0",model_name="tiny"} 1.7954514589851134e+09
+# TYPE vllm:spec_decode_num_draft_tokens_total counter
+vllm:spec_decode_num_draft_tokens_total{engine="0",model_name="tiny"} 3346.0
+# TYPE vllm:spec_decode_num_accepted_tokens_total counter
+vllm:spec_decode_num_accepted_tokens_total{engine="0",model_name="tiny"} 1642.0
+# TYPE vllm:spec_decode_num_accepted_tokens_per_pos_total counter
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="tiny",position="0"} 976.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="tiny",position="1"} 666.0
+"""
+
+LLAMA_CPP = """\
+llamacpp:prompt_tokens_total 329
+llamacpp:spec_decode_num_draft_tokens_total 857
+llamacpp:spec_decode_num_accepted_tokens_total 531
+llamacpp:spec_decode_num_drafts_total 222
+llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position="3"} 89
+llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position="0"} 191
+llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position="1"} 143
+llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position="2"} 108
+"""
+
+
+def read(engine_type: EngineType, text: str) -> Counters | None:
+    return read_counters(text, engine_for(engine_type).speculation_metrics)
+
+
+def test_vllm() -> None:
+    assert read(EngineType.VLLM, VLLM) == Counters(1673, 3346, 1642, (976, 666))
+
+
+def test_llama_cpp() -> None:
+    assert read(EngineType.LLAMA_CPP, LLAMA_CPP) == Counters(222, 857, 531, (191, 143, 108, 89))
+
+
+def test_processes_of_one_server_are_summed() -> None:
+    both = VLLM + "".join(
+        line.replace('engine="0"', 'engine="1"') + "\n" for line in VLLM.splitlines() if line.startswith("vllm:")
+    )
+
+    assert read(EngineType.VLLM, both) == Counters(2 * 1673, 2 * 3346, 2 * 1642, (2 * 976, 2 * 666))
+
+
+def test_an_engine_without_speculation_has_no_counters() -> None:
+    assert read(EngineType.LLAMA_CPP, "llamacpp:prompt_tokens_total 329\n") is None
+
+
+def test_difference_between_two_moments() -> None:
+    earlier, later = Counters(10, 20, 12, (8,)), Counters(15, 30, 19, (12, 7))
+
+    assert later.since(earlier) == Counters(5, 10, 7, (4, 7))
+    assert later.since(None) == later
+
+
+def test_counters_that_go_backwards_are_of_another_boot() -> None:
+    with pytest.raises(ValueError, match="went backwards"):
+        Counters(1, 2, 1, (1,)).since(Counters(10, 20, 12, (8,)))

@@ -1,0 +1,128 @@
+"""The closed loop against an engine whose speed is known, on a clock that jumps."""
+
+import pytest
+
+from mtp_operator.bench.load import MAX_FAILED_REQUESTS, EngineGoneError, LevelRun, TooSlowError, run_level
+from mtp_operator.bench.prompts import MIX, pass_prompts
+from mtp_operator.bench.steady import MIN_WINDOWS
+from tests.unit.bench.fake_engine import FakeEngine
+from tests.unit.bench.virtual_time import run_in_virtual_time
+
+
+def measure(engine: FakeEngine, concurrency: int = 1, output_tokens: int = 128, level_seconds: float = 60) -> LevelRun:
+    return run_in_virtual_time(run_level(engine.client(), concurrency, output_tokens, level_seconds))
+
+
+def test_a_steady_engine_is_measured_in_the_fewest_passes() -> None:
+    run = measure(FakeEngine(tokens_per_second=lambda _: 130.0))
+
+    assert run.windows == pytest.approx([130.0] * MIN_WINDOWS)
+    assert run.seconds == pytest.approx(MIN_WINDOWS * 2 * 128 / 130)
+
+
+def test_cold_passes_do_not_count() -> None:
+    run = measure(FakeEngine(tokens_per_second=lambda number: 20.0 if number < 4 else 100.0))
+
+    assert run.windows == pytest.approx([100.0] * MIN_WINDOWS)
+    assert len(run.passes) == 2 + MIN_WINDOWS
+
+
+def test_a_noisy_engine_is_measured_until_its_time_is_up() -> None:
+    run = measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number % 4 < 2 else 80.0), level_seconds=60)
+
+    assert MIN_WINDOWS < len(run.windows) < len(run.passes)
+    assert 55 < run.seconds <= 60
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 8, 16])
+def test_exactly_so_many_requests_are_in_flight(concurrency: int) -> None:
+    engine = FakeEngine()
+
+    run = measure(engine, concurrency)
+
+    assert engine.most_in_flight == concurrency
+    assert sum(run.windows) / len(run.windows) == pytest.approx(100.0 * concurrency, rel=0.01)
+
+
+def test_requests_of_unlike_speed_leave_no_slot_idle() -> None:
+    run = measure(FakeEngine(tokens_per_second=lambda number: 200.0 if number % 2 else 50.0), concurrency=2)
+
+    # A pass that waited for its slowest request would see 2 requests per 128 / 50 s.
+    assert sum(run.windows) / len(run.windows) > 1.2 * 2 * 50
+
+
+def test_every_arm_gets_the_same_prompts_in_the_same_order() -> None:
+    slow, fast = FakeEngine(tokens_per_second=lambda _: 40.0), FakeEngine(tokens_per_second=lambda _: 140.0)
+
+    measure(slow)
+    measure(fast)
+
+    said = [[body["messages"] for body in engine.bodies] for engine in (slow, fast)]
+    assert said[0] == said[1][: len(said[0])]
+    assert said[0][0] != said[0][1]
+
+
+def test_requests_are_greedy_and_never_answered_from_a_cache() -> None:
+    engine = FakeEngine()
+
+    measure(engine)
+
+    for body in engine.bodies:
+        assert body["temperature"] == 0
+        assert body["seed"] == 7
+        assert body["cache_prompt"] is False
+        assert "ignore_eos" not in body
+
+
+def test_counters_belong_to_all_requests_of_the_level() -> None:
+    engine = FakeEngine(drafts=1000)
+
+    run = measure(engine, concurrency=4)
+
+    assert run.counters is not None
+    assert run.requests == len(engine.bodies)
+    assert run.output_tokens == 128 * run.requests
+    assert run.counters.drafts == 10 * run.requests
+    assert run.counters.accepted_per_position == (10 * run.requests, 0)
+
+
+def test_failed_requests_are_counted_and_the_loop_goes_on() -> None:
+    run = measure(FakeEngine(fails=lambda number: number == 3))
+
+    assert run.failures == ["HTTP 500: broken"]
+    assert len(run.windows) >= MIN_WINDOWS
+
+
+def test_an_engine_that_fails_every_request_is_not_asked_for_ever() -> None:
+    run = measure(FakeEngine(fails=lambda _: True))
+
+    assert len(run.failures) == MAX_FAILED_REQUESTS
+    assert run.windows == ()
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_an_engine_that_dies_ends_the_level(concurrency: int) -> None:
+    with pytest.raises(EngineGoneError, match="Server disconnected"):
+        measure(FakeEngine(dies_at_request=3), concurrency)
+
+
+def test_an_engine_that_hangs_ends_the_level_at_twice_its_time() -> None:
+    with pytest.raises(TooSlowError, match=r"3 answers within 120 s at concurrency 1.*outputTokens"):
+        measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number < 3 else 1e-9))
+
+
+def test_a_slow_engine_gets_twice_the_time_for_its_fewest_windows() -> None:
+    run = measure(FakeEngine(tokens_per_second=lambda _: 30.0), output_tokens=256, level_seconds=60)
+
+    assert len(run.windows) == MIN_WINDOWS
+    assert 60 < run.seconds < 120
+
+
+def test_a_pass_is_as_long_as_the_load_is_wide() -> None:
+    assert [len(pass_prompts(concurrency)) for concurrency in (1, 2, 3, 8, 20)] == [2, 2, 3, 8, 20]
+    assert set(pass_prompts(20)) == set(MIX)
+
+
+def test_prompts_fit_into_the_reserve_even_if_a_byte_is_a_token() -> None:
+    assert max(len(prompt.encode()) for prompt in MIX) <= 350
+    assert len(set(MIX)) == len(MIX)

@@ -1,0 +1,216 @@
+"""The program as kubelet runs it: a process of its own, an engine on a real socket, a termination message."""
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtp_operator.api.spec import EngineType
+from mtp_operator.api.trial import RESULT_LIMIT_BYTES, PlannedLevel, TrialFailure, TrialPlan, TrialResult
+from mtp_operator.bench.counters import Counters
+from mtp_operator.bench.load import LevelRun
+from mtp_operator.bench.program import bounded_result, plain
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from mtp_operator.api.trial import TrialPlan
+from mtp_operator.bench.program import main
+sys.exit(main(TrialPlan.model_validate_json(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers completions at once and counts a draft for each."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.drafts = 0
+        self.drafts_per_request = 1
+        self.hangs = False
+        self.asked = threading.Event()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer(f"llamacpp:spec_decode_num_drafts_total {self.server.drafts}\n".encode())
+
+    def do_POST(self) -> None:
+        tokens = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["max_tokens"]
+        self.server.asked.set()
+        if self.server.hangs:
+            time.sleep(60)
+        self.server.drafts += self.server.drafts_per_request
+        answer = {"choices": [{"finish_reason": "length"}], "usage": {"completion_tokens": tokens}}
+        self._answer(json.dumps(answer).encode())
+
+    def _answer(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def plan(server: Server | None, folder: Path, **changes: Any) -> TrialPlan:
+    model = folder / "model.gguf"
+    model.touch()
+    stated: dict[str, Any] = {
+        "engine": EngineType.LLAMA_CPP,
+        "url": f"http://127.0.0.1:{server.server_port if server else 9}",
+        "served_name": "tiny",
+        "n_spec": 2,
+        "output_tokens": 32,
+        "levels": (PlannedLevel(concurrency=1), PlannedLevel(concurrency=2)),
+        "level_seconds": 1,
+        "ready_seconds": 20,
+        "model_path": str(model),
+        "engine_log": str(folder / "engine.log"),
+    }
+    return TrialPlan(**{**stated, **changes})
+
+
+def start(plan: TrialPlan, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, json.dumps(plan.to_wire()), str(folder / "termination-log")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def finish(process: subprocess.Popen[str], folder: Path) -> tuple[int, TrialResult, dict[str, Any]]:
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, TrialResult.decode((folder / "termination-log").read_text()), json.loads(output)
+
+
+def test_a_measured_trial(server: Server, tmp_path: Path) -> None:
+    status, result, record = finish(start(plan(server, tmp_path), tmp_path), tmp_path)
+
+    assert status == 0
+    assert result.failure is None
+    assert [level.concurrency for level in result.levels] == [1, 2]
+    for level, details in zip(result.levels, record["levels"], strict=True):
+        assert len(level.windows) >= 4
+        assert level.output_tokens == 32 * level.requests
+        assert level.drafts == level.requests
+        assert details["finishReasons"] == {"length": level.requests}
+
+
+def test_a_disqualified_trial_is_a_result_too(server: Server, tmp_path: Path) -> None:
+    server.drafts_per_request = 0
+
+    status, result, _ = finish(start(plan(server, tmp_path), tmp_path), tmp_path)
+
+    assert status == 0
+    assert result.levels
+    assert result.failure is not None
+    assert result.failure.reason == "SpeculationNotEngaged"
+
+
+@pytest.mark.parametrize(
+    ("place", "words"), [("nowhere", "does not exist"), ("empty", "is an empty folder")], ids=["missing", "empty"]
+)
+def test_a_missing_model_is_said_at_once(tmp_path: Path, place: str, words: str) -> None:
+    (tmp_path / "empty").mkdir()
+
+    status, result, _ = finish(start(plan(None, tmp_path, model_path=str(tmp_path / place)), tmp_path), tmp_path)
+
+    assert status == 1
+    assert result.failure is not None
+    assert result.failure.reason == "ModelMissing"
+    assert "spec.model.uri" in result.failure.message
+    assert words in result.failure.message
+
+
+def test_an_engine_that_never_comes_up(tmp_path: Path) -> None:
+    (tmp_path / "engine.log").write_text("0.00.082.035 E llama_model_load: error loading model: it is incomplete\n")
+
+    status, result, _ = finish(start(plan(None, tmp_path, ready_seconds=0.5), tmp_path), tmp_path)
+
+    assert status == 1
+    assert result.failure is not None
+    assert result.failure.reason == "NotReady"
+    assert "it is incomplete" in result.failure.message
+
+
+def test_ended_while_the_engine_keeps_crashing(tmp_path: Path) -> None:
+    (tmp_path / "engine.log").write_text("0.00.082.035 E llama_model_load: error loading model: it is incomplete\n")
+    process = start(plan(None, tmp_path), tmp_path)
+    _wait_for_handler(process)
+
+    process.send_signal(signal.SIGTERM)
+    status, result, _ = finish(process, tmp_path)
+
+    assert status == 1
+    assert result.failure == TrialFailure(
+        reason="EngineFailed", message="llama_model_load: error loading model: it is incomplete"
+    )
+
+
+def test_ended_while_the_engine_is_well(server: Server, tmp_path: Path) -> None:
+    server.hangs = True
+    process = start(plan(server, tmp_path), tmp_path)
+    assert server.asked.wait(20)
+
+    process.send_signal(signal.SIGTERM)
+    status, result, _ = finish(process, tmp_path)
+
+    assert status == 1
+    assert result.failure == TrialFailure(reason="Interrupted", message="the trial was told to end")
+
+
+def _wait_for_handler(process: subprocess.Popen[str]) -> None:
+    """Until the process catches SIGTERM (bit 15 of SigCgt, counted from 1)."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+        if caught & 1 << (signal.SIGTERM - 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the program does not catch SIGTERM")
+
+
+@given(message=st.text(max_size=5000), windows=st.integers(0, 32), levels=st.integers(0, 4))
+def test_whatever_was_seen_fits_into_a_termination_message(message: str, windows: int, levels: int) -> None:
+    run = LevelRun(
+        concurrency=1024,
+        windows=(12345.678,) * windows,
+        failures=["HTTP 500"],
+        counters=Counters(10**7, 10**8, 10**8, (10**7,) * 16),
+    )
+    failure = TrialFailure(reason="RequestsFailed", message=plain(message))
+
+    encoded = bounded_result(16, [run] * levels, failure).encode()
+
+    assert len(encoded) <= RESULT_LIMIT_BYTES + 5
+    assert TrialResult.decode(encoded).failure is not None

@@ -1,0 +1,95 @@
+"""The arguments of llama-server."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from mtp_operator.api.spec import EngineType
+from mtp_operator.engines import engine_for
+from tests.unit.engines.settings import run_settings
+
+ENGINE = engine_for(EngineType.LLAMA_CPP)
+MODEL = "/models/weights/model.gguf"
+
+
+def arguments(
+    n_spec: int, drafter: str | None = None, speculation: Any = None, extra: Any = (), **llama: Any
+) -> tuple[str, ...]:
+    settings = run_settings(
+        engine={"type": "LlamaCpp", "image": "engine:1", "llamaCpp": llama, "extraArgs": list(extra)},
+        speculation=speculation or {},
+    )
+    return ENGINE.arguments(settings, n_spec, "qwen", MODEL, drafter)
+
+
+def test_defaults_are_stated() -> None:
+    assert arguments(0) == (
+        *("--model", MODEL, "--alias", "qwen", "--host", "0.0.0.0", "--port", "8080"),  # noqa: S104
+        *("--ctx-size", "4096", "--parallel", "1", "--gpu-layers", "all", "--flash-attn", "on"),
+        *("--fit", "off", "--cache-ram", "0", "--log-file", ENGINE.log_path),
+        *("--metrics", "--offline", "--no-ui"),
+    )
+
+
+def test_the_context_is_each_slots_own() -> None:
+    stated = arguments(0, contextSize=3000, parallel=4, gpuLayers=12, flashAttention="Disabled")
+
+    assert {("--ctx-size", "12000"), ("--parallel", "4"), ("--gpu-layers", "12"), ("--flash-attn", "off")} <= set(
+        pairwise(stated)
+    )
+
+
+@pytest.mark.parametrize(
+    ("speculation", "drafter", "flags"),
+    [
+        ({}, None, {("--spec-type", "draft-mtp"), ("--spec-draft-n-max", "3")}),
+        (
+            {"method": "DraftModel", "drafter": {"uri": "pvc://weights/small.gguf"}},
+            "/models/weights/small.gguf",
+            {
+                ("--spec-type", "draft-simple"),
+                ("--spec-draft-n-max", "3"),
+                ("--spec-draft-model", "/models/weights/small.gguf"),
+                ("--spec-draft-ngl", "all"),
+            },
+        ),
+    ],
+)
+def test_speculation(speculation: Any, drafter: str | None, flags: set[tuple[str, str]]) -> None:
+    stated = arguments(3, drafter, speculation)
+
+    assert {pair for pair in pairwise(stated) if pair[0].startswith("--spec")} == flags
+
+
+def test_no_flag_speaks_of_speculation_at_n_0() -> None:
+    assert not [one for one in arguments(0, "/models/weights/small.gguf") if "spec" in one or "small" in one]
+
+
+def test_values_become_arguments_of_their_own() -> None:
+    stated = arguments(0, extra=["--threads=2", "--no-repack", "--override-kv=a=int:1"])
+
+    assert stated[-5:] == ("--threads", "2", "--no-repack", "--override-kv", "a=int:1")
+
+
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("--draft-max=4", "removed"),
+        ("--ctx-size=100", "contextSize"),
+        ("--spec-default", "every n"),
+        ("--gpt-oss-20b-default", "downloads"),
+    ],
+)
+def test_arguments_that_spoil_the_measurement_are_refused(argument: str, reason: str) -> None:
+    settings = run_settings(engine={"type": "LlamaCpp", "image": "engine:1", "extraArgs": [argument, "--threads=2"]})
+
+    (refusal,) = ENGINE.refusals(settings)
+    assert argument.split("=")[0] in refusal
+    assert reason in refusal
+
+
+def test_tokens_are_in_usage_or_in_the_servers_own_timings() -> None:
+    assert ENGINE.completion_tokens({"usage": {"completion_tokens": 7}, "timings": {"predicted_n": 8}}) == 7
+    assert ENGINE.completion_tokens({"timings": {"predicted_n": 8}}) == 8
+    assert ENGINE.completion_tokens({"choices": []}) is None

@@ -1,0 +1,125 @@
+"""The arguments of `vllm serve`."""
+
+import json
+import logging
+import logging.config
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mtp_operator.api.spec import EngineType
+from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, engine_for
+from tests.unit.engines.settings import run_settings
+
+ENGINE = engine_for(EngineType.VLLM)
+
+
+def arguments(n_spec: int, drafter: str | None = None, speculation: Any = None, **vllm: Any) -> tuple[str, ...]:
+    settings = run_settings(
+        engine={"type": "VLLM", "image": "engine:1", "vllm": vllm, "extraArgs": ['--limit-mm-per-prompt={"image":0}']},
+        speculation=speculation or {},
+    )
+    return ENGINE.arguments(settings, n_spec, "qwen", "/models/weights/qwen", drafter)
+
+
+def test_defaults_are_stated_and_extra_arguments_come_last() -> None:
+    assert arguments(0) == (
+        "/models/weights/qwen",
+        "--served-model-name=qwen",
+        "--host=0.0.0.0",
+        "--port=8000",
+        "--max-model-len=4096",
+        "--max-num-seqs=8",
+        "--tensor-parallel-size=1",
+        "--no-enable-prefix-caching",
+        "--generation-config=vllm",
+        "--disable-uvicorn-access-log",
+        '--limit-mm-per-prompt={"image":0}',
+    )
+
+
+def test_settings_become_flags() -> None:
+    stated = arguments(
+        0, maxModelLen=3000, maxNumSeqs=4, gpuMemoryUtilizationPercent=9, tensorParallelSize=2, prefixCaching="Enabled"
+    )
+
+    assert {
+        "--max-model-len=3000",
+        "--max-num-seqs=4",
+        "--gpu-memory-utilization=0.09",
+        "--tensor-parallel-size=2",
+        "--enable-prefix-caching",
+    } <= set(stated)
+
+
+@pytest.mark.parametrize(
+    ("speculation", "drafter", "configuration"),
+    [
+        ({}, None, {"method": "mtp", "num_speculative_tokens": 3}),
+        (
+            {"drafter": {"uri": "pvc://weights/assistant"}},
+            "/models/weights/assistant",
+            {"method": "mtp", "model": "/models/weights/assistant", "num_speculative_tokens": 3},
+        ),
+        (
+            {"method": "DraftModel", "drafter": {"uri": "pvc://weights/small"}},
+            "/models/weights/small",
+            {"method": "draft_model", "model": "/models/weights/small", "num_speculative_tokens": 3},
+        ),
+    ],
+)
+def test_speculation(speculation: Any, drafter: str | None, configuration: dict[str, Any]) -> None:
+    flag, value = next(one for one in arguments(3, drafter, speculation) if "speculative" in one).split("=", 1)
+
+    assert flag == "--speculative-config"
+    assert json.loads(value) == configuration
+
+
+def test_no_flag_speaks_of_speculation_at_n_0() -> None:
+    assert not [one for one in arguments(0, "/models/weights/small") if "spec" in one or "small" in one]
+
+
+@pytest.mark.parametrize(
+    ("seqs", "n_spec", "flags"),
+    [(128, 3, []), (128, 4, ["--max-cudagraph-capture-size=640"]), (1024, 0, ["--max-cudagraph-capture-size=1024"])],
+)
+def test_decode_batches_never_outgrow_the_captured_graphs(seqs: int, n_spec: int, flags: list[str]) -> None:
+    assert [one for one in arguments(n_spec, maxNumSeqs=seqs) if "cudagraph" in one] == flags
+
+
+def test_logs_to_its_output_and_to_the_shared_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (name,) = ENGINE.configuration_files()
+    assert ENGINE.environment()["VLLM_LOGGING_CONFIG_PATH"] == f"{CONFIGURATION_FOLDER}/{name}"
+    content = ENGINE.configuration_files()[name].replace(LOG_FOLDER, str(tmp_path))
+
+    logging.config.dictConfig(json.loads(content))
+    logger = logging.getLogger("vllm.v1.engine")
+    logger.error("the cause")
+    for handler in list(logging.getLogger("vllm").handlers):
+        logging.getLogger("vllm").removeHandler(handler)
+        handler.close()
+
+    written = (tmp_path / Path(ENGINE.log_path).name).read_text()
+    assert written.startswith("ERROR ")
+    assert written.endswith("the cause\n")
+    assert capfd.readouterr().out == written
+
+
+def test_environment() -> None:
+    environment = ENGINE.environment()
+
+    assert environment["HOME"] == HOME
+    assert environment["HF_HUB_OFFLINE"] == environment["VLLM_NO_USAGE_STATS"] == "1"
+
+
+@pytest.mark.parametrize("argument", ["--disable-log-stats", "--max-num-seqs=4", "--pipeline-parallel-size=2"])
+def test_arguments_that_spoil_the_measurement_are_refused(argument: str) -> None:
+    settings = run_settings(engine={"type": "VLLM", "image": "engine:1", "extraArgs": [argument, "--enforce-eager"]})
+
+    (refusal,) = ENGINE.refusals(settings)
+    assert refusal.startswith(f"spec.engine.extraArgs: {argument.split('=')[0]} ")
+
+
+def test_each_request_has_a_cache_of_its_own() -> None:
+    assert ENGINE.cache_breaking_fields("a") != ENGINE.cache_breaking_fields("b")

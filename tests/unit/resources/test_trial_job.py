@@ -1,0 +1,230 @@
+"""The Job of a trial, from the settings of its run."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
+from mtp_operator.api.trial import TrialPlan
+from mtp_operator.resources.trial_job import trial_job
+from tests.unit.engines.settings import run_settings
+
+ARM = ArmStatus(n_spec=3, boot=1, job_name="qwen-0123456789-n3-b1-a0", state=ArmState.PLANNED)
+
+
+def tuning_run(**changes: Any) -> MTPTuningRun:
+    settings = run_settings(**changes)
+    return MTPTuningRun.from_wire(
+        {
+            "metadata": {
+                "name": "qwen-0123456789",
+                "namespace": "llm",
+                "uid": "run-uid",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                **settings.to_wire(),
+                "modelName": "qwen",
+                "request": 0,
+                "requestHash": settings.request_hash(),
+            },
+        }
+    )
+
+
+def build(pinned_node: str | None = None, **changes: Any) -> dict[str, Any]:
+    return trial_job(tuning_run(**changes), ARM, pinned_node, ready_seconds=600, level_seconds=60)
+
+
+def pod_of(job: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = job["spec"]["template"]["spec"]
+    return spec
+
+
+def terms_of(job: dict[str, Any]) -> list[dict[str, Any]]:
+    affinity = pod_of(job)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    terms: list[dict[str, Any]] = affinity["nodeSelectorTerms"]
+    return terms
+
+
+def test_the_job_is_the_runs_and_runs_once() -> None:
+    job = build()
+
+    labels = {
+        "app.kubernetes.io/managed-by": "mtp-operator",
+        "mtp-operator.dev/model": "qwen",
+        "mtp-operator.dev/run": "qwen-0123456789",
+        "mtp-operator.dev/n-spec": "3",
+    }
+    assert job["metadata"]["name"] == ARM.job_name
+    assert job["metadata"]["labels"] == labels
+    assert job["metadata"]["ownerReferences"] == [
+        {
+            "apiVersion": "mtp-operator.dev/v1alpha1",
+            "kind": "MTPTuningRun",
+            "name": "qwen-0123456789",
+            "uid": "run-uid",
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+    ]
+    assert {name: value for name, value in job["spec"].items() if name != "template"} == {
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+    }
+    assert labels.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_engine_is_a_native_sidecar_that_holds_the_gpus() -> None:
+    pod = pod_of(build(accelerator={"count": 2, "resourceName": "nvidia.com/mig-2g.48gb"}))
+    (engine,) = pod["initContainers"]
+
+    assert engine["restartPolicy"] == "Always"
+    assert "startupProbe" not in engine
+    assert engine["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert engine["resources"] == {
+        "limits": {"nvidia.com/mig-2g.48gb": "2"},
+        "requests": {"nvidia.com/mig-2g.48gb": "2"},
+    }
+
+
+def test_the_bench_is_told_everything_in_its_arguments() -> None:
+    levels = [{"concurrency": 1}, {"concurrency": 8}]
+    job = build(workload={"outputTokens": 128, "levels": levels})
+    (bench,) = pod_of(job)["containers"]
+
+    assert bench["args"][:2] == ["trial", "--plan"]
+    plan = TrialPlan.model_validate_json(bench["args"][2])
+    assert plan.url == "http://127.0.0.1:8000"
+    assert (plan.n_spec, plan.output_tokens, plan.served_name) == (3, 128, "qwen")
+    assert [level.concurrency for level in plan.levels] == [1, 8]
+    assert plan.model_path == "/models/weights/qwen"
+    seen = {mount["mountPath"] for mount in bench["volumeMounts"]}
+    assert "/models/weights" in seen
+    assert plan.engine_log is not None
+    assert plan.engine_log.rpartition("/")[0] in seen
+    assert pod_of(job)["activeDeadlineSeconds"] > plan.longest_seconds == 600 + 2 * 2 * 60
+
+
+def test_every_container_is_restricted_and_every_pod_has_no_token() -> None:
+    pod = pod_of(build())
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+    kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
+    assert kinds <= {"persistentVolumeClaim", "emptyDir", "downwardAPI"}
+
+
+def test_pods_stay_out_of_meshes() -> None:
+    metadata = build()["spec"]["template"]["metadata"]
+
+    assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+    assert metadata["annotations"]["linkerd.io/inject"] == "disabled"
+
+
+def test_configuration_files_come_from_the_pods_own_annotations() -> None:
+    job = build()
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    (volume,) = (one["downwardAPI"] for one in pod_of(job)["volumes"] if "downwardAPI" in one)
+
+    (item,) = volume["items"]
+    path = item["fieldRef"]["fieldPath"]
+    assert json.loads(annotations[path.removeprefix("metadata.annotations['").removesuffix("']")])["version"] == 1
+    environment = {one["name"]: one["value"] for one in pod_of(job)["initContainers"][0]["env"]}
+    assert environment["VLLM_LOGGING_CONFIG_PATH"] == f"/etc/engine/{item['path']}"
+
+
+def test_an_engine_without_configuration_files_has_no_volume_for_them() -> None:
+    job = build(engine={"type": "LlamaCpp", "image": "engine:1"}, model={"uri": "pvc://weights/model.gguf"})
+
+    assert not [volume for volume in pod_of(job)["volumes"] if "downwardAPI" in volume]
+    assert "/etc/engine" not in {mount["mountPath"] for mount in pod_of(job)["initContainers"][0]["volumeMounts"]}
+
+
+@pytest.mark.parametrize(
+    ("drafter", "claims"),
+    [("pvc://weights/small", ["weights"]), ("pvc://other.claim/small", ["weights", "other.claim"])],
+)
+def test_each_claim_is_mounted_once_and_read_only(drafter: str, claims: list[str]) -> None:
+    pod = pod_of(build(speculation={"method": "DraftModel", "drafter": {"uri": drafter}}))
+
+    volumes = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert list(volumes.values()) == claims
+    (engine,) = pod["initContainers"]
+    mounts = {volumes[one["name"]]: one for one in engine["volumeMounts"] if one["name"] in volumes}
+    assert {claim: (one["mountPath"], one["readOnly"]) for claim, one in mounts.items()} == {
+        claim: (f"/models/{claim}", True) for claim in claims
+    }
+    assert drafter.replace("pvc://", "/models/") in " ".join(engine["args"])
+
+
+def test_a_claims_root_can_be_the_model() -> None:
+    (engine,) = pod_of(build(model={"uri": "pvc://weights", "servedName": "qwen"}))["initContainers"]
+
+    assert engine["args"][0] == "/models/weights"
+
+
+def test_nodes_are_chosen_by_the_labels_of_gpu_feature_discovery() -> None:
+    job = build(accelerator={"products": ["GPU-A", "GPU-B"], "computeCapabilities": ["10.0", "12.0"]})
+
+    common = [
+        {"key": "nvidia.com/gpu.sharing-strategy", "operator": "NotIn", "values": ["time-slicing", "mps"]},
+        {"key": "nvidia.com/gpu.family", "operator": "In", "values": ["blackwell"]},
+        {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["GPU-A", "GPU-B"]},
+    ]
+    assert terms_of(job) == [
+        {
+            "matchExpressions": [
+                *common,
+                {"key": "nvidia.com/gpu.compute.major", "operator": "In", "values": [major]},
+                {"key": "nvidia.com/gpu.compute.minor", "operator": "In", "values": ["0"]},
+            ]
+        }
+        for major in ("10", "12")
+    ]
+
+
+def test_every_alternative_is_pinned_to_the_first_trials_node() -> None:
+    accelerator = {"architecture": "Any", "computeCapabilities": ["10.0", "12.0"]}
+    terms = terms_of(build("node-1", accelerator=accelerator))
+
+    assert len(terms) == 2
+    for term in terms:
+        assert term["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]
+        assert "nvidia.com/gpu.family" not in str(term)
+
+
+def test_arguments_reach_the_engine_as_they_were_written() -> None:
+    engine = {"type": "VLLM", "image": "engine:1", "extraArgs": ["--compilation-config=$(HOME)"]}
+    (container,) = pod_of(build(engine=engine))["initContainers"]
+
+    # Kubernetes reads $$(HOME) as the text $(HOME), and would expand the latter.
+    assert container["args"][-1] == "--compilation-config=$$(HOME)"
+
+
+def test_two_jobs_share_nothing() -> None:
+    run = tuning_run()
+    first, second = (trial_job(run, ARM, None, ready_seconds=600, level_seconds=60) for _ in range(2))
+    untouched = copy.deepcopy(second)
+
+    first["metadata"]["labels"]["x"] = "y"
+    pod_of(first)["securityContext"]["runAsUser"] = 0
+    pod_of(first)["initContainers"][0]["resources"]["limits"].clear()
+    pod_of(first)["tolerations"][0]["key"] = "x"
+
+    assert second == untouched
+    assert trial_job(run, ARM, None, ready_seconds=600, level_seconds=60) == untouched
