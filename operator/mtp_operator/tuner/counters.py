@@ -1,13 +1,14 @@
 """Tokens per step of the target model, predicted from the engine's acceptance counters.
 
 With P_i the share of drafts whose i-th token was accepted, a step at n yields E_n = 1 + P_1 + ... + P_n tokens on
-average (Leviathan, Kalman and Matias 2023, "Fast Inference from Transformers via Speculative Decoding", eq. 1, there for
-constant acceptance). Counters of one boot are that boot's own: another n drafts in other contexts. The difference is
-modelled as a random walk over n that is pinned wherever counters were read (a Brownian bridge).
+average (Leviathan, Kalman and Matias 2023, "Fast Inference from Transformers via Speculative Decoding", eq. 1, there
+for constant acceptance). Counters of one boot are that boot's own: another n drafts in other contexts. The difference
+is modelled as a random walk over n that is pinned wherever counters were read (a Brownian bridge).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def tokens_per_step(grid: Array, shares_at: Mapping[int, Array]) -> TokensPerSte
     positions = grid.astype(int)
     mean = np.zeros(len(grid))
     covariance = np.zeros((len(grid), len(grid)))
-    for low, high in zip(pins, pins[1:], strict=False):
+    for low, high in pairwise(pins):
         inside = (positions > low) & (positions <= high)
         n = positions[inside]
         mean[inside] = sums[high][n] + error[low] * (high - n) / (high - low)

@@ -1,10 +1,11 @@
 """The curve of log speed over n as a mixture of Gaussians, one for each hypothesis about its shape and its noise.
 
 log speed(n) = log E_n - log T_n, with E_n tokens per step and T_n the step time. T is linear in n, but for cliffs
-(graph sizes, batch limits, tiles of a matrix product), increments that wander and a roughness of every point; n=0 differs
-in kind. T is linearised around straight lines between the measured points, so that under one hypothesis everything is
-Gaussian and the update is conjugate (Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", eq.
-2.25-2.26 and 2.30). Hypotheses are enumerated and weighted by prior and evidence, the noise between boots among them.
+(graph sizes, batch limits, tiles of a matrix product), increments that wander and a roughness of every point; n=0
+differs in kind. T is linearised around straight lines between the measured points, so that under one hypothesis
+everything is Gaussian and the update is conjugate (Rasmussen and Williams 2006, "Gaussian Processes for Machine
+Learning", eq. 2.25-2.26 and 2.30). Hypotheses are enumerated and weighted by prior and evidence, the noise between
+boots among them.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ SLOPES = np.array([0.06, 0.35])
 SLOPE_PRIOR = np.array([0.5, 0.5])
 """What one more draft token adds: as a rule little, much under load. Mean and standard deviation at once."""
 WANDER, ROUGHNESS = np.array([0.002, 0.012, 0.05]), np.array([0.002, 0.006, 0.02])
-ROUGH_PRIOR = np.array([1 / 3, 1 / 3, 1 / 3])
+ROUGH_PRIOR = np.array([0.45, 0.42, 0.13])
 """Standard deviations of the wandering of increments and of single points, relative to the step time."""
 JUMP_SD, KINK_SD, TILE_SD = 0.35, 0.12, 0.15
 TILES = (2, 3, 4, 5)
@@ -193,7 +194,7 @@ def _line_through(x: Array, at: Indices, step_time: Array) -> Array:
 
 
 def _log_evidence(covariance: Array, residual: Array) -> Array:
-    """log N(residual; 0, covariance) but for a constant, along the first axes, over all hypotheses at once.
+    """Logarithm of N(residual; 0, covariance) but for a constant, along the first axes, over all hypotheses at once.
 
     A Cholesky factorisation whose inner loop runs over hypotheses: thousands of tiny matrices, one pass.
     """

@@ -88,7 +88,7 @@ class Evidence:
         )
 
     def log_speed(self, arm: Arm) -> float:
-        """log of the objective: the weighted geometric mean over levels of the median window."""
+        """Logarithm of the objective: the weighted geometric mean over levels of the median window."""
         speeds = {level.concurrency: median(level.windows) for level in arm.levels}
         return sum(share * math.log(speeds[concurrency]) for concurrency, share in self.shares.items())
 
@@ -187,4 +187,4 @@ def _refuse_unfit(arms: Sequence[Arm], settings: Settings) -> None:
             raise ValueError(f"arms.boot: boot {arm.boot} of n={arm.n_spec} is given twice")
         missing = wanted - {level.concurrency for level in arm.levels}
         if missing and arm.failed is None:
-            raise ValueError(f"arms.levels: n={arm.n_spec} lacks concurrency {sorted(missing)[0]} of settings.levels")
+            raise ValueError(f"arms.levels: n={arm.n_spec} lacks concurrency {min(missing)} of settings.levels")

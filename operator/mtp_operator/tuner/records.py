@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 NSpec = Annotated[int, Field(ge=0, le=1024)]
@@ -200,3 +200,11 @@ def refuse_repeats(field: str, values: Iterable[int]) -> None:
         if value in seen:
             raise ValueError(f"{field}: {value} is given twice")
         seen.add(value)
+
+
+def describe_error(error: ValidationError) -> str:
+    """The first thing that is wrong with a document: its field, and why."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message

@@ -156,7 +156,7 @@ class _State:
 
 
 def _ratio_variance(ours: int, theirs: int, more: int) -> float:
-    """Variance of the log of a ratio after `more` boots, always of the side that has fewer, per variance of one boot."""
+    """Variance of the log of a ratio after more boots, always of the side with fewer; unit: variance of one boot."""
     for _ in range(more):
         ours, theirs = (ours + 1, theirs) if ours <= theirs else (ours, theirs + 1)
     return 1 / ours + 1 / theirs

@@ -126,7 +126,7 @@ def _speed(evidence: Evidence, n: int, concurrency: int) -> float:
 
 
 def _drift(evidence: Evidence) -> float:
-    """log of last over first boot of the baseline, if that is more than noise between boots explains; else 0.
+    """Logarithm of last over first boot of the baseline, if that is more than noise between boots explains; else 0.
 
     The noise is what all other boots tell.
     """
@@ -144,7 +144,8 @@ def _off(evidence: Evidence, posterior: Posterior) -> str:
         return "n=0 stays: nothing else could be measured"
     mean = posterior.mean
     best = max(others, key=lambda point: mean[point])
-    return f"no n is faster than n=0; the best other one, n={evidence.grid[best]}, is {_times(speedup(posterior, best))} as fast"
+    gain = _times(speedup(posterior, best))
+    return f"no n is faster than n=0; the best other one, n={evidence.grid[best]}, is {gain} as fast"
 
 
 def _effort(evidence: Evidence, posterior: Posterior) -> str:
@@ -160,7 +161,8 @@ def _is_noise_measured(evidence: Evidence) -> bool:
 
 def _drift_sentence(baseline: int, drift: float) -> Iterable[str]:
     if drift:
-        yield f"n={baseline} drifted by {math.expm1(drift):+.1%} from its first boot to its last; the interval is wider for it"
+        change = f"{math.expm1(drift):+.1%}"
+        yield f"n={baseline} drifted by {change} from its first boot to its last; the interval is wider for it"
 
 
 def _level_sentences(evidence: Evidence, chosen: int, best: tuple[BestAtLevel, ...]) -> Iterable[str]:
