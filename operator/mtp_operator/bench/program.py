@@ -84,12 +84,12 @@ async def _trial(plan: TrialPlan, runs: list[LevelRun]) -> None:
                 run = await run_level(client, level.concurrency, plan.output_tokens, plan.level_seconds)
                 runs.append(run)
         except NotReadyError as error:
-            raise TrialError("NotReady", _with_log(str(error), _engine_log(plan))) from error
+            raise TrialError("NotReady", _explained(error, plan)) from error
         except TooSlowError as error:
-            raise TrialError("TooSlow", _with_log(str(error), _engine_log(plan))) from error
+            raise TrialError("TooSlow", _explained(error, plan)) from error
         except EngineGoneError as error:
             await asyncio.sleep(LOG_SETTLING_SECONDS)
-            raise TrialError("EngineFailed", _with_log(str(error), _engine_log(plan))) from error
+            raise TrialError("EngineFailed", _explained(error, plan)) from error
 
 
 async def _interruption(plan: TrialPlan) -> TrialFailure:
@@ -99,7 +99,7 @@ async def _interruption(plan: TrialPlan) -> TrialFailure:
         is_up = await EngineClient(http, engine_for(plan.engine), plan.served_name, plan.seed).is_healthy()
     if lines and not is_up:
         return TrialFailure(reason="EngineFailed", message=plain(lines))
-    return TrialFailure(reason="Interrupted", message=plain(_with_log("the trial was told to end", lines)))
+    return TrialFailure(reason="Interrupted", message="the trial was told to end")
 
 
 def _http(plan: TrialPlan) -> httpx.AsyncClient:
@@ -123,9 +123,10 @@ def _engine_log(plan: TrialPlan) -> str:
         return ""
 
 
-def _with_log(message: str, log: str) -> str:
-    lines = telling_lines(log)
-    return f"{message}. The engine says: {lines}" if lines else message
+def _explained(error: Exception, plan: TrialPlan) -> str:
+    """What went wrong as the bench saw it, and what the engine says itself."""
+    lines = telling_lines(_engine_log(plan))
+    return f"{error}. The engine says: {lines}" if lines else str(error)
 
 
 def plain(message: str) -> str:
@@ -171,14 +172,7 @@ def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[
             {
                 "concurrency": run.concurrency,
                 "seconds": round(run.seconds, 3),
-                "passes": [
-                    {
-                        "tokens": one.output_tokens,
-                        "seconds": round(one.seconds, 3),
-                        "rate": round(one.tokens_per_second, 2),
-                    }
-                    for one in run.passes
-                ],
+                "passes": [{"outputTokens": one.output_tokens, "seconds": round(one.seconds, 3)} for one in run.passes],
                 "warmUpPasses": len(run.passes) - len(run.windows),
                 "finishReasons": run.finish_reasons,
                 "failures": run.failures,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 TELLING_LIMIT: Final = 700
@@ -83,9 +84,11 @@ def _read(line: str) -> _Line:
 def _raised(lines: list[_Line]) -> Iterator[str]:
     """The last line of each traceback: the exception, the first line after the frames that is not indented."""
     in_traceback = False
-    for line in lines:
+    for line, following in pairwise([*lines, _Line("", "")]):
         if line.text.startswith(_TRACEBACK):
             in_traceback = True
         elif in_traceback and line.text and not line.text.startswith(" "):
             in_traceback = False
-            yield line.text[:_LINE_LIMIT]
+            # pydantic counts first, and says what is wrong in the next line.
+            is_count = "validation error" in line.text and following.text.startswith(" ")
+            yield (f"{line.text}: {following.text.strip()}" if is_count else line.text)[:_LINE_LIMIT]
