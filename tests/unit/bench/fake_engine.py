@@ -19,6 +19,7 @@ class FakeEngine:
     tokens_per_second: Callable[[int], float] = lambda _: 100.0
     """Of the request with this number, counted from 0."""
     fails: Callable[[int], bool] = lambda _: False
+    failure_status: int = 500
     dies_at_request: int | None = None
     start_seconds: float = 0.0
     drafts_per_request: int = 10
@@ -54,7 +55,7 @@ class FakeEngine:
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
         if self.fails(number):
             await asyncio.sleep(0.001)
-            return httpx.Response(500, text="broken")
+            return httpx.Response(self.failure_status, text="broken")
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         tokens = int(str(body["max_tokens"]))
