@@ -22,6 +22,9 @@ OPERATOR_NAMESPACE = "mtp-system"
 OPERATOR_IMAGE = "localhost/mtp-operator/operator"
 MODEL_CLAIM = "mtp-demo-model"
 
+BEST_N_SPEC = 2
+"""Our model's best n on llama.cpp: its drafter is right for two tokens, and never for a third."""
+
 Result = TypeVar("Result")
 
 kubectl = node.kubectl

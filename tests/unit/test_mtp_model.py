@@ -138,7 +138,7 @@ def test_the_stated_acceptance_is_that_of_the_network(tensors: Tensors, truth: T
         assert truth.acceptance(position) == pytest.approx(np.mean(right >= position))
 
 
-@pytest.mark.parametrize("acceptance", [(0.92, 0.86, 0.80), (1.0, 0.05)])
+@pytest.mark.parametrize("acceptance", [(0.95, 0.93), (0.92, 0.86, 0.80), (1.0, 0.05)])
 def test_models_of_the_default_size_do_what_they_should(acceptance: tuple[float, ...]) -> None:
     truth = design_truth(Vocabulary(400), acceptance, seed=1)
     tensors = build_weights(truth, ModelShape(layers=2, intermediate_size=64), seed=1)
@@ -236,7 +236,10 @@ def test_gguf_has_the_same_numbers_as_safetensors(model: Path, tensors: Tensors)
 
     assert len(in_gguf) == len(tensors)
     for name, source in same.items():
-        np.testing.assert_array_equal(in_gguf[name], tensors[source], err_msg=name)
+        expected = tensors[source]
+        # 32 numbers share a scale of their largest / 127, and are rounded to a whole number of it.
+        rounding = np.abs(expected).max() / 127 if expected.ndim > 1 else 0
+        np.testing.assert_allclose(in_gguf[name], expected, atol=rounding, rtol=0, err_msg=name)
     for name, source in plus_one.items():
         np.testing.assert_array_equal(in_gguf[name], tensors[source] + 1, err_msg=name)
     np.testing.assert_array_equal(in_gguf["blk.0.ssm_a"], -np.exp(tensors["model.layers.0.linear_attn.A_log"]))
@@ -319,7 +322,7 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
         ({"acceptance_per_position": (float("nan"),)}, "acceptance_per_position is .*between 0 and 1"),
         ({"word_count": 1}, "word_count is 1; .*2 to 676"),
         ({"word_count": 677}, "word_count is 677; .*2 to 676"),
-        ({"shape": ModelShape(hidden_size=4)}, "hidden_size is 4; 2 more"),
+        ({"shape": ModelShape(hidden_size=4)}, "hidden_size is 4; 1 more"),
         ({"shape": ModelShape(hidden_size=32)}, "hidden_size is 32: .*larger hidden_size"),
     ],
 )

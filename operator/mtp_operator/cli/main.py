@@ -25,8 +25,8 @@ REFUSED = 2
 
 @app.command()
 def operator() -> None:
-    """Run the operator; its settings are environment variables MTP_OPERATOR_…"""
-    # Imported here because the bench container has no use for Kopf and the Kubernetes client, and starts faster without.
+    """Run the operator; its settings are environment variables whose names begin with MTP_OPERATOR_."""
+    # Imported here: the bench container has no use for Kopf and the Kubernetes client, and starts faster without.
     from mtp_operator.runtime.app import run_operator
     from mtp_operator.runtime.settings import SettingsError, load_settings
 
