@@ -53,8 +53,8 @@ class TrialPlan(Schema):
 
     @property
     def longest_seconds(self) -> float:
-        """How long the trial can take from the bench's start on."""
-        return self.ready_seconds + len(self.levels) * LEVEL_OVERTIME * self.level_seconds
+        """How long the trial can take from the bench's start on: a level's last requests may take its time again."""
+        return self.ready_seconds + len(self.levels) * (LEVEL_OVERTIME + 1) * self.level_seconds
 
 
 class LevelResult(Schema):

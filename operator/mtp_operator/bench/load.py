@@ -77,11 +77,10 @@ async def run_level(client: EngineClient, concurrency: int, output_tokens: int, 
     clock = asyncio.get_running_loop().time
     begin = clock()
     try:
-        async with asyncio.timeout(LEVEL_OVERTIME * level_seconds):
-            await _ClosedLoop(client, run, pass_prompts(concurrency), output_tokens, level_seconds).run()
+        async with asyncio.timeout(LEVEL_OVERTIME * level_seconds) as deadline:
+            await _ClosedLoop(client, run, pass_prompts(concurrency), output_tokens, level_seconds, deadline).run()
     except TimeoutError:
-        if len(run.windows) < MIN_WINDOWS:
-            raise TooSlowError(_too_slow(run, level_seconds)) from None
+        raise TooSlowError(_too_slow(run, clock() - begin)) from None
     run.seconds = clock() - begin
     after = await client.counters()
     try:
@@ -95,7 +94,13 @@ class _ClosedLoop:
     """Workers that each send the next prompt as soon as their last answer is there."""
 
     def __init__(
-        self, client: EngineClient, run: LevelRun, prompts: Sequence[str], output_tokens: int, level_seconds: float
+        self,
+        client: EngineClient,
+        run: LevelRun,
+        prompts: Sequence[str],
+        output_tokens: int,
+        level_seconds: float,
+        deadline: asyncio.Timeout,
     ) -> None:
         self._client = client
         self._run = run
@@ -103,6 +108,7 @@ class _ClosedLoop:
         self._prompts = itertools.cycle(prompts)
         self._output_tokens = output_tokens
         self._level_seconds = level_seconds
+        self._deadline = deadline
         self._clock = asyncio.get_running_loop().time
         self._begin = self._pass_begin = self._clock()
         self._answered = self._tokens_of_pass = 0
@@ -139,18 +145,24 @@ class _ClosedLoop:
         self._answered += 1
         self._tokens_of_pass += tokens
         if len(run.failures) >= MAX_FAILED_REQUESTS:
-            self._is_over = True
+            self._end()
         elif self._answered % self._pass_length == 0:
             now = self._clock()
             run.passes.append(Pass(self._tokens_of_pass, now - self._pass_begin))
             self._pass_begin, self._tokens_of_pass = now, 0
             run.windows = windows(run.passes, self._level_seconds)
-            self._is_over = is_enough(run.windows, now - self._begin, run.passes[-1].seconds, self._level_seconds)
+            if is_enough(run.windows, now - self._begin, run.passes[-1].seconds, self._level_seconds):
+                self._end()
+
+    def _end(self) -> None:
+        """Send nothing more. What is under way is not cut off: the engine has counted it, so it has to be counted."""
+        self._is_over = True
+        self._deadline.reschedule(self._clock() + self._level_seconds)
 
 
-def _too_slow(run: LevelRun, level_seconds: float) -> str:
+def _too_slow(run: LevelRun, seconds: float) -> str:
     return (
-        f"{len(run.completions)} answers within {LEVEL_OVERTIME * level_seconds:.0f} s at concurrency "
-        f"{run.concurrency}, which makes {len(run.windows)} of the {MIN_WINDOWS} passes needed; lower "
-        "spec.tuning.workload.outputTokens, or give a level more time"
+        f"{len(run.completions)} answers within {seconds:.0f} s at concurrency {run.concurrency}, which makes "
+        f"{len(run.windows)} of the {MIN_WINDOWS} passes needed; lower spec.tuning.workload.outputTokens, or give a "
+        "level more time"
     )

@@ -22,6 +22,9 @@ DEADLINE_MARGIN_SECONDS: Final = 120
 GRACE_SECONDS: Final = 10
 """Bench and engine have nothing to finish, and the next trial waits until the GPU is free."""
 
+ENGINE_CPU_REQUEST: Final = "1"
+"""What an engine's own loop needs beside the GPU."""
+
 USER_ID: Final = 65532
 """Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
 
@@ -140,6 +143,8 @@ def _engine_container(
         drafter[0].container_path if drafter else None,
     )
     gpus = {run.spec.accelerator.resource_name: str(run.spec.accelerator.count)}
+    # Without a share of the CPU of its own, whatever else runs on the node would be measured.
+    requests = {"cpu": ENGINE_CPU_REQUEST, **gpus}
     return {
         "name": ENGINE_CONTAINER,
         "image": run.spec.engine.image,
@@ -149,7 +154,7 @@ def _engine_container(
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "restartPolicy": "Always",
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {"limits": gpus, "requests": dict(gpus)},
+        "resources": {"limits": gpus, "requests": requests},
         "securityContext": _container_security(),
         "volumeMounts": [
             *mounts(sources),

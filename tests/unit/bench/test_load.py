@@ -86,6 +86,22 @@ def test_counters_belong_to_all_requests_of_the_level() -> None:
     assert run.counters.accepted_per_position == (10 * run.requests, 0)
 
 
+def test_requests_under_way_at_the_end_are_waited_for_and_counted() -> None:
+    engine = FakeEngine(tokens_per_second=lambda number: 50.0 if number == 8 else 100.0)
+
+    run = measure(engine, concurrency=2, level_seconds=3)
+
+    assert run.seconds > 2 * 3
+    assert run.requests == len(engine.bodies)
+    assert run.counters is not None
+    assert run.counters.drafts == 10 * run.requests
+
+
+def test_a_request_that_hangs_at_the_end_is_not_waited_for_for_ever() -> None:
+    with pytest.raises(TooSlowError, match="8 answers within 8 s"):
+        measure(FakeEngine(tokens_per_second=lambda number: 1e-9 if number == 8 else 100.0), 2, level_seconds=3)
+
+
 def test_failed_requests_are_counted_and_the_loop_goes_on() -> None:
     run = measure(FakeEngine(fails=lambda number: number == 3))
 

@@ -86,7 +86,7 @@ def test_the_engine_is_a_native_sidecar_that_holds_the_gpus() -> None:
     assert engine["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert engine["resources"] == {
         "limits": {"nvidia.com/mig-2g.48gb": "2"},
-        "requests": {"nvidia.com/mig-2g.48gb": "2"},
+        "requests": {"nvidia.com/mig-2g.48gb": "2", "cpu": "1"},
     }
 
 
@@ -105,7 +105,7 @@ def test_the_bench_is_told_everything_in_its_arguments() -> None:
     assert "/models/weights" in seen
     assert plan.engine_log is not None
     assert plan.engine_log.rpartition("/")[0] in seen
-    assert pod_of(job)["activeDeadlineSeconds"] > plan.longest_seconds == 600 + 2 * 2 * 60
+    assert pod_of(job)["activeDeadlineSeconds"] > plan.longest_seconds == 600 + 2 * 3 * 60
 
 
 def test_every_container_is_restricted_and_every_pod_has_no_token() -> None:
