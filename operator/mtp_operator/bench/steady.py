@@ -45,14 +45,14 @@ def windows(passes: Sequence[Pass], level_seconds: float) -> tuple[float, ...]:
         level_seconds: time of the level.
 
     Returns:
-        Output tokens per second of each; empty while the level is not warm.
+        Output tokens per second of each, of the last `MAX_WINDOWS` at most; empty while the level is not warm.
     """
     speeds = tuple(one.tokens_per_second for one in passes)
     elapsed = 0.0
     for index, one in enumerate(passes):
         later = speeds[index + 1 :]
         if elapsed >= WARM_UP_SHARE * level_seconds or (later and _agree(speeds[index], median(later))):
-            return speeds[index:]
+            return speeds[index:][-MAX_WINDOWS:]
         elapsed += one.seconds
     return ()
 

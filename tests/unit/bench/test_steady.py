@@ -38,11 +38,16 @@ def test_after_its_share_of_the_time_a_warm_up_is_over() -> None:
     assert windows(passes(*speeds), level_seconds=10 / WARM_UP_SHARE) == pytest.approx(speeds[1:])
 
 
-@given(st.lists(st.floats(1, 1000), max_size=40), st.floats(1, 1000))
+@given(st.lists(st.floats(90, 110) | st.floats(1, 1000), max_size=60), st.floats(1, 1000))
 def test_windows_are_the_last_passes(speeds: list[float], level_seconds: float) -> None:
     counted = windows(passes(*speeds), level_seconds)
 
+    assert len(counted) <= MAX_WINDOWS
     assert counted == tuple(one.tokens_per_second for one in passes(*speeds)[len(speeds) - len(counted) :])
+
+
+def test_no_more_windows_than_are_kept() -> None:
+    assert len(windows(passes(*[100.0] * 100), level_seconds=1000)) == MAX_WINDOWS
 
 
 @pytest.mark.parametrize(
