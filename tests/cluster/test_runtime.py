@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import kopf
 import pytest
 import yaml
 
@@ -335,9 +334,7 @@ async def test_watches_fill_the_cache_write_nothing_and_agree_with_the_sweep(pla
         scopes = tuple(Scope(resource, place) for resource in (MODELS, RUNS, JOBS, PODS))
         registry = watches.make_registry(scopes, it.cache, woken.append, await load_configuration(2))
 
-        others = asyncio.all_tasks()
-        tasks = await watches.start(registry, watches.make_settings(), (place,))
-        watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=others))
+        watching = await watches.start(registry, watches.make_settings(), (place,))
         try:
             await until(lambda: it.key in woken, "the first event")
             assert it.jobs() == ["before"]

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, Final
 
-import kopf
 import structlog
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
@@ -42,7 +41,8 @@ def run_operator(settings: Settings) -> int:
         The exit status: 0 after a signal, 1 after anything else.
     """
     configure_logging(settings.log_level)
-    return asyncio.run(_run(settings))
+    # Not asyncio.run, which waits for every task that is left: a watch of Kopf's can swallow its cancellation.
+    return asyncio.new_event_loop().run_until_complete(_run(settings))
 
 
 async def _run(settings: Settings) -> int:
@@ -95,12 +95,9 @@ async def _lead(
     workers = [asyncio.create_task(worker.run(), name=f"worker {number}") for number in range(settings.workers)]
     sweeper = asyncio.create_task(sweep.run(), name="sweep")
     ours = {keeper, *workers, sweeper}
-    # Kopf cancels every task at its end that it is not told to leave alone.
-    others = asyncio.all_tasks()
     registry = make_registry(scopes, cache, queue.add, configuration)
-    kopf_tasks = await start(registry, make_settings(), settings.namespaces)
+    watches = await start(registry, make_settings(), settings.namespaces)
     _stop_on_signals(stop)  # Kopf has just put handlers of its own there
-    watches = asyncio.create_task(kopf.run_tasks(kopf_tasks, ignored=others), name="watches")
     guardian = asyncio.create_task(guard(scopes), name="guard")
     try:
         await _until(stop, _first_failure({*ours, watches, guardian}))

@@ -7,7 +7,7 @@ Neither handler writes anything to an object: no finalizer, no annotation.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -124,19 +124,31 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 async def start(
     registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, namespaces: tuple[str, ...]
-) -> set[asyncio.Task[Any]]:
-    """Starts Kopf's tasks; `kopf.run_tasks` runs them to their end."""
-    return set(
-        await kopf.spawn_tasks(
-            registry=registry,
-            settings=settings,
-            standalone=True,
-            # Never used, but Kopf would make one up from the user's name, which a numeric user does not have.
-            identity=cast(Any, MANAGER),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-        )
+) -> asyncio.Task[None]:
+    """Starts Kopf. The task that is answered fails when a watch fails; cancelling it ends all watches."""
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=settings,
+        standalone=True,
+        # Never used, but Kopf would make one up from the user's name, which a numeric user does not have.
+        identity=cast(Any, MANAGER),
+        clusterwide=not namespaces,
+        namespaces=namespaces,
     )
+    return asyncio.create_task(kopf.run_tasks(tasks, ignored=_EveryTask()), name="watches")
+
+
+class _EveryTask(Collection[asyncio.Task[Any]]):
+    """The tasks that Kopf shall not cancel at its end: its own it ends by name, and all others are not its own."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
+        return iter(asyncio.all_tasks())
+
+    def __len__(self) -> int:
+        return len(asyncio.all_tasks())
 
 
 async def guard(scopes: Iterable[Scope]) -> None:
@@ -154,7 +166,8 @@ async def guard(scopes: Iterable[Scope]) -> None:
         missing = ", ".join(sorted(expected - _tasks_named(expected).keys()))
         raise FatalError(f"not begun within {START_SECONDS:g} s: {missing}") from None
     done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-    raise FatalError("ended unexpectedly: " + ", ".join(sorted(task.get_name() for task in done)))
+    ends = sorted(f"{task.get_name()}: {'cancelled' if task.cancelled() else task.exception()}" for task in done)
+    raise FatalError("a watch ended; " + "; ".join(ends))
 
 
 def _kopf_name(resource: Resource) -> str:
