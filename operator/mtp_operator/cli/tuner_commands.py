@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mtp_operator.tuner.replay import Curve, Noise, Run, Summary
 
 FAILED = 1
 """Exit status if some input could not be used."""
 MAX_REPEATS = 10_000
+FILE_WIDTH = 160
 
 
 class Output(StrEnum):
@@ -131,10 +134,9 @@ def _run_document(run: "Run") -> dict[str, Any]:
 
 
 def _print_tables(curves: tuple["Curve", ...], runs: list["Run"], summaries: dict[str, "Summary"]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = _console()
     table = Table("curve", "best n", "chosen n", "verdict", "boots", "regret", "speed-up", "recorded")
     for curve in curves:
         for run in runs:
@@ -167,12 +169,11 @@ def _print_tables(curves: tuple["Curve", ...], runs: list["Run"], summaries: dic
 
 
 def _print_explanation(runs: list["Run"]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from mtp_operator.tuner.replay import log_speed
 
-    console = Console()
+    console = _console()
     for run in runs:
         table = Table("boot", "n", "predicted speed-up", "measured", "recorded", "why", title=run.curve.name)
         first = log_speed(run.steps[0][1]) if run.steps else 0.0
@@ -189,6 +190,13 @@ def _print_explanation(runs: list["Run"]) -> None:
         console.print(table)
         if run.verdict is not None:
             console.print(f"{run.verdict.type.value}: {run.verdict.message}")
+
+
+def _console() -> "Console":
+    """Standard output; a file or a pipe is wide enough for every table."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def _one_thread() -> None:

@@ -10,8 +10,8 @@ from .counters import Array
 from .curve import Posterior
 from .records import Speedup
 
-CREDIBLE = 0.95
-"""Probability that an interval holds the truth."""
+MISS = 0.05
+"""Probability that an interval does not hold the truth."""
 NODES = 48
 """Imagined outcomes of a boot."""
 
@@ -22,16 +22,18 @@ _DEVIATES = np.array([NormalDist().inv_cdf(k * _GOLDEN % 1) for k in range(1, NO
 """Standard normal deviates, spread evenly (a Weyl sequence) and in an order that does not follow their size."""
 
 
-def speedup(posterior: Posterior, point: int, widened_by: float = 0.0) -> Speedup:
+def speedup(posterior: Posterior, point: int, looks: int = 1, widened_by: float = 0.0) -> Speedup:
     """Speed of a point of the grid against the baseline's.
 
     Args:
         posterior: over the grid.
         point: position in the grid.
+        looks: how often the interval has decided whether to go on: boots end when it happens to be narrow, and a
+            miss at any of the looks is to stay improbable (Bonferroni).
         widened_by: added to the interval of the log on either side.
     """
     gain, sd = _gain(posterior, point)
-    low, high = (_quantile(posterior.weights, gain, sd, tail) for tail in ((1 - CREDIBLE) / 2, (1 + CREDIBLE) / 2))
+    low, high = (_quantile(posterior.weights, gain, sd, tail) for tail in (MISS / looks / 2, 1 - MISS / looks / 2))
     return Speedup(
         estimate=math.exp(float(posterior.weights @ gain)),
         low=math.exp(low - widened_by),

@@ -45,8 +45,9 @@ def extended(shares: Array, count: int) -> Array:
     known = len(shares)
     if known >= count:
         return shares[:count]
-    ratio = float(np.clip(shares[-1] / shares[0], 0, 1)) ** (1 / (known - 1)) if known > 1 and shares[0] else shares[0]
-    return np.concatenate([shares, shares[-1] * ratio ** np.arange(1, count - known + 1)])
+    first, last = (1.0, float(shares[0])) if known == 1 else (float(shares[0]), float(shares[-1]))
+    ratio = (last / first) ** (1 / max(1, known - 1)) if last < first else 1.0
+    return np.concatenate([shares, last * ratio ** np.arange(1, count - known + 1)])
 
 
 def tokens_per_step(grid: Array, shares_at: Mapping[int, Array]) -> TokensPerStep:

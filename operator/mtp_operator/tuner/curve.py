@@ -20,7 +20,7 @@ BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.065, 0.09])
 BOOT_NOISE_PRIOR = np.array([0.05, 0.06, 0.09, 0.16, 0.19, 0.19, 0.15, 0.11])
 """Standard deviation of log speed between boots of one n: 2-7 % on real hardware, less on quiet machines."""
 
-OFFSET_MEAN, OFFSET_SD = 0.05, 0.12
+OFFSET_MEAN, OFFSET_SD = 0.04, 0.06
 """What speculation adds to a step, whatever n; unit: the step time of the baseline."""
 SLOPES = np.array([0.06, 0.35])
 SLOPE_PRIOR = np.array([0.5, 0.5])
@@ -30,7 +30,7 @@ ROUGH_PRIOR = np.array([0.45, 0.42, 0.13])
 """Standard deviations of the wandering of increments and of single points, relative to the step time."""
 JUMP_SD, KINK_SD, TILE_SD = 0.35, 0.12, 0.15
 TILES = (2, 3, 4, 5)
-CLIFF_PRIOR = (0.4, 0.3, 0.2, 0.1)
+CLIFF_PRIOR = (0.3, 0.3, 0.25, 0.15)
 """Probability of no cliff, of one, of two, of tiles."""
 LOCATION_VARIANCE = 1.0
 MOST_HYPOTHESES = 400

@@ -11,13 +11,15 @@ import numpy as np
 from .constraints import Outcome, judged
 from .counters import Array, TokensPerStep, geometric, guessed_tokens_per_step, tokens_per_step
 from .curve import Observations, Posterior, infer
-from .records import Acceptance, Arm, LevelMeasurement, Settings
+from .records import Acceptance, Arm, Settings
 
 ASSUMED_WINDOW_NOISE = 0.02
 """Standard deviation of log speed between windows of one boot, where there are too few to tell."""
 LEAST_WINDOWS = 4
-MEDIAN_VARIANCE = math.pi / 2
-"""Variance of a median over that of a mean, for normal noise."""
+TRIMMED = 0.125
+TRIMMED_VARIANCE = 1.06
+"""Share of the windows left out on either side, and the variance of such a mean over a plain one's, for normal noise
+(Stigler 1973)."""
 MAD_TO_SD = 1.4826
 """Standard deviation over median absolute deviation, for normal noise."""
 
@@ -57,6 +59,14 @@ class Evidence:
         """How often an n was booted with success."""
         return len(self.measured.get(n, ()))
 
+    def attempts(self, n: int) -> int:
+        """How often an n was booted, with success or without: the number of its next boot."""
+        return sum(arm.n_spec == n for arm in self.arms)
+
+    def looks(self, n: int) -> int:
+        """How often the interval of an n's speed-up has been looked at since it or the baseline was repeated."""
+        return max(1, self.boots(n) + self.boots(self.settings.baseline) - 2)
+
     def affordable(self) -> bool:
         """Whether the budget allows one more boot that takes as long as the others did on average."""
         if len(self.arms) >= self.settings.max_trials:
@@ -88,8 +98,8 @@ class Evidence:
         )
 
     def log_speed(self, arm: Arm) -> float:
-        """Logarithm of the objective: the weighted geometric mean over levels of the median window."""
-        speeds = {level.concurrency: median(level.windows) for level in arm.levels}
+        """Logarithm of the objective: the weighted geometric mean over levels of the typical window."""
+        speeds = {level.concurrency: typical(level.windows) for level in arm.levels}
         return sum(share * math.log(speeds[concurrency]) for concurrency, share in self.shares.items())
 
     @cached_property
@@ -115,12 +125,13 @@ class Evidence:
         logs = {n: np.array([self.log_speed(arm) for arm in arms]) for n, arms in measured.items()}
         # Rounded, so that speeds in other units give the same numbers to the last bit.
         relative = {n: np.round(values - logs[baseline].mean(), 9) for n, values in logs.items()}
+        noise = window_noise(arm for arms in measured.values() for arm in arms)
         seen = Observations(
             index=np.searchsorted(self.grid, list(measured)),
             log_speed=np.array([values.mean() for values in relative.values()]),
             boots=np.array([float(len(values)) for values in relative.values()]),
             scatter=float(sum(np.sum((values - values.mean()) ** 2) for values in relative.values())),
-            window_variance=np.array([_window_variance(arms) for arms in measured.values()]),
+            window_variance=np.array([_window_variance(arms, noise) for arms in measured.values()]),
         )
         return infer(np.array(self.grid, dtype=float), self._tokens_per_step(), seen)
 
@@ -159,19 +170,28 @@ def _positions(acceptance: Acceptance, n: int) -> Array:
     return np.empty(0) if acceptance.rate is None else geometric(acceptance.rate, n)
 
 
-def _window_variance(arms: Iterable[Arm]) -> float:
+def typical(windows: Sequence[float]) -> float:
+    """Mean without the slowest and the fastest eighth: one cold window cannot move it far, and little is wasted."""
+    dropped = round(len(windows) * TRIMMED)
+    return fmean(sorted(windows)[dropped : len(windows) - dropped])
+
+
+def window_noise(arms: Iterable[Arm]) -> float:
+    """Standard deviation of log speed between windows of one boot, by the median absolute deviation over all boots."""
+    deviations = []
+    for arm in arms:
+        for level in arm.levels:
+            middle = median(level.windows)
+            # Windows lie as far from their own median as n-1 of n would from the truth.
+            bias = math.sqrt(len(level.windows) / max(1, len(level.windows) - 1))
+            deviations += [bias * abs(window - middle) / middle for window in level.windows]
+    return MAD_TO_SD * median(deviations) if len(deviations) >= LEAST_WINDOWS else ASSUMED_WINDOW_NOISE
+
+
+def _window_variance(arms: Sequence[Arm], noise: float) -> float:
     """Variance that the windows leave in the mean over boots; levels of one boot are not taken as independent."""
-    variances = [max(_median_variance(level) for level in arm.levels) for arm in arms]
-    return sum(variances) / len(variances) ** 2
-
-
-def _median_variance(level: LevelMeasurement) -> float:
-    """Variance of the log of the median window, by the median absolute deviation."""
-    noise = ASSUMED_WINDOW_NOISE
-    if len(level.windows) >= LEAST_WINDOWS:
-        middle = median(level.windows)
-        noise = MAD_TO_SD * median(abs(window - middle) for window in level.windows) / middle
-    return MEDIAN_VARIANCE * noise**2 / len(level.windows)
+    fewest = [min(len(level.windows) for level in arm.levels) for arm in arms]
+    return TRIMMED_VARIANCE * noise**2 * sum(1 / count for count in fewest) / len(arms) ** 2
 
 
 def _refuse_unfit(arms: Sequence[Arm], settings: Settings) -> None:

@@ -19,13 +19,13 @@ from .evidence import Evidence
 from .records import Arm, Measure, Settings, Speedup, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_SWEEP = 0.03
+COST_OF_SWEEP = 0.024
 """What a sweep of one boot an n is taken to cost, in log speed; a boot costs its share."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
 WIDEST_INTERVAL = 0.10
 """Half the interval of a speed-up, as a share of it, above which a boot is repeated."""
-FALSE_ALARM = 0.003
+FALSE_ALARM = 0.002
 """Speculation is switched on only if a loss is less probable than this. Looking after every boot makes the chance of
 one look below it much larger than that of one test: the value is calibrated so that of curves on which speculation
 gives nothing 5 % at most are switched on (tests/perf/tuner_judge.py, family `flat`)."""
@@ -53,8 +53,8 @@ def next_step(arms: Sequence[Arm], settings: Settings) -> Measure | Verdict:
         if evidence.affordable() and len(evidence.arms) < 2:
             return Measure(n_spec=baseline, boot=len(evidence.arms), why=f"n={baseline} is what all is compared with")
         return without_baseline(evidence)
-    if len(evidence.arms) == 1 and len(settings.n_specs) > 1 and evidence.affordable():
-        largest = max(settings.n_specs)
+    largest = max(settings.n_specs)
+    if evidence.attempts(baseline) == len(evidence.arms) and largest > baseline and evidence.affordable():
         return Measure(n_spec=largest, boot=0, why=f"n={largest}, the largest, shows the acceptance of every position")
     state = _State(evidence, evidence.posterior())
     proposal = state.proposal()
@@ -83,7 +83,7 @@ class _State:
 
     @cached_property
     def advantage(self) -> Speedup:
-        return speedup(self.posterior, self.choice)
+        return speedup(self.posterior, self.choice, self.evidence.looks(self.evidence.grid[self.choice]))
 
     @cached_property
     def is_proven(self) -> bool:
@@ -129,10 +129,10 @@ class _State:
     def _is_proof_too_dear(self) -> bool:
         """Whether the boots that a proof is expected to take are too many, or cost more than the advantage gives.
 
-        Asked once some n was repeated: before that the noise between boots is a guess.
+        Asked once both were repeated: before that the noise between boots is a guess.
         """
         ours, theirs = self.boots(self.choice), self.boots(0)
-        if ours == theirs == 1:
+        if min(ours, theirs) == 1:
             return False
         gain = math.log(self.advantage.estimate)
         variance = (gain / PROOF_Z / noise_between_boots(self.posterior)) ** 2
@@ -151,7 +151,10 @@ class _State:
             else ""
         )
         return Measure(
-            n_spec=n, boot=boots, why=f"n={n}{' again' if boots else ''}{expected}: {reason}", predicted=predicted
+            n_spec=n,
+            boot=self.evidence.attempts(n),
+            why=f"n={n}{' again' if boots else ''}{expected}: {reason}",
+            predicted=predicted,
         )
 
 

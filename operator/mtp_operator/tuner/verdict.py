@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from statistics import fmean, median
+from statistics import fmean
 
 from .beliefs import noise_between_boots, speedup
 from .curve import Posterior
-from .evidence import Evidence
+from .evidence import Evidence, typical
 from .records import BestAtLevel, Measure, ParetoPoint, Speedup, Verdict, VerdictType
 
 DRIFT_SIGMA = 3.0
@@ -39,7 +39,7 @@ def conclude(
     """
     baseline, n = evidence.grid[0], evidence.grid[choice]
     drift = _drift(evidence)
-    gain = speedup(posterior, choice, abs(drift) / 2)
+    gain = speedup(posterior, choice, evidence.looks(n), abs(drift) / 2)
     is_selected = choice != 0 and is_proven and gain.low > 1
     if is_selected:
         kind, headline = VerdictType.SELECTED, f"n={n} is {_times(gain)} as fast as n={baseline}"
@@ -116,9 +116,9 @@ def pareto(evidence: Evidence) -> tuple[ParetoPoint, ...]:
 
 
 def _speed(evidence: Evidence, n: int, concurrency: int) -> float:
-    """Output tokens per second of an n at one level: mean over boots of the median window."""
+    """Output tokens per second of an n at one level: mean over boots of the typical window."""
     return fmean(
-        median(level.windows)
+        typical(level.windows)
         for arm in evidence.measured[n]
         for level in arm.levels
         if level.concurrency == concurrency

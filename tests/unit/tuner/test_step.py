@@ -1,0 +1,223 @@
+"""What the tuner does next, and what it concludes."""
+
+import math
+
+import pytest
+
+from mtp_operator.tuner import (
+    Acceptance,
+    Arm,
+    Level,
+    LevelMeasurement,
+    Measure,
+    Settings,
+    Verdict,
+    VerdictType,
+    next_step,
+)
+
+POSITIONS = (0.85, 0.7, 0.56, 0.44, 0.34, 0.26, 0.2, 0.15)
+RIPPLE = (0.99, 1.0, 1.01, 1.0)
+
+
+def settings(n_specs: tuple[int, ...] = tuple(range(9)), max_trials: int = 12, **changes: object) -> Settings:
+    return Settings.model_validate(
+        {"nSpecs": n_specs, "maxTrials": max_trials, "levels": [{"concurrency": 1}], **changes}
+    )
+
+
+def arm(n: int, speed: float, boot: int = 0, **changes: object) -> Arm:
+    level = LevelMeasurement(
+        concurrency=1,
+        windows=tuple(speed * ripple for ripple in RIPPLE),
+        acceptance=Acceptance(per_position=POSITIONS[:n]) if n else None,
+    )
+    return Arm.model_validate({"n_spec": n, "boot": boot, "levels": (level,), **changes})
+
+
+def true_speed(n: int) -> float:
+    """A healthy drafter: every draft token adds 7 % to the step."""
+    return 50 * (1 + sum(POSITIONS[:n])) / (1 + 0.07 * n)
+
+
+def run(given: Settings, speed: dict[int, float] | None = None) -> tuple[list[Arm], Verdict]:
+    """Play until the verdict, without noise between boots."""
+    arms: list[Arm] = []
+    while isinstance(step := next_step(arms, given), Measure):
+        assert len(arms) < given.max_trials
+        measured = speed[step.n_spec] if speed else true_speed(step.n_spec)
+        arms.append(arm(step.n_spec, measured, step.boot))
+    return arms, step
+
+
+def test_the_baseline_is_measured_first_and_the_largest_n_second() -> None:
+    first = next_step([], settings())
+    second = next_step([arm(0, 50)], settings())
+
+    assert isinstance(first, Measure)
+    assert isinstance(second, Measure)
+    assert (first.n_spec, second.n_spec) == (0, 8)
+
+
+def test_a_healthy_drafter_is_switched_on_at_its_best_n() -> None:
+    arms, verdict = run(settings())
+
+    best = max(range(9), key=true_speed)
+    assert verdict.type is VerdictType.SELECTED
+    assert true_speed(verdict.n_spec) >= 0.995 * true_speed(best)
+    assert verdict.speedup is not None
+    assert 1 < verdict.speedup.low <= true_speed(verdict.n_spec) / 50 <= verdict.speedup.high
+    assert len(arms) <= 7
+    assert "times" in verdict.message
+
+
+def test_a_broken_drafter_is_switched_off() -> None:
+    _, verdict = run(settings(), {n: 50 / (1 + 0.1 * n) for n in range(9)})
+
+    assert (verdict.type, verdict.n_spec, verdict.speedup) == (VerdictType.SPECULATION_OFF, 0, None)
+
+
+def test_a_cliff_between_measured_points_is_found() -> None:
+    speed = {n: true_speed(n) / (1.5 if n >= 4 else 1.0) for n in range(9)}
+
+    _, verdict = run(settings(), speed)
+
+    assert verdict.n_spec == 3
+
+
+def test_without_n_0_the_lowest_is_the_baseline_and_speculation_is_never_off() -> None:
+    _, verdict = run(settings((2, 4)), {2: 100.0, 4: 60.0})
+
+    assert (verdict.type, verdict.n_spec) == (VerdictType.INCONCLUSIVE, 2)
+
+
+def test_an_n_that_does_not_boot_is_not_selected_and_larger_ones_are_suspect() -> None:
+    failed = Arm(n_spec=8, failed="OOMKilled")
+
+    step = next_step([arm(0, 50), failed], settings())
+
+    assert isinstance(step, Measure)
+    assert 0 < step.n_spec < 7
+
+
+def test_a_baseline_that_does_not_boot_is_tried_twice_then_nothing_is_claimed() -> None:
+    once = [Arm(n_spec=0, failed="EngineFailed")]
+    twice = [*once, Arm(n_spec=0, boot=1, failed="EngineFailed")]
+
+    again = next_step(once, settings())
+    end = next_step(twice, settings())
+
+    assert isinstance(again, Measure)
+    assert (again.n_spec, again.boot) == (0, 1)
+    assert isinstance(end, Verdict)
+    assert end.type is VerdictType.INCONCLUSIVE
+    assert "EngineFailed" in end.message
+
+
+def test_if_all_but_the_baseline_fail_speculation_is_off() -> None:
+    arms = [arm(0, 50), *(Arm(n_spec=n, failed="OOMKilled") for n in (1, 2))]
+
+    verdict = next_step(arms, settings((0, 1, 2)))
+
+    assert isinstance(verdict, Verdict)
+    assert verdict.type is VerdictType.SPECULATION_OFF
+    assert "OOMKilled" in verdict.message
+
+
+def test_the_verdict_says_what_the_budget_prevented() -> None:
+    verdict = next_step([arm(0, 50), arm(8, 80)], settings(max_trials=2))
+
+    assert isinstance(verdict, Verdict)
+    assert "budget" in verdict.message
+
+
+@pytest.mark.parametrize("limits", [{"max_trials": 0}, {"max_trials": 5, "maxGPUMinutes": 0}])
+def test_no_budget_is_no_error(limits: dict[str, int]) -> None:
+    given = settings(**limits)  # type: ignore[arg-type]
+    arms: list[Arm] = []
+    step = next_step(arms, given)
+    if isinstance(step, Measure):
+        step = next_step([arm(0, 50, gpu_minutes=5)], given)
+
+    assert isinstance(step, Verdict)
+    assert step.n_spec == 0
+
+
+def test_gpu_minutes_end_a_run_before_the_next_boot_would_exceed_them() -> None:
+    arms = [arm(0, 50, gpu_minutes=10), arm(8, 80, gpu_minutes=10)]
+
+    assert isinstance(next_step(arms, settings(maxGPUMinutes=29)), Verdict)
+    assert isinstance(next_step(arms, settings(maxGPUMinutes=31)), Measure)
+
+
+def test_an_unverified_output_is_measured_but_not_selected() -> None:
+    arms = [arm(n, true_speed(n), output_verified=n in (0, 8)) for n in range(9)]
+
+    verdict = next_step(arms, settings(max_trials=9))
+
+    assert isinstance(verdict, Verdict)
+    assert verdict.n_spec == 8
+
+
+def test_a_baseline_that_drifts_is_reported_and_widens_the_interval() -> None:
+    steady = [arm(n, true_speed(n), boot) for n in range(9) for boot in range(3 if n == 0 else 2)]
+    drifting = [
+        arm(0, true_speed(0) * factor, boot) if one.n_spec == 0 else one
+        for one, (boot, factor) in zip(steady, [(0, 1.0), (1, 1.0), (2, 1.3), *[(0, 1.0)] * 16], strict=True)
+    ]
+    given = settings(max_trials=len(steady))
+
+    before, after = next_step(steady, given), next_step(drifting, given)
+
+    assert isinstance(before, Verdict)
+    assert isinstance(after, Verdict)
+    assert "drifted by +30" in after.message
+    assert "drifted" not in before.message
+    assert after.speedup is None or (
+        before.speedup is not None and after.speedup.half_width > before.speedup.half_width + 0.1
+    )
+
+
+def test_levels_are_weighted_and_the_best_n_of_each_is_told() -> None:
+    levels = [{"concurrency": 1, "weight": 3}, {"concurrency": 8, "weight": 1}]
+    given = settings((0, 2, 4), max_trials=6, levels=levels)
+    speeds = {0: (10.0, 80.0), 2: (20.0, 90.0), 4: (25.0, 60.0)}
+    arms = [
+        Arm(
+            n_spec=n,
+            boot=boot,
+            levels=tuple(
+                LevelMeasurement(concurrency=c, windows=(speed,) * 8)
+                for c, speed in zip((1, 8), speeds[n], strict=True)
+            ),
+        )
+        for n in (0, 2, 4)
+        for boot in (0, 1)
+    ]
+
+    verdict = next_step(arms, given)
+
+    assert isinstance(verdict, Verdict)
+    expected = max(speeds, key=lambda n: 3 * math.log(speeds[n][0]) + math.log(speeds[n][1]))
+    assert verdict.n_spec == expected
+    assert [one.n_spec for one in verdict.best_n_spec_per_level] == [4, 2]
+    assert "schedule" in verdict.message
+    assert {(point.n_spec, point.concurrency) for point in verdict.pareto} == {(4, 1), (2, 8)}
+
+
+def test_arms_of_two_machines_are_refused() -> None:
+    with pytest.raises(ValueError, match="never compared across machines"):
+        next_step([arm(0, 50, node="a"), arm(8, 80, node="b")], settings())
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ([arm(9, 50)], "not in settings.nSpecs"),
+        ([arm(0, 50), arm(0, 51)], "given twice"),
+        ([Arm(n_spec=0, levels=(LevelMeasurement(concurrency=2, windows=(1.0,)),))], "lacks concurrency 1"),
+    ],
+)
+def test_arms_that_do_not_fit_the_settings_are_refused(arms: list[Arm], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        next_step(arms, settings(levels=[Level(concurrency=1).model_dump()]))
