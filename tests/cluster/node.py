@@ -91,7 +91,9 @@ def set_gpus(gpus: int) -> None:
 
 
 def create_volume(namespace: str, claim: str, folder: Path) -> None:
-    """Makes a claim whose volume is a folder of this machine; again for the same claim, it replaces a spent volume.
+    """Makes a claim whose volume is a folder of this machine.
+
+    Again for the same claim, it replaces a volume that is spent or shows another folder.
 
     Raises:
         ValueError: if there is no such folder.
@@ -100,8 +102,10 @@ def create_volume(namespace: str, claim: str, folder: Path) -> None:
         message = f"--path: {folder} is not a folder"
         raise ValueError(message)
     name = f"{namespace}-{claim}"
-    phase = kubectl("get", "persistentvolume", name, "--ignore-not-found", "--output=jsonpath={.status.phase}")
-    if phase == "Released":
+    template = "--output=jsonpath={.status.phase} {.spec.hostPath.path}"
+    known = kubectl("get", "persistentvolume", name, "--ignore-not-found", template)
+    if known and known != f"Bound {folder.absolute()}":
+        kubectl("delete", "persistentvolumeclaim", claim, f"--namespace={namespace}", "--ignore-not-found")
         kubectl("delete", "persistentvolume", name)
     common = {"accessModes": ["ReadWriteMany", "ReadOnlyMany"], "storageClassName": ""}
     size = {"storage": "1Gi"}

@@ -34,8 +34,9 @@ def main(engine: str) -> None:
         harness.restart_operator()
     with step(f"kubectl apply -f docs/samples/{name}.yaml"):
         harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
-        harness.ensure_model_claim(NAMESPACE)
         harness.kubectl("delete", "mtpmodels,mtptuningruns", "--all", "-n", NAMESPACE)
+        harness.wait_until(lambda: not harness.items("pods", NAMESPACE), "no trial of an earlier demo left", 60)
+        harness.ensure_model_claim(NAMESPACE)
         harness.apply(harness.sample(name), NAMESPACE)
     model = follow(name)
     print()

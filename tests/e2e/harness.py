@@ -56,7 +56,8 @@ def install_operator(**values: object) -> None:
             "VLLM": "localhost/mtp-operator/vllm-cpu:dev",
             "LlamaCpp": "localhost/mtp-operator/llamacpp-cpu:dev",
         },
-        "trials": {"readySeconds": 300},
+        # Twenty seconds of our small model are more than two minutes of a large one.
+        "trials": {"readySeconds": 300, "levelSeconds": 20},
         **values,
     }
     values_file = paths.state_dir() / "values.json"

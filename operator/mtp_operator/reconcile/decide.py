@@ -1,6 +1,7 @@
 """One decision about one model name: the model, its runs and their Jobs, and both statuses."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,8 +12,9 @@ from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
 from . import run as runs
-from .records import Create, Delete, Kind, Observed, OperatorSettings, Plan, StatusUpdate
+from .records import Create, Delete, Kind, Observed, OperatorSettings, Plan
 from .run import RunPlan
+from .trial import Obstacle
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
 """How long a finished run is kept at the most."""
@@ -67,7 +69,17 @@ def _with_model(
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
-    return _plan(plans, models.model_status(model, asked, usable, ours, obstacle, now))
+    if observed.refusal and obstacle is None:
+        obstacle = Obstacle("WriteRefused", observed.refusal, needs_a_person=True)
+    status = models.model_status(model, asked, usable, ours, obstacle, now)
+    if observed.refusal and status is not None:
+        # What was refused is tried again once the model says so.
+        return Plan(model_status=status)
+    plan = _plan(plans)
+    if plan.creates or plan.run_statuses:
+        # The decision that follows at once knows more, and each write of a model wakes everybody who watches it.
+        return plan
+    return replace(plan, model_status=status)
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
@@ -113,7 +125,7 @@ def _history(ours: Sequence[MTPTuningRun], wanted: MTPTuningRun | None, limit: i
     return RunPlan(deletes=tuple(deletes), wake_after_seconds=min(expiries, default=None))
 
 
-def _plan(plans: Sequence[RunPlan], model_status: StatusUpdate | None = None) -> Plan:
+def _plan(plans: Sequence[RunPlan]) -> Plan:
     wakes = [plan.wake_after_seconds for plan in plans if plan.wake_after_seconds is not None]
     return Plan(
         run_statuses=tuple(plan.status for plan in plans if plan.status is not None),
@@ -121,7 +133,6 @@ def _plan(plans: Sequence[RunPlan], model_status: StatusUpdate | None = None) ->
         ends=tuple(end for plan in plans for end in plan.ends),
         releases=tuple(release for plan in plans for release in plan.releases),
         deletes=tuple(delete for plan in plans for delete in plan.deletes),
-        model_status=model_status,
         lookups=tuple(plan.lookup for plan in plans if plan.lookup is not None),
         wake_after_seconds=min(wakes, default=None),
     )

@@ -17,7 +17,7 @@ def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRun
         if older is not None and (older.state, older.attempt) == (arm.state, arm.attempt):
             continue
         if arm.state is ArmState.PLANNED and arm.attempt == 0:
-            events.append(EventDraft(about, "Normal", "TrialPlanned", f"n={arm.n_spec}: {arm.why}"))
+            events.append(EventDraft(about, "Normal", "TrialPlanned", f"measuring {arm.why}"))
         elif arm.state is ArmState.PLANNED:
             events.append(EventDraft(about, "Warning", "TrialLost", f"n={arm.n_spec}: {arm.message}; it is repeated"))
         elif arm.state is ArmState.MEASURED:

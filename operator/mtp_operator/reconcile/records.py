@@ -149,6 +149,8 @@ class Observed:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
+    refusal: str = ""
+    """Why the API server refused the last plan; empty where it did not."""
 
 
 # -- planned -----------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def advance(
     pod = pods.get(job.uid) if job else None
     obstacle = lookup = wake = None
     if arm is not None:
-        obstacle = trial.obstacle(job, pod, observed.lookups, run.spec.accelerator, settings, now)
+        obstacle = trial.obstacle(job, pod, observed, run.spec.accelerator, settings, now)
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
             wake = _until_node_counts_as_gone(pod, settings, now)
@@ -124,7 +124,7 @@ def advance(
     return RunPlan(
         status=_update(run, status, events),
         creates=_creates(run, observed, jobs, settings),
-        ends=_ends(run, jobs, arm),
+        ends=_ends(run, jobs, pods, arm),
         lookup=lookup,
         wake_after_seconds=wake,
         obstacle=obstacle,
@@ -293,13 +293,17 @@ def _creates(
     return (Create(Kind.JOB, body),)
 
 
-def _ends(run: MTPTuningRun, jobs: Mapping[str, Job], arm: ArmStatus | None) -> tuple[EndTrial, ...]:
-    """Jobs that still run although their arm has ended, or must."""
+def _ends(
+    run: MTPTuningRun, jobs: Mapping[str, Job], pods: Mapping[str, Pod], arm: ArmStatus | None
+) -> tuple[EndTrial, ...]:
+    """Jobs that still run although their arm has ended, or must; those whose bench is done end by themselves."""
     going_on = {arm.job_name} if arm is not None and arm.state is not ArmState.ENDING else set()
     return tuple(
         EndTrial(Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid))
         for job in jobs.values()
-        if job.name not in going_on and not job.finished and not job.deleting and job.active_deadline_seconds != 1
+        if job.name not in going_on
+        and not (job.finished or job.deleting or job.active_deadline_seconds == 1)
+        and not (job.uid in pods and pods[job.uid].bench.terminated)
     )
 
 
@@ -404,8 +408,7 @@ def progress(status: MTPTuningRunStatus) -> str:
     arm = open_arm(status.arms)
     if arm is None:
         return ended
-    again = f" (boot {arm.boot + 1})" if arm.boot else ""
-    return f"measuring n={arm.n_spec}{again}; {ended}" + (f"; {arm.why}" if arm.why else "")
+    return f"{ended}; measuring {arm.why}"
 
 
 def _standing(

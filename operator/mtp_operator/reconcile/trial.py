@@ -7,10 +7,10 @@ from typing import Final
 
 from mtp_operator.api.run import ArmState, ArmStatus
 from mtp_operator.api.spec import AcceleratorSpec, Architecture
-from mtp_operator.api.trial import TrialResult
+from mtp_operator.api.trial import LevelResult, TrialResult
 from mtp_operator.engines import telling_lines
 
-from .records import Container, Job, Kind, Lookup, OperatorSettings, Pod, Reference, Terminated
+from .records import Container, Job, Kind, Lookup, Observed, OperatorSettings, Pod, Reference, Terminated
 
 LOOKUP_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""
@@ -81,6 +81,8 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
 
     result = _result(pod.bench.terminated)
     if result is not None and pod.bench.terminated is not None and pod.bench.terminated.exit_code == 0:
+        if result.failure is None and not (result.levels and all(map(_has_speed, result.levels))):
+            return Failed("NothingMeasured", "the bench ended well, but a level has no throughput", result)
         if result.failure is None:
             return Measured(result)
         return Failed(result.failure.reason, result.failure.message, result)
@@ -153,6 +155,10 @@ def _engine_crash(pod: Pod) -> Terminated | None:
     return None
 
 
+def _has_speed(level: LevelResult) -> bool:
+    return bool(level.windows) and min(level.windows) > 0
+
+
 def _result(end: Terminated | None) -> TrialResult | None:
     if end is None:
         return None
@@ -177,16 +183,18 @@ class Obstacle:
 def obstacle(
     job: Job | None,
     pod: Pod | None,
-    lookups: Mapping[str, Lookup],
+    observed: Observed,
     accelerator: AcceleratorSpec,
     settings: OperatorSettings,
     now: datetime,
 ) -> Obstacle | None:
     """What keeps a trial from going on, if it does not."""
+    if observed.refusal:
+        return Obstacle("WriteRefused", observed.refusal, needs_a_person=True)
     if job is None:
         return None
     if pod is None:
-        return _refused(lookups.get(job.uid))
+        return _refused(observed.lookups.get(job.uid))
     found = container_obstacle(pod)
     if found is not None:
         return found
@@ -197,7 +205,7 @@ def obstacle(
             return Obstacle("ClaimUnusable", f"spec.model.uri: {message}", needs_a_person=True)
         return Obstacle("NoNodeFits", f"no node has {looked_for(accelerator)} free: {message}", needs_a_person=overdue)
     if is_starting(pod):
-        return _not_started(lookups.get(pod.uid))
+        return _not_started(observed.lookups.get(pod.uid))
     return None
 
 

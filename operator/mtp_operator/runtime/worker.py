@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -48,6 +49,7 @@ class Worker:
         self._decide = decide
         self._clock = clock
         self._now = now
+        self._refusals: dict[ModelKey, str] = {}
 
     async def run(self) -> None:
         """Works until the queue is closed.
@@ -77,15 +79,20 @@ class Worker:
         except StalePlanError as error:
             logger.info("decided on an older state", detail=str(error), seconds=self._retry(key, "stale"))
         except NameTakenError as error:
+            self._refusals[key] = str(error)
             logger.error(str(error), seconds=self._retry(key, "failed"))
         except TransientError as error:
             logger.warning("a request failed", error=str(error), seconds=self._retry(key, "failed"))
         except ApiError as error:
+            self._refusals[key] = str(error)
             logger.error("a request was refused", error=str(error), seconds=self._retry(key, "failed"))
         except Exception:
             logger.exception("a decision failed", seconds=self._retry(key, "failed"))
         else:
             self._queue.done(key)
+            if key in self._refusals and not _only_reports(plan):
+                del self._refusals[key]
+                applied.learned = True
             DECISIONS.labels(outcome="written" if applied.writes else "settled").inc()
             if applied.calls_for_decision:
                 self._queue.add(key)
@@ -115,11 +122,17 @@ class Worker:
             INVALID_OBJECTS.inc()
             log.error("an object does not follow the API", namespace=key.namespace, model=key.name, error=str(error))
             return None
+        observed = replace(observed, refusal=self._refusals.get(key, ""))
         return self._decide(observed, self._settings, self._now())
 
     def _retry(self, key: ModelKey, outcome: str) -> float:
         DECISIONS.labels(outcome=outcome).inc()
         return self._queue.retry(key)
+
+
+def _only_reports(plan: Plan | None) -> bool:
+    """Whether the plan says how the model stands, and tries nothing."""
+    return plan is not None and plan.model_status is not None and plan == Plan(model_status=plan.model_status)
 
 
 def _reference(entry: Entry) -> Reference:

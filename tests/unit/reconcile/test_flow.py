@@ -223,6 +223,21 @@ def test_a_refused_pod_is_looked_up_and_its_reason_reported() -> None:
     assert len(world.plan().lookups) == 1
 
 
+def test_a_refused_write_is_reported_before_it_is_tried_again() -> None:
+    world = World()
+    world.refusal = 'jobs.batch "x" is forbidden: exceeded quota: no-jobs'
+    plan = world.plan()
+    assert plan.creates == ()
+    assert plan.model_status is not None
+    world.step()
+    ready = world.model_condition("Ready")
+    assert (ready["reason"], ready["message"]) == ("WriteRefused", world.refusal)
+    assert len(world.plan().creates) == 1
+    world.refusal = ""
+    world.finish()
+    assert world.model_condition("Ready")["status"] == "True"
+
+
 def test_a_gpu_that_no_node_has_is_waited_for_with_the_reason() -> None:
     world = World(model_body(accelerator={"products": ["NVIDIA-B200"], "count": 2}))
     world.settle()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -94,6 +95,7 @@ class World:
         self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
         self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
         self.settings = SETTINGS
+        self.refusal = ""
         self.writes: list[str] = []
         self.events: list[tuple[str, str]] = []
         self._uids = itertools.count(1)
@@ -102,7 +104,8 @@ class World:
 
     def observed(self) -> Observed:
         """What the operator sees."""
-        return observe(self.model, self.runs.values(), self.jobs.values(), self.pods.values(), self.nodes, self.lookups)
+        seen = observe(self.model, self.runs.values(), self.jobs.values(), self.pods.values(), self.nodes, self.lookups)
+        return replace(seen, refusal=self.refusal)
 
     def plan(self) -> Plan:
         """What the operator would do now."""

@@ -188,6 +188,22 @@ async def test_a_refused_request_is_tried_again_with_a_growing_pause(status: int
         assert len(it.server.writes()) == 3
 
 
+async def test_why_a_request_was_refused_is_known_to_the_decisions_until_one_goes_through() -> None:
+    async with world(CREATE, CREATE, Plan()) as it:
+        it.server.fail_before = lambda request: 403 if request.method == "POST" else None
+        await it.settle()
+        it.server.fail_before = lambda _: None
+        it.clock.advance(FIRST_BACKOFF_SECONDS)
+        await it.settle()
+        it.watch_brings(JOB_PATH)
+        await it.settle()
+
+        refusals = [observed.refusal for observed in it.seen]
+        assert refusals[0] == ""
+        assert "403" in refusals[1]
+        assert refusals[2] == ""
+
+
 async def test_an_object_that_does_not_follow_the_api_waits_for_its_change() -> None:
     async with world() as it:
         it.cache.watched(MODELS, bodies.model(spec={"model": "nonsense"}))
