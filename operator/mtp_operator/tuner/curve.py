@@ -17,7 +17,7 @@ import numpy as np
 from .counters import Array, Indices, TokensPerStep
 
 BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.065, 0.09])
-BOOT_NOISE_PRIOR = np.array([0.05, 0.06, 0.09, 0.16, 0.19, 0.19, 0.15, 0.11])
+BOOT_NOISE_PRIOR = np.array([0.06, 0.06, 0.12, 0.18, 0.23, 0.10, 0.14, 0.11])
 """Standard deviation of log speed between boots of one n: 2-7 % on real hardware, less on quiet machines."""
 
 OFFSET_MEAN, OFFSET_SD = 0.04, 0.06

@@ -64,8 +64,8 @@ class Evidence:
         return sum(arm.n_spec == n for arm in self.arms)
 
     def looks(self, n: int) -> int:
-        """How often the interval of an n's speed-up has been looked at since it or the baseline was repeated."""
-        return max(1, self.boots(n) + self.boots(self.settings.baseline) - 2)
+        """How often the interval of a speed-up decided on going on, since this n and the baseline were repeated."""
+        return max(1, self.boots(n) + self.boots(self.settings.baseline) - 3)
 
     def affordable(self) -> bool:
         """Whether the budget allows one more boot that takes as long as the others did on average."""
@@ -123,7 +123,7 @@ class Evidence:
         baseline = self.settings.baseline
         measured[baseline] = measured[baseline][:baseline_boots]
         logs = {n: np.array([self.log_speed(arm) for arm in arms]) for n, arms in measured.items()}
-        # Rounded, so that speeds in other units give the same numbers to the last bit.
+        # Rounded, so that the last bits of speeds in other units do not decide between equals.
         relative = {n: np.round(values - logs[baseline].mean(), 9) for n, values in logs.items()}
         noise = window_noise(arm for arms in measured.values() for arm in arms)
         seen = Observations(

@@ -19,7 +19,7 @@ from .evidence import Evidence
 from .records import Arm, Measure, Settings, Speedup, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_SWEEP = 0.024
+COST_OF_SWEEP = 0.025
 """What a sweep of one boot an n is taken to cost, in log speed; a boot costs its share."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
@@ -31,7 +31,7 @@ one look below it much larger than that of one test: the value is calibrated so 
 gives nothing 5 % at most are switched on (tests/perf/tuner_judge.py, family `flat`)."""
 PROOF_Z = 2.3
 """Standard errors that the proof of an advantage is planned with."""
-PROOF_COST = 0.0015
+PROOF_COST = 0.002
 """Cost of one boot in log speed while an advantage is being proven."""
 
 
