@@ -28,12 +28,13 @@ def speedup(posterior: Posterior, point: int, looks: int = 1, widened_by: float 
     Args:
         posterior: over the grid.
         point: position in the grid.
-        looks: how often the interval has decided whether to go on: boots end when it happens to be narrow, and a
-            miss at any of the looks is to stay improbable (Bonferroni).
+        looks: how often the interval has decided whether to go on. Boots end when it happens to be narrow, so the k-th
+            look may miss with a probability that falls as 1/k^2 (alpha spending: Lan and DeMets 1983).
         widened_by: added to the interval of the log on either side.
     """
     gain, sd = _gain(posterior, point)
-    low, high = (_quantile(posterior.weights, gain, sd, tail) for tail in (MISS / looks / 2, 1 - MISS / looks / 2))
+    miss = MISS / looks**2
+    low, high = (_quantile(posterior.weights, gain, sd, tail) for tail in (miss / 2, 1 - miss / 2))
     return Speedup(
         estimate=math.exp(float(posterior.weights @ gain)),
         low=math.exp(low - widened_by),

@@ -19,8 +19,9 @@ from .evidence import Evidence
 from .records import Arm, Measure, Settings, Speedup, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_SWEEP = 0.025
-"""What a sweep of one boot an n is taken to cost, in log speed; a boot costs its share."""
+COST_OF_BOOT, USUAL_LIST = 0.0028, 9
+"""What one more boot is taken to cost, in log speed, where nine n are allowed. It falls with the square of their
+number: a longer list has more stretches in which a faster n can hide, and a boot is a smaller share of its sweep."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
 WIDEST_INTERVAL = 0.10
@@ -99,7 +100,7 @@ class _State:
 
     def _worth_knowing(self) -> Measure | None:
         grid = self.evidence.grid
-        cost = COST_OF_SWEEP / len(self.evidence.settings.n_specs)
+        cost = COST_OF_BOOT * (USUAL_LIST / len(self.evidence.settings.n_specs)) ** 2
         fresh = [point for point in range(len(grid)) if not self.boots(point)]
         for candidates in (fresh, [point for point in self.eligible if point], [0]):
             gains = {
