@@ -56,7 +56,7 @@ def install_operator(**values: object) -> None:
             "VLLM": "localhost/mtp-operator/vllm-cpu:dev",
             "LlamaCpp": "localhost/mtp-operator/llamacpp-cpu:dev",
         },
-        # Twenty seconds of our small model are more than two minutes of a large one.
+        # Our small model is measured in seconds.
         "trials": {"readySeconds": 300, "levelSeconds": 20},
         **values,
     }

@@ -51,13 +51,15 @@ SMALLEST_MARGIN = 4.0
 class ModelShape:
     """Sizes, which decide the cost of a step and nothing else.
 
+    Many thin layers: what a step costs then depends little on how many tokens are in it, as on a GPU.
+
     The first layer is a recurrent one (gated delta net), all others are full attention: llama.cpp serves this
     architecture only if it has both.
     """
 
-    layers: int = 16
-    hidden_size: int = 512
-    intermediate_size: int = 2048
+    layers: int = 64
+    hidden_size: int = 256
+    intermediate_size: int = 256
     attention_heads: int = 8
     key_value_heads: int = 2
 

@@ -125,7 +125,8 @@ def _run_document(run: "Run") -> dict[str, Any]:
     return {
         "repeat": run.repeat,
         "nSpec": run.n_spec,
-        "verdict": verdict.model_dump(mode="json", by_alias=True) if verdict else None,
+        "verdict": verdict.type.value if verdict else None,
+        "message": verdict.message if verdict else None,
         "trace": list(run.trace),
         "regret": run.regret,
         "speedup": verdict.speedup.model_dump(by_alias=True) if verdict and verdict.speedup else None,

@@ -12,7 +12,7 @@ from .records import Speedup
 
 MISS = 0.05
 """Probability that an interval does not hold the truth."""
-NODES = 48
+NODES = 96
 """Imagined outcomes of a boot."""
 
 _ABSCISSAE = np.linspace(-9.0, 9.0, 18001)

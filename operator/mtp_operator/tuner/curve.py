@@ -33,7 +33,7 @@ TILES = (2, 3, 4, 5)
 CLIFF_PRIOR = (0.3, 0.3, 0.25, 0.15)
 """Probability of no cliff, of one, of two, of tiles."""
 LOCATION_VARIANCE = 1.0
-MOST_HYPOTHESES = 400
+MOST_HYPOTHESES = 1200
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .evidence import Evidence
 from .records import Arm, Measure, Settings, Speedup, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_BOOT, USUAL_LIST = 0.0028, 9
+COST_OF_BOOT, USUAL_LIST = 0.0026, 9
 """What one more boot is taken to cost, in log speed, where nine n are allowed. It falls with the square of their
 number: a longer list has more stretches in which a faster n can hide, and a boot is a smaller share of its sweep."""
 NEGLIGIBLE_LOSS = 0.0025
