@@ -39,8 +39,10 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     from tests.e2e import harness
 
     request.getfixturevalue("operator")
-    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:50].strip("-")
+    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].strip("-")
     harness.ensure_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(name)
     yield name
+    harness.kubectl("delete", "mtpmodels", "--all", "-n", name)
+    harness.wait_until(lambda: not harness.items("pods", name), f"no pod left in {name}", 60)
     harness.kubectl("delete", "namespace", name, "--wait=false")
