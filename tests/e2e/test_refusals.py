@@ -38,12 +38,18 @@ def test_quota_refuses_the_trial(namespace: str) -> None:
 
 
 def refuses_pods(namespace: str) -> bool:
-    """Whether the API server refuses a pod that asks for nothing."""
+    """Whether the API server refuses a pod that Pod Security would let in."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "probe", "namespace": namespace},
-        "spec": {"containers": [{"name": "probe", "image": "probe"}]},
+        "spec": {"containers": [{"name": "probe", "image": "probe", "securityContext": security}]},
     }
     try:
         harness.kubectl("create", "--dry-run=server", "-f", "-", document=pod)
