@@ -53,9 +53,10 @@ unit: setup  ## The tests without a cluster.
 
 .PHONY: test
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
+	$(PYTHON) -m tests.cluster down
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu
-	status=0; .venv/bin/pytest -v tests || status=$$?; $(PYTHON) -m tests.cluster down >&2; exit $$status
+	status=0; .venv/bin/pytest -v tests/unit tests/cluster tests/e2e || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
 
 .PHONY: bench
 bench: setup cluster-up  ## The benchmarks: they print figures and assert none.

@@ -21,7 +21,7 @@ from mtp_operator.reconcile.records import (
 )
 from mtp_operator.resources.labels import MANAGER
 
-from .cache import RESOURCES, Cache, key_of
+from .cache import RESOURCES, Cache, key_of, version_of
 from .client import EVENTS, AlreadyExistsError, ApiError, Client, ConflictError, NotFoundError
 from .metrics import WRITES
 
@@ -111,12 +111,13 @@ class Applier:
         version = body["metadata"]["resourceVersion"]
         metadata = {"namespace": target.namespace, "name": target.name, "uid": target.uid, "resourceVersion": version}
         resource = RESOURCES[target.kind]
+        before = self._cache.version(target.uid)
         try:
             reply = await self._client.apply_status(resource, metadata, update.status)
         except (NotFoundError, ConflictError) as error:
             await self._stale(target, error)
         else:
-            if self._note("status", target, reply, applied):
+            if self._note("status", target, before, reply, applied):
                 for draft in update.events:
                     await self._post_event(draft)
 
@@ -143,15 +144,17 @@ class Applier:
     async def _patch(self, verb: str, what: EndTrial | Release, patch: dict[str, Any], applied: Applied) -> None:
         target = what.target
         patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": target.uid}}
+        before = self._cache.version(target.uid)
         try:
             reply = await self._client.merge_patch(RESOURCES[target.kind], target.namespace, target.name, patch)
         except (NotFoundError, ConflictError) as error:
             await self._stale(target, error)
         else:
-            self._note(verb, target, reply, applied)
+            self._note(verb, target, before, reply, applied)
 
     async def _delete(self, delete: Delete, applied: Applied) -> None:
         target = delete.target
+        before = self._cache.version(target.uid)
         try:
             reply = await self._client.delete(RESOURCES[target.kind], target.namespace, target.name, target.uid)
         except (NotFoundError, ConflictError):
@@ -162,7 +165,7 @@ class Applier:
             self._cache.forget(target.uid)
             self._count("delete", target.kind, target.name, applied)
         else:
-            self._note("delete", target, reply, applied)
+            self._note("delete", target, before, reply, applied)
 
     async def _look_up(self, target: Reference) -> bool:
         events = await self._client.list_events(target.namespace, target.uid)
@@ -172,8 +175,11 @@ class Applier:
         await self.refresh(target)
         raise StalePlanError(str(error)) from error
 
-    def _note(self, verb: str, target: Reference, reply: dict[str, Any], applied: Applied) -> bool:
-        changed = self._cache.written(RESOURCES[target.kind], reply)
+    def _note(self, verb: str, target: Reference, before: int, reply: dict[str, Any], applied: Applied) -> bool:
+        """Learns a reply. The write has changed something if it made a version that was not there before it."""
+        self._cache.written(RESOURCES[target.kind], reply)
+        # Not what the cache knows by now: the watch may have brought our own write before its reply.
+        changed = version_of(reply["metadata"]) > before
         if changed:
             self._count(verb, target.kind, target.name, applied)
         return changed
