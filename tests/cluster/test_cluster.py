@@ -225,7 +225,9 @@ def test_a_pod_reaches_services_and_the_api_server_but_nothing_outside(namespace
 
     seen = json.loads(termination_message(namespace, "client"))
 
-    assert seen == {"service": "drafted", "api": "connected", "outside": "ENETUNREACH"}
+    # The kernel drops the answer "no route" where it comes while the socket is still busy connecting.
+    assert seen.pop("outside") in ("ENETUNREACH", "timed out")
+    assert seen == {"service": "drafted", "api": "connected"}
 
 
 @pytest.mark.usefixtures("operator_image")
