@@ -47,7 +47,7 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
         The exit status: 0 if there is a result that counts, a disqualified arm's included; else 1.
     """
     runs, failure, status = asyncio.run(_outcome(plan))
-    result = bounded_result(plan.n_spec, runs, failure)
+    result = trial_result(plan.n_spec, runs, failure)
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status
@@ -134,18 +134,9 @@ def plain(message: str) -> str:
     return " ".join(message.encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
 
 
-def bounded_result(n_spec: int, runs: list[LevelRun], failure: TrialFailure | None) -> TrialResult:
-    """The result, with as much of the failure's message as a termination message has room for."""
-    result = TrialResult(n_spec=n_spec, levels=tuple(map(_level_result, runs)), failure=failure)
-    while failure is not None and failure.message:
-        try:
-            result.encode()
-        except ValueError:
-            failure = TrialFailure(reason=failure.reason, message=failure.message[: len(failure.message) * 3 // 4])
-            result = TrialResult(n_spec=n_spec, levels=result.levels, failure=failure)
-        else:
-            break
-    return result
+def trial_result(n_spec: int, runs: list[LevelRun], failure: TrialFailure | None) -> TrialResult:
+    """What was seen, as it is reported."""
+    return TrialResult(n_spec=n_spec, levels=tuple(map(_level_result, runs)), failure=failure)
 
 
 def _level_result(run: LevelRun) -> LevelResult:

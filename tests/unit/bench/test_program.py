@@ -20,7 +20,7 @@ from mtp_operator.api.spec import EngineType
 from mtp_operator.api.trial import RESULT_LIMIT_BYTES, PlannedLevel, TrialFailure, TrialPlan, TrialResult
 from mtp_operator.bench.counters import Counters
 from mtp_operator.bench.load import LevelRun
-from mtp_operator.bench.program import bounded_result, plain
+from mtp_operator.bench.program import plain, trial_result
 
 PROGRAM = """
 import sys
@@ -210,7 +210,7 @@ def test_whatever_was_seen_fits_into_a_termination_message(message: str, windows
     )
     failure = TrialFailure(reason="RequestsFailed", message=plain(message))
 
-    encoded = bounded_result(16, [run] * levels, failure).encode()
+    encoded = trial_result(16, [run] * levels, failure).encode()
 
     assert len(encoded) <= RESULT_LIMIT_BYTES + 5
     assert TrialResult.decode(encoded).failure is not None

@@ -25,7 +25,7 @@ from mtp_operator.runtime.cache import RESOURCES, Cache
 from mtp_operator.runtime.client import Client, TransientError, WritesStoppedError
 
 from . import bodies
-from .api_server import ApiServer, running
+from .api_server import ApiServer, Request, running
 
 KEY = ModelKey(bodies.NAMESPACE, "tiny")
 MODELS = "/apis/mtp-operator.dev/v1alpha1/namespaces/llm/mtpmodels"
@@ -181,6 +181,23 @@ async def test_events_follow_the_status_and_speak_of_their_object() -> None:
             "uid": "model-uid",
         }
         assert event["firstTimestamp"] == event["lastTimestamp"] == "2026-01-01T00:00:00Z"
+
+
+async def test_events_are_posted_even_where_the_watch_brings_the_write_before_its_reply() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model())
+
+        def watch_is_faster(request: Request) -> None:
+            if request.method == "PATCH":
+                it.cache.watched(RESOURCES[Kind.MODEL], it.server.objects[f"{MODELS}/tiny"])
+
+        it.server.fail_after = watch_is_faster
+        applied = await it.apply(
+            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
+        )
+
+        assert applied.writes == ["status MTPModel/tiny"]
+        assert [path for _, path in it.server.writes()] == [f"{MODELS}/tiny/status", EVENTS]
 
 
 async def test_an_event_that_cannot_be_posted_fails_nothing() -> None:
