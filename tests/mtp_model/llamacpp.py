@@ -1,4 +1,4 @@
-"""The form that llama.cpp loads: one GGUF file, with the numbers of the safetensors file in 8 bits."""
+"""The form that llama.cpp loads: one GGUF file, with the numbers of the safetensors file in 32 bits."""
 
 from pathlib import Path
 
@@ -82,7 +82,6 @@ def _add_architecture(writer: gguf.GGUFWriter, shape: ModelShape) -> None:
     writer.add_ssm_group_count(RECURRENT_HEADS)
     writer.add_ssm_time_step_rank(RECURRENT_HEADS)
     writer.add_ssm_inner_size(RECURRENT_HEADS * HEAD_SIZE)
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
@@ -103,13 +102,10 @@ def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
 
 
 def _add_tensor(writer: gguf.GGUFWriter, name: str, values: Tensor) -> None:
-    """Matrices in 8 bits; vectors and the convolution in float32, as llama.cpp's kernels want them.
+    """Every number in float32.
 
-    With 8 bits the cost of a step grows evenly with the tokens in it on any CPU. Kernels for 16 bits are fast for some
-    numbers of tokens only, and differently from one CPU to the next: the best n would be theirs and not the model's.
+    On a CPU a step then waits for the memory that the weights come from, as on a GPU, so that more tokens in it cost
+    little. With 8 bits it waits for the arithmetic, and speculation hardly pays; kernels for 16 bits are fast on some
+    CPUs and for some numbers of tokens only: the best n would be theirs and not the model's.
     """
-    if values.ndim == 1 or "conv1d" in name:
-        writer.add_tensor(name, np.ascontiguousarray(values))
-        return
-    eight_bits = gguf.GGMLQuantizationType.Q8_0
-    writer.add_tensor(name, gguf.quants.quantize(values, eight_bits), raw_dtype=eight_bits)
+    writer.add_tensor(name, np.ascontiguousarray(values))
