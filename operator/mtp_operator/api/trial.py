@@ -5,10 +5,11 @@ short lists and its own statement of length.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from .base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, Schema
 from .conditions import shorten
@@ -17,22 +18,65 @@ from .spec import EngineType
 RESULT_LIMIT_BYTES: Final = 3000
 """Largest encoded result."""
 
-_MESSAGE_LIMITS: Final = (1024, 512, 256, 128, 64)
-"""Lengths that a failure's message is cut to, one after the other, until the result is short enough."""
+MAX_CATEGORIES: Final = 8
+"""Categories of prompts of one workload."""
+
+MAX_LIMITS: Final = 4
+"""Limits on latency that one workload may ask for, over all its levels."""
+
+MAX_WARNINGS: Final = 8
+
+_MESSAGE_LIMIT: Final = 1024
+
+_SIGNIFICANT_DIGITS: Final = 4
+"""Of every speed and time on the wire."""
+
+_FEWEST_WINDOWS: Final = 4
+"""Windows of a level that texts are shortened for, before any fewer are kept."""
+
+_TEXT_LIMITS: Final = (512, 256, 128, 64)
+"""Lengths that texts are cut to, one after the other, until the result is short enough."""
+
+_TEXTS: Final = frozenset({"message", "unmeasurable", "context", "expected", "actual"})
+"""Fields whose values may be cut."""
 
 RESULT_VERSION: Final = 1
 
 LEVEL_OVERTIME: Final = 2
 """A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
 
+Text = Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
+Reason = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+Category = Annotated[str, Field(max_length=16, pattern=r"^[A-Za-z][-_A-Za-z0-9]*$")]
+LatencyMetric = Annotated[
+    str, Field(pattern=r"^P(50|90|95|99)(TimeToFirstToken|TimePerOutputToken|RequestLatency)$", max_length=24)
+]
+"""A quantile and what it is of."""
 
-class PlannedLevel(Schema):
+Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Document(Schema):
+    """Base of what travels between the operator and a bench container."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class LatencyLimit(Document):
+    """A quantile of a latency at one level that must stay within a limit."""
+
+    metric: LatencyMetric
+    concurrency: Annotated[int, Field(ge=1)]
+    max_milliseconds: Annotated[int, Field(ge=1)]
+
+
+class PlannedLevel(Document):
     """One concurrency level to measure."""
 
     concurrency: Annotated[int, Field(ge=1)]
 
 
-class TrialPlan(Schema):
+class TrialPlan(Document):
     """What the bench container shall do."""
 
     engine: EngineType
@@ -50,6 +94,8 @@ class TrialPlan(Schema):
     """Where the engine finds the model; checked first, so that an empty folder is reported as what it is."""
     engine_log: str | None = None
     """File on a shared volume that the engine logs to, where it can."""
+    limits: Annotated[tuple[LatencyLimit, ...], Field(max_length=MAX_LIMITS)] = ()
+    """Limits on latency: the requests beyond each are counted, and the whole time of its level is used."""
 
     @property
     def longest_seconds(self) -> float:
@@ -57,69 +103,143 @@ class TrialPlan(Schema):
         return self.ready_seconds + len(self.levels) * (LEVEL_OVERTIME + 1) * self.level_seconds
 
 
-class LevelResult(Schema):
+class LatencySummary(NamedTuple):
+    """A latency over the requests of the windows, in milliseconds: its mean and three quantiles."""
+
+    mean: Measure
+    p50: Measure
+    p95: Measure
+    p99: Measure
+
+
+class Latencies(Document):
+    """Latencies of the requests of the windows; docs/how-speed-is-measured.md has the formulas."""
+
+    time_to_first_token: LatencySummary | None = None
+    time_per_output_token: LatencySummary | None = None
+    """Absent where no request has two tokens."""
+    request_latency: LatencySummary | None = None
+    unmeasurable: Annotated[str | None, Field(max_length=_MESSAGE_LIMIT)] = None
+    """Why the times of tokens cannot be told although the throughput can; the first two are absent then."""
+
+
+class LimitCount(Document):
+    """How many requests of the windows took longer than a limit of the plan."""
+
+    metric: LatencyMetric
+    max_milliseconds: Annotated[int, Field(ge=1)]
+    requests: Annotated[int, Field(ge=0)]
+    exceeding: Annotated[int, Field(ge=0)]
+
+
+class LevelResult(Document):
     """What was measured at one level; counters are differences of the engine's own, absent where it has none."""
 
-    concurrency: int
-    windows: Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(max_length=MAX_WINDOWS)]
+    concurrency: Annotated[int, Field(ge=1)]
+    windows: Annotated[tuple[Measure, ...], Field(max_length=MAX_WINDOWS)]
     """Output tokens per second of each pass over the prompts, warm-up left out."""
-    requests: int
+    requests: Annotated[int, Field(ge=0)]
     """Requests of the whole level, warm-up included, as in the engine's counters."""
-    failed_requests: int = 0
-    output_tokens: int
+    failed_requests: Annotated[int, Field(ge=0)] = 0
+    """Requests that failed or were cut."""
+    ended_by_eos: Annotated[int, Field(ge=0)] = 0
+    """Requests that the model ended by itself, before `max_tokens`."""
+    output_tokens: Annotated[int, Field(ge=0)]
     """Of the whole level likewise."""
-    drafts: int | None = None
-    draft_tokens: int | None = None
-    accepted_tokens: int | None = None
-    accepted_per_position: Annotated[tuple[int, ...], Field(max_length=MAX_N_SPEC)] = ()
+    drafts: Annotated[int, Field(ge=0)] | None = None
+    draft_tokens: Annotated[int, Field(ge=0)] | None = None
+    accepted_tokens: Annotated[int, Field(ge=0)] | None = None
+    accepted_per_position: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=MAX_N_SPEC)] = ()
+    """The first position first."""
+    categories: Annotated[Mapping[Category, Measure], Field(max_length=MAX_CATEGORIES, default_factory=dict)]
+    """Category of prompts -> output tokens per second of one request, over the requests of the windows."""
+    latencies: Latencies | None = None
+    limits: Annotated[tuple[LimitCount, ...], Field(max_length=MAX_LIMITS)] = ()
+    """One for each limit of the plan at this level whose latency could be measured."""
+    client_cpu_share: Measure | None = None
+    """CPU seconds that the bench itself took, over the seconds of the level: 1 is one core."""
 
 
-class TrialFailure(Schema):
-    """Why an arm is disqualified or could not be measured."""
+class TrialFailure(Document):
+    """Why an arm is disqualified, could not be measured, or is not to be chosen by itself."""
 
-    reason: Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
-    message: Annotated[str, Field(max_length=_MESSAGE_LIMITS[0])]
+    reason: Reason
+    message: Text
 
 
-class TrialResult(Schema):
+class TrialWarning(Document):
+    """A fault that was tolerated: the number is right all the same."""
+
+    reason: Reason
+    message: Text
+
+
+class OutputStatus(StrEnum):
+    """What is known of the output of an arm."""
+
+    VERIFIED = "Verified"
+    UNVERIFIED = "Unverified"
+    FAILED = "Failed"
+
+
+class Divergence(Document):
+    """The first place where the output parts from what the target model alone would say."""
+
+    position: Annotated[int, Field(ge=0)]
+    """Output tokens before it."""
+    context: Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
+    """The end of the text before it."""
+    expected: Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
+    actual: Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
+
+
+class OutputCheck(Document):
+    """Whether the output is still the target model's."""
+
+    status: OutputStatus
+    positions: Annotated[int, Field(ge=0)] = 0
+    """Output tokens scored by the target model alone."""
+    violations: Annotated[int, Field(ge=0)] = 0
+    """Of them, those further from the target's own choice than is allowed."""
+    worst_gap: Measure | None = None
+    """Largest gap between the target's choice and the token, in nats."""
+    first_divergence: Divergence | None = None
+    reason: Reason | None = None
+    """Why it is not Verified."""
+    message: Text | None = None
+
+
+class TrialResult(Document):
     """What one trial found. `failure` is set where the arm cannot be believed or could not be measured."""
 
     version: Literal[1] = 1
-    n_spec: int
+    n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
     levels: Annotated[tuple[LevelResult, ...], Field(max_length=MAX_LEVELS)] = ()
     failure: TrialFailure | None = None
+    doubt: TrialFailure | None = None
+    """Why the arm is measured and reported, but never chosen by itself."""
+    warnings: Annotated[tuple[TrialWarning, ...], Field(max_length=MAX_WARNINGS)] = ()
+    output_check: OutputCheck | None = None
 
     def encode(self) -> str:
         """One line of ASCII: the length of the JSON document in bytes, a blank, the document.
 
-        Windows are rounded to 4 significant digits. Where the line is still too long, windows are thinned out, evenly
-        over each level, and the last resort is to cut the failure's message.
+        Speeds and times are rounded to four significant digits. Where the line is still too long, windows are thinned
+        out, evenly over each level; then texts are cut, then windows again; the last to go are categories, latencies
+        and warnings. Counts always stay.
 
         Raises:
             ValueError: even so the line is longer than `RESULT_LIMIT_BYTES`.
         """
-        for result in self._ever_shorter():
-            document = json.dumps(result.to_wire(), separators=(",", ":"), ensure_ascii=True)
-            line = f"{len(document)} {document}"
+        document = _rounded(self.to_wire())
+        for windows, characters in _ever_shorter():
+            line = _line(_shortened(document, windows, characters))
             if len(line) <= RESULT_LIMIT_BYTES:
                 return line
+        line = _line(_bare(_shortened(document, 1, _TEXT_LIMITS[-1])))
+        if len(line) <= RESULT_LIMIT_BYTES:
+            return line
         raise ValueError(f"the result has {len(line)} bytes at least, {RESULT_LIMIT_BYTES} are allowed")
-
-    def _ever_shorter(self) -> Iterator["TrialResult"]:
-        for windows in range(MAX_WINDOWS, 0, -1):
-            yield self._shortened(windows, _MESSAGE_LIMITS[0])
-        for characters in _MESSAGE_LIMITS[1:]:
-            yield self._shortened(1, characters)
-
-    def _shortened(self, windows: int, characters: int) -> "TrialResult":
-        levels = tuple(
-            level.model_copy(update={"windows": tuple(float(f"{one:.4g}") for one in _thinned(level.windows, windows))})
-            for level in self.levels
-        )
-        failure = self.failure and self.failure.model_copy(
-            update={"message": shorten(self.failure.message, characters)}
-        )
-        return self.model_copy(update={"levels": levels, "failure": failure})
 
     @classmethod
     def decode(cls, text: str) -> "TrialResult":
@@ -132,6 +252,57 @@ class TrialResult(Schema):
         if not length.isdigit() or int(length) != len(document.encode()):
             raise ValueError("the termination message is cut or is no result")
         return cls.model_validate_json(document)
+
+
+def _line(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)
+    return f"{len(text)} {text}"
+
+
+def _ever_shorter() -> Iterator[tuple[int, int]]:
+    """Windows of a level, characters of a text."""
+    for windows in range(MAX_WINDOWS, _FEWEST_WINDOWS - 1, -1):
+        yield windows, _MESSAGE_LIMIT
+    for characters in _TEXT_LIMITS:
+        yield _FEWEST_WINDOWS, characters
+    for windows in range(_FEWEST_WINDOWS - 1, 0, -1):
+        yield windows, _TEXT_LIMITS[-1]
+
+
+def _rounded(part: Any) -> Any:
+    match part:
+        case float():
+            return float(f"{part:.{_SIGNIFICANT_DIGITS}g}")
+        case Mapping():
+            return {key: _rounded(value) for key, value in part.items()}
+        case list():
+            return [_rounded(value) for value in part]
+        case _:
+            return part
+
+
+def _shortened(part: Any, windows: int, characters: int, key: str = "") -> Any:
+    """The document with fewer windows and shorter texts; reasons and names are no texts."""
+    match part:
+        case str() if key in _TEXTS:
+            return shorten(part, characters)
+        case Mapping():
+            return {name: _shortened(value, windows, characters, name) for name, value in part.items()}
+        case list() if key == "windows":
+            return _thinned(part, windows)
+        case list():
+            return [_shortened(value, windows, characters) for value in part]
+        case _:
+            return part
+
+
+def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to stay: counts, one window a level, and what is against the arm."""
+    levels = [
+        {name: value for name, value in level.items() if name not in ("categories", "latencies")}
+        for level in document["levels"]
+    ]
+    return {name: value for name, value in document.items() if name != "warnings"} | {"levels": levels}
 
 
 def _thinned(windows: Sequence[float], kept: int) -> Sequence[float]:
