@@ -16,6 +16,9 @@ MAX_N_SPEC: Final = 16
 MAX_LEVELS: Final = 4
 """Concurrency levels of one workload: their results fit into one termination message."""
 
+MAX_CONSTRAINTS: Final = 4
+"""Limits on latencies of one workload, over all its levels."""
+
 MAX_WINDOWS: Final = 32
 """Throughput windows kept of one level of one arm."""
 

@@ -15,6 +15,7 @@ from .spec import (
     EngineSpec,
     LlamaCppSettings,
     ModelSource,
+    Objective,
     SpeculationSpec,
     VLLMSettings,
     Workload,
@@ -34,6 +35,19 @@ class TuningMode(StrEnum):
 class TuningSpec(Schema):
     """How n_spec, the number of draft tokens per step, is found."""
 
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule(
+                # The API server holds the rule against the default {} before it fills in the levels.
+                "!has(self.objective) || !has(self.objective.constraints) || !has(self.workload) || "
+                "!has(self.workload.levels) || self.objective.constraints.all(constraint, "
+                "self.workload.levels.exists(level, level.concurrency == constraint.concurrency))",
+                "must have no concurrency that is not among workload.levels: nothing is measured there",
+                field_path=".objective.constraints",
+            ),
+        )
+    )
+
     mode: Annotated[
         TuningMode,
         Field(description="Auto measures and chooses; Disabled measures nothing: n_spec is the pinned one, else 0."),
@@ -49,6 +63,7 @@ class TuningSpec(Schema):
         int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec that is tried; 0 always is.")
     ] = 8
     workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")] = Workload()
+    objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")] = Budget()
     history_limit: Annotated[
         int, Field(ge=1, le=20, description="Finished MTPTuningRuns that are kept as evidence.")

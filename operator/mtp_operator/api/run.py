@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from .base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
 from .model import NAME_LIMIT, ObjectMeta
-from .spec import AcceleratorSpec, Budget, EngineSpec, ModelSource, SpeculationMethodSpec, Workload
+from .spec import AcceleratorSpec, Budget, EngineSpec, ModelSource, Objective, SpeculationMethodSpec, Workload
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
@@ -32,6 +32,7 @@ class RunSettings(Schema):
     speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
     max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]
     workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")]
+    objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")]
 
     def request_hash(self) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_LEVELS, MAX_N_SPEC, Schema, rule, validated
+from .base import MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, Schema, rule, validated
 
 PROMPT_RESERVE_TOKENS: Final = 512
 """Context that the workload leaves to the prompt beside its output tokens."""
@@ -424,9 +424,203 @@ class Level(Schema):
     weight: Annotated[int, Field(ge=1, le=100, description="Weight of this level in the objective.")] = 1
 
 
+class PromptCategory(StrEnum):
+    """A kind of built-in prompts."""
+
+    CODE = "Code"
+    CHAT = "Chat"
+    SUMMARIZE = "Summarize"
+    JSON = "JSON"
+
+
+class ConfigMapPrompts(Schema):
+    """A file of prompts in a ConfigMap."""
+
+    name: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Name of the ConfigMap, in the model's namespace.",
+            json_schema_extra=validated(
+                rule(
+                    "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+                    "must be the name of a ConfigMap: lower-case letters, digits, '-' and '.', with a letter or digit "
+                    "at both ends",
+                )
+            ),
+        ),
+    ]
+    key: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="The key that holds the prompts as JSONL.",
+            json_schema_extra=validated(
+                rule(
+                    "self.matches('^[-._A-Za-z0-9]+$')",
+                    "must be a key of a ConfigMap: letters, digits, '-', '_' and '.', for example prompts.jsonl",
+                )
+            ),
+        ),
+    ]
+
+
+class ClaimPrompts(Schema):
+    """A file of prompts on a PersistentVolumeClaim."""
+
+    claim: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Name of the PersistentVolumeClaim, in the model's namespace.",
+            json_schema_extra=validated(
+                rule(
+                    "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+                    "must be the name of a PersistentVolumeClaim: lower-case letters, digits, '-' and '.', with a "
+                    "letter or digit at both ends",
+                )
+            ),
+        ),
+    ]
+    path: Annotated[
+        str,
+        Field(
+            max_length=512,
+            description="The JSONL file, from the volume's root on, for example prompts/support.jsonl.",
+            json_schema_extra=validated(
+                rule(
+                    "self.matches('^[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)*$')",
+                    "must be a file below the volume's root: folders and a file of letters, digits, '-', '_' and '.', "
+                    "each starting with a letter or digit, joined by '/'",
+                )
+            ),
+        ),
+    ]
+
+
+class Prompts(Schema):
+    """Where prompts come from: the built-in ones, or a JSONL file of the user's own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule(
+                "[has(self.builtIn), has(self.configMap), has(self.pvc)].filter(one, one).size() == 1",
+                "must have exactly one of builtIn, configMap and pvc",
+            )
+        )
+    )
+
+    built_in: Annotated[
+        tuple[PromptCategory, ...] | None,
+        Field(
+            min_length=1,
+            max_length=len(PromptCategory),
+            description="Categories of the built-in prompts, measured in equal parts. Code asks for programs; Chat for "
+            "advice and explanations; Summarize for a short form of a given text; JSON for structured data.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = None
+    config_map: Annotated[
+        ConfigMapPrompts | None,
+        Field(
+            description="Prompts of your own in a ConfigMap, as JSONL: one object a line, "
+            '{"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}, and optionally "category": "…". '
+            "Categories are measured in equal parts. A line that is wrong ends the tuning with PromptsUnusable."
+        ),
+    ] = None
+    pvc: Annotated[
+        ClaimPrompts | None,
+        Field(description="Prompts of your own in a file on a PersistentVolumeClaim, as in configMap."),
+    ] = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the prompts are the user's own, in a file."""
+        return self.built_in is None
+
+
+class SamplingMode(StrEnum):
+    """How a token is chosen."""
+
+    GREEDY = "Greedy"
+    MODEL_DEFAULTS = "ModelDefaults"
+    CUSTOM = "Custom"
+
+
+_ONLY_CUSTOM: Final = "may be set only where mode is Custom"
+
+
+class Sampling(Schema):
+    """How the engine chooses each token; what is set here is sent with every request."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            # The API server holds the rules against the default {} before it fills in the mode.
+            rule(
+                "!has(self.mode) || self.mode != 'Custom' || has(self.temperatureMilli)",
+                "must be set where mode is Custom",
+                field_path=".temperatureMilli",
+            ),
+            rule(
+                "!has(self.temperatureMilli) || (has(self.mode) && self.mode == 'Custom')",
+                _ONLY_CUSTOM,
+                field_path=".temperatureMilli",
+            ),
+            rule(
+                "!has(self.topPMilli) || (has(self.mode) && self.mode == 'Custom')",
+                _ONLY_CUSTOM,
+                field_path=".topPMilli",
+            ),
+            rule("!has(self.topK) || (has(self.mode) && self.mode == 'Custom')", _ONLY_CUSTOM, field_path=".topK"),
+        )
+    )
+
+    mode: Annotated[
+        SamplingMode,
+        Field(
+            description="Greedy always takes the likeliest token; only then the output can be checked token by token. "
+            "ModelDefaults sends nothing: the model's generation_config.json applies (llama.cpp: what the GGUF file or "
+            "llama-server says). Custom sends the values below."
+        ),
+    ] = SamplingMode.GREEDY
+    temperature_milli: Annotated[
+        int | None,
+        Field(ge=0, le=2000, description="Temperature in thousandths, where mode is Custom: 700 is 0.7."),
+    ] = None
+    top_p_milli: Annotated[
+        int | None,
+        Field(
+            alias="topPMilli",
+            ge=1,
+            le=1000,
+            description="Nucleus (top_p) in thousandths, where mode is Custom: 950 is 0.95. Default: 1000, all of it.",
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Only this many of the likeliest tokens are drawn from, where mode is Custom. Default: all.",
+        ),
+    ] = None
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether each output token is the target model's likeliest: only then it can be checked token by token."""
+        return self.mode is SamplingMode.GREEDY or (self.mode is SamplingMode.CUSTOM and self.temperature_milli == 0)
+
+
 class Workload(Schema):
     """The load that every n_spec is measured under."""
 
+    prompts: Annotated[
+        Prompts | None,
+        Field(description="What is asked: builtIn, configMap or pvc. Default: builtIn with all categories."),
+    ] = None
+    sampling: Annotated[
+        Sampling, Field(description="How the engine chooses each token; what is set here is sent with every request.")
+    ] = Sampling()
     output_tokens: Annotated[
         int,
         Field(
@@ -441,10 +635,81 @@ class Workload(Schema):
             min_length=1,
             max_length=MAX_LEVELS,
             description="Concurrencies, each measured in the same boot of the engine. The objective is the weighted "
-            "geometric mean of the output throughput over them.",
+            "geometric mean over them.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
         ),
     ] = (Level(concurrency=1),)
+
+    @property
+    def prompt_source(self) -> Prompts:
+        """Where prompts come from, with the default.
+
+        The API server does not fill it in: beside a stored builtIn, `kubectl apply` of a configMap would be refused.
+        """
+        return self.prompts or Prompts(built_in=tuple(PromptCategory))
+
+
+class Maximize(StrEnum):
+    """What the best n_spec has most of."""
+
+    OUTPUT_THROUGHPUT = "OutputThroughput"
+    INTERACTIVITY = "Interactivity"
+
+
+class LatencyMetric(StrEnum):
+    """A quantile over requests of a latency."""
+
+    P50_TTFT = "P50TimeToFirstToken"
+    P95_TTFT = "P95TimeToFirstToken"
+    P99_TTFT = "P99TimeToFirstToken"
+    P50_TPOT = "P50TimePerOutputToken"
+    P95_TPOT = "P95TimePerOutputToken"
+    P99_TPOT = "P99TimePerOutputToken"
+    P50_REQUEST_LATENCY = "P50RequestLatency"
+    P95_REQUEST_LATENCY = "P95RequestLatency"
+    P99_REQUEST_LATENCY = "P99RequestLatency"
+
+
+class LatencyConstraint(Schema):
+    """A limit on a latency at one level."""
+
+    metric: Annotated[
+        LatencyMetric,
+        Field(
+            description="A quantile over requests. TimeToFirstToken: from sending to the first token of any kind. "
+            "TimePerOutputToken: the time after that, divided by the output tokens less one. RequestLatency: from "
+            "sending to the end of the answer."
+        ),
+    ]
+    concurrency: Annotated[
+        int, Field(ge=1, description="The level that the limit is for: a concurrency of workload.levels.")
+    ]
+    max_milliseconds: Annotated[
+        int, Field(ge=1, le=3_600_000, description="The largest value that is accepted, in milliseconds.")
+    ]
+
+
+class Objective(Schema):
+    """What makes one n_spec better than another."""
+
+    maximize: Annotated[
+        Maximize,
+        Field(
+            description="OutputThroughput: output tokens per second of all requests together. Interactivity: output "
+            "tokens per second that one request sees, 1 / TimePerOutputToken."
+        ),
+    ] = Maximize.OUTPUT_THROUGHPUT
+    constraints: Annotated[
+        tuple[LatencyConstraint, ...],
+        Field(
+            max_length=MAX_CONSTRAINTS,
+            description="Limits that an n_spec must keep to be chosen, proved with 95 % confidence.",
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["metric", "concurrency"],
+            },
+        ),
+    ] = ()
 
 
 class Budget(Schema):

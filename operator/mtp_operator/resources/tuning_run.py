@@ -23,6 +23,7 @@ def run_settings(model: MTPModel, engine_image: str, bench_image: str) -> RunSet
             "speculation": speculation,
             "maxNSpec": spec.tuning.max_n_spec,
             "workload": spec.tuning.workload.to_wire(),
+            "objective": spec.tuning.objective.to_wire(),
             "budget": spec.tuning.budget.to_wire(),
         }
     )
