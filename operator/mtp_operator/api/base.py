@@ -19,6 +19,9 @@ MAX_LEVELS: Final = 4
 MAX_CONSTRAINTS: Final = 4
 """Limits on latencies of one workload, over all its levels."""
 
+MAX_CATEGORIES: Final = 8
+"""Categories of prompts of one workload."""
+
 MAX_WINDOWS: Final = 32
 """Throughput windows kept of one level of one arm."""
 

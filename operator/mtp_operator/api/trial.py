@@ -11,18 +11,12 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, Schema
+from .base import MAX_CATEGORIES, MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, Schema
 from .conditions import shorten
-from .spec import EngineType
+from .spec import EngineType, LatencyConstraint, LatencyMetric, Maximize, PromptCategory, Sampling
 
 RESULT_LIMIT_BYTES: Final = 3000
 """Largest encoded result."""
-
-MAX_CATEGORIES: Final = 8
-"""Categories of prompts of one workload."""
-
-MAX_LIMITS: Final = 4
-"""Limits on latency that one workload may ask for, over all its levels."""
 
 MAX_WARNINGS: Final = 8
 
@@ -40,7 +34,13 @@ _TEXT_LIMITS: Final = (512, 256, 128, 64)
 _TEXTS: Final = frozenset({"message", "unmeasurable", "context", "expected", "actual"})
 """Fields whose values may be cut."""
 
+_WINDOWS: Final = frozenset({"windows", "interactivity"})
+"""Fields with one value a window."""
+
 RESULT_VERSION: Final = 1
+
+PROMPTS_UNUSABLE: Final = "PromptsUnusable"
+"""Reason of a failure that no arm is to blame for: the user's own prompts are wrong, and stay so for every n."""
 
 LEVEL_OVERTIME: Final = 2
 """A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
@@ -48,10 +48,7 @@ LEVEL_OVERTIME: Final = 2
 Text = Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
 Reason = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
 Category = Annotated[str, Field(max_length=16, pattern=r"^[A-Za-z][-_A-Za-z0-9]*$")]
-LatencyMetric = Annotated[
-    str, Field(pattern=r"^P(50|90|95|99)(TimeToFirstToken|TimePerOutputToken|RequestLatency)$", max_length=24)
-]
-"""A quantile and what it is of."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -62,12 +59,15 @@ class Document(Schema):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class LatencyLimit(Document):
-    """A quantile of a latency at one level that must stay within a limit."""
+class PlannedPrompts(Document):
+    """What is asked: built-in prompts, or a file of the user's own."""
 
-    metric: LatencyMetric
-    concurrency: Annotated[int, Field(ge=1)]
-    max_milliseconds: Annotated[int, Field(ge=1)]
+    built_in: Annotated[tuple[PromptCategory, ...], Field(max_length=len(PromptCategory))] = ()
+    """Categories of the built-in prompts, where there is no file."""
+    file: str | None = None
+    """Path of the JSONL file as the bench container sees it."""
+    field: str | None = None
+    """What a person knows the file by: the field that names it, for messages."""
 
 
 class PlannedLevel(Document):
@@ -83,6 +83,8 @@ class TrialPlan(Document):
     url: str
     served_name: str
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    prompts: PlannedPrompts = PlannedPrompts(built_in=tuple(PromptCategory))
+    sampling: Sampling = Sampling()
     output_tokens: Annotated[int, Field(ge=1)]
     levels: Annotated[tuple[PlannedLevel, ...], Field(min_length=1, max_length=MAX_LEVELS)]
     level_seconds: Annotated[float, Field(gt=0)]
@@ -90,11 +92,14 @@ class TrialPlan(Document):
     ready_seconds: Annotated[float, Field(gt=0)]
     """Time that the engine may take until a real completion works."""
     seed: int = 0
+    """Of the first request; every request has its own."""
     model_path: str | None = None
     """Where the engine finds the model; checked first, so that an empty folder is reported as what it is."""
     engine_log: str | None = None
     """File on a shared volume that the engine logs to, where it can."""
-    limits: Annotated[tuple[LatencyLimit, ...], Field(max_length=MAX_LIMITS)] = ()
+    maximize: Maximize = Maximize.OUTPUT_THROUGHPUT
+    """What is to be told of each window beside its throughput."""
+    limits: Annotated[tuple[LatencyConstraint, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     """Limits on latency: the requests beyond each are counted, and the whole time of its level is used."""
 
     @property
@@ -138,6 +143,9 @@ class LevelResult(Document):
     concurrency: Annotated[int, Field(ge=1)]
     windows: Annotated[tuple[Measure, ...], Field(max_length=MAX_WINDOWS)]
     """Output tokens per second of each pass over the prompts, warm-up left out."""
+    interactivity: Annotated[tuple[Measure, ...], Field(max_length=MAX_WINDOWS)] | None = None
+    """Of each window, the mean over its requests of 1 / time per output token: what one request sees, in tokens per
+    second. Only where the plan maximizes Interactivity and the times of tokens could be measured."""
     requests: Annotated[int, Field(ge=0)]
     """Requests of the whole level, warm-up included, as in the engine's counters."""
     failed_requests: Annotated[int, Field(ge=0)] = 0
@@ -154,7 +162,7 @@ class LevelResult(Document):
     categories: Annotated[Mapping[Category, Measure], Field(max_length=MAX_CATEGORIES, default_factory=dict)]
     """Category of prompts -> output tokens per second of one request, over the requests of the windows."""
     latencies: Latencies | None = None
-    limits: Annotated[tuple[LimitCount, ...], Field(max_length=MAX_LIMITS)] = ()
+    limits: Annotated[tuple[LimitCount, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     """One for each limit of the plan at this level whose latency could be measured."""
     client_cpu_share: Measure | None = None
     """CPU seconds that the bench itself took, over the seconds of the level: 1 is one core."""
@@ -220,6 +228,8 @@ class TrialResult(Document):
     """Why the arm is measured and reported, but never chosen by itself."""
     warnings: Annotated[tuple[TrialWarning, ...], Field(max_length=MAX_WARNINGS)] = ()
     output_check: OutputCheck | None = None
+    prompts_sha256: Sha256 | None = None
+    """Of the user's own prompts as this trial read them; absent for built-in ones."""
 
     def encode(self) -> str:
         """One line of ASCII: the length of the JSON document in bytes, a blank, the document.
@@ -288,7 +298,7 @@ def _shortened(part: Any, windows: int, characters: int, key: str = "") -> Any:
             return shorten(part, characters)
         case Mapping():
             return {name: _shortened(value, windows, characters, name) for name, value in part.items()}
-        case list() if key == "windows":
+        case list() if key in _WINDOWS:
             return _thinned(part, windows)
         case list():
             return [_shortened(value, windows, characters) for value in part]

@@ -6,9 +6,12 @@ from typing import Any
 
 import httpx
 
+from mtp_operator.api.spec import Sampling
 from mtp_operator.engines import Engine
 
 from .counters import Counters, read_counters
+from .prompts import Prompt
+from .sampling import sampling_fields
 
 _ANSWER_EXCERPT = 300
 
@@ -36,11 +39,11 @@ class Completion:
 class EngineClient:
     """Talks to one boot of one engine; the running event loop is its clock."""
 
-    def __init__(self, http: httpx.AsyncClient, engine: Engine, served_name: str, seed: int) -> None:
+    def __init__(self, http: httpx.AsyncClient, engine: Engine, served_name: str, sampling: Sampling) -> None:
         self._http = http
         self._engine = engine
         self._served_name = served_name
-        self._seed = seed
+        self._sampling = sampling
         self._requests = 0
 
     async def is_healthy(self) -> bool:
@@ -50,11 +53,11 @@ class EngineClient:
         except httpx.TransportError:
             return False
 
-    async def complete(self, prompt: str, output_tokens: int) -> Completion:
-        """One greedy completion, computed from the first token of the prompt on.
+    async def complete(self, prompt: Prompt, output_tokens: int) -> Completion:
+        """One completion, computed from the first token of the prompt on.
 
         Args:
-            prompt: what the user says.
+            prompt: what is asked.
             output_tokens: most tokens of the answer; the model may end it earlier.
 
         Raises:
@@ -65,11 +68,10 @@ class EngineClient:
         begin = clock()
         body = {
             "model": self._served_name,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": prompt.messages,
             "max_tokens": output_tokens,
-            "temperature": 0,
-            "seed": self._seed,
-            **self._engine.cache_breaking_fields(f"{self._seed}-{self._requests}"),
+            **sampling_fields(self._sampling, prompt.seed),
+            **self._engine.cache_breaking_fields(str(self._requests)),
         }
         try:
             response = await self._http.post("/v1/chat/completions", json=body)

@@ -1,17 +1,16 @@
 """The load of one level: a closed loop over the prompt mix until the throughput is known."""
 
 import asyncio
-import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from mtp_operator.api.trial import LEVEL_OVERTIME
+from mtp_operator.api.trial import LEVEL_OVERTIME, TrialPlan
 
 from .client import Completion, EngineClient, RequestError
 from .counters import Counters
-from .prompts import pass_prompts
+from .prompts import Prompt, PromptMix
 from .steady import MIN_WINDOWS, Pass, is_enough, windows
 
 MAX_FAILED_REQUESTS: Final = 20
@@ -56,29 +55,57 @@ class LevelRun:
         return dict(Counter(one.finish_reason for one in self.completions))
 
 
-async def run_level(client: EngineClient, concurrency: int, output_tokens: int, level_seconds: float) -> LevelRun:
+@dataclass(frozen=True)
+class Level:
+    """What one level asks of the engine."""
+
+    concurrency: int
+    """Requests in flight at any time."""
+    output_tokens: int
+    """Most tokens of each answer."""
+    seconds: float
+    """Time for the level, warm-up included."""
+    prompts: Iterator[Prompt]
+    """Endless, the same in every arm."""
+    pass_length: int
+    """Requests of a pass over the prompt mix."""
+
+
+def planned_levels(plan: TrialPlan, mix: PromptMix) -> tuple[Level, ...]:
+    """The levels of a plan, in their order."""
+    return tuple(
+        Level(
+            concurrency=level.concurrency,
+            output_tokens=plan.output_tokens,
+            seconds=plan.level_seconds,
+            prompts=mix.level(index),
+            pass_length=mix.pass_length(level.concurrency),
+        )
+        for index, level in enumerate(plan.levels)
+    )
+
+
+async def run_level(client: EngineClient, level: Level) -> LevelRun:
     """Measure one concurrency.
 
-    A pass ends with every len(prompts)-th answer, and the loop goes on without a pause between passes: waiting for the
+    A pass ends with every `pass_length`-th answer, and the loop goes on without a pause between passes: waiting for the
     slowest request of each pass would charge speculation, whose requests differ in speed, for idle slots.
 
     Args:
         client: of a ready engine.
-        concurrency: requests in flight at any time.
-        output_tokens: most tokens of each answer.
-        level_seconds: time for the level, warm-up included.
+        level: what it is asked.
 
     Raises:
         EngineGoneError: the engine ended.
         TooSlowError: too few passes within `LEVEL_OVERTIME` times the level's time.
     """
-    run = LevelRun(concurrency)
+    run = LevelRun(level.concurrency)
     before = await client.counters()
     clock = asyncio.get_running_loop().time
     begin = clock()
     try:
-        async with asyncio.timeout(LEVEL_OVERTIME * level_seconds) as deadline:
-            await _ClosedLoop(client, run, pass_prompts(concurrency), output_tokens, level_seconds, deadline).run()
+        async with asyncio.timeout(LEVEL_OVERTIME * level.seconds) as deadline:
+            await _ClosedLoop(client, run, level, deadline).run()
     except TimeoutError:
         raise TooSlowError(_too_slow(run, clock() - begin)) from None
     run.seconds = clock() - begin
@@ -93,21 +120,10 @@ async def run_level(client: EngineClient, concurrency: int, output_tokens: int, 
 class _ClosedLoop:
     """Workers that each send the next prompt as soon as their last answer is there."""
 
-    def __init__(
-        self,
-        client: EngineClient,
-        run: LevelRun,
-        prompts: Sequence[str],
-        output_tokens: int,
-        level_seconds: float,
-        deadline: asyncio.Timeout,
-    ) -> None:
+    def __init__(self, client: EngineClient, run: LevelRun, level: Level, deadline: asyncio.Timeout) -> None:
         self._client = client
         self._run = run
-        self._pass_length = len(prompts)
-        self._prompts = itertools.cycle(prompts)
-        self._output_tokens = output_tokens
-        self._level_seconds = level_seconds
+        self._level = level
         self._deadline = deadline
         self._clock = asyncio.get_running_loop().time
         self._begin = self._pass_begin = self._clock()
@@ -125,13 +141,13 @@ class _ClosedLoop:
 
     async def _work(self) -> None:
         while not self._is_over:
-            tokens = await self._ask(next(self._prompts))
+            tokens = await self._ask(next(self._level.prompts))
             if not self._is_over:
                 self._note(tokens)
 
-    async def _ask(self, prompt: str) -> int:
+    async def _ask(self, prompt: Prompt) -> int:
         try:
-            completion = await self._client.complete(prompt, self._output_tokens)
+            completion = await self._client.complete(prompt, self._level.output_tokens)
         except RequestError as failure:
             self._run.failures.append(str(failure))
             if not await self._client.is_healthy():
@@ -146,18 +162,18 @@ class _ClosedLoop:
         self._tokens_of_pass += tokens
         if len(run.failures) >= MAX_FAILED_REQUESTS:
             self._end()
-        elif self._answered % self._pass_length == 0:
+        elif self._answered % self._level.pass_length == 0:
             now = self._clock()
             run.passes.append(Pass(self._tokens_of_pass, now - self._pass_begin))
             self._pass_begin, self._tokens_of_pass = now, 0
-            run.windows = windows(run.passes, self._level_seconds)
-            if is_enough(run.windows, now - self._begin, run.passes[-1].seconds, self._level_seconds):
+            run.windows = windows(run.passes, self._level.seconds)
+            if is_enough(run.windows, now - self._begin, run.passes[-1].seconds, self._level.seconds):
                 self._end()
 
     def _end(self) -> None:
         """Send nothing more. What is under way is not cut off: the engine has counted it, so it has to be counted."""
         self._is_over = True
-        self._deadline.reschedule(self._clock() + self._level_seconds)
+        self._deadline.reschedule(self._clock() + self._level.seconds)
 
 
 def _too_slow(run: LevelRun, seconds: float) -> str:

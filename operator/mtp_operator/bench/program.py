@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import httpx
 
-from mtp_operator.api.trial import LevelResult, TrialFailure, TrialPlan, TrialResult
+from mtp_operator.api.trial import PROMPTS_UNUSABLE, LevelResult, TrialFailure, TrialPlan, TrialResult
 from mtp_operator.engines import engine_for, telling_lines
 
 from .client import EngineClient
 from .gates import disqualification
-from .load import EngineGoneError, LevelRun, TooSlowError, run_level
+from .load import EngineGoneError, LevelRun, TooSlowError, planned_levels, run_level
+from .prompts import PromptMix, PromptsUnusableError, planned_mix
 from .readiness import NotReadyError, model_problem, wait_until_ready
 
 TERMINATION_LOG: Final = Path("/dev/termination-log")
@@ -46,28 +47,34 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
     Returns:
         The exit status: 0 if there is a result that counts, a disqualified arm's included; else 1.
     """
-    runs, failure, status = asyncio.run(_outcome(plan))
-    result = trial_result(plan.n_spec, runs, failure)
+    runs: list[LevelRun] = []
+    prompts_sha256 = None
+    try:
+        mix = planned_mix(plan.prompts, plan.seed)
+        prompts_sha256 = mix.sha256
+        failure, status = asyncio.run(_outcome(plan, mix, runs))
+    except PromptsUnusableError as error:
+        failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
+    result = trial_result(plan.n_spec, runs, failure, prompts_sha256)
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status
 
 
-async def _outcome(plan: TrialPlan) -> tuple[list[LevelRun], TrialFailure | None, int]:
-    """The levels measured, what is against them, and the exit status."""
-    runs: list[LevelRun] = []
-    trial = asyncio.ensure_future(_trial(plan, runs))
+async def _outcome(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> tuple[TrialFailure | None, int]:
+    """What is against the levels that were measured, and the exit status."""
+    trial = asyncio.ensure_future(_trial(plan, mix, runs))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, trial.cancel)
     try:
         await trial
     except TrialError as error:
-        return runs, error.failure, 1
+        return error.failure, 1
     except asyncio.CancelledError:
-        return runs, await _interruption(plan), 1
-    return runs, disqualification(plan.n_spec, runs), 0
+        return await _interruption(plan), 1
+    return disqualification(plan.n_spec, runs), 0
 
 
-async def _trial(plan: TrialPlan, runs: list[LevelRun]) -> None:
+async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> None:
     """Fill in the levels that were measured; those before an abort stay.
 
     Raises:
@@ -77,11 +84,11 @@ async def _trial(plan: TrialPlan, runs: list[LevelRun]) -> None:
     if problem is not None:
         raise TrialError("ModelMissing", problem)
     async with _http(plan) as http:
-        client = EngineClient(http, engine_for(plan.engine), plan.served_name, plan.seed)
+        client = EngineClient(http, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:
-            await wait_until_ready(client, plan.output_tokens, plan.ready_seconds)
-            for level in plan.levels:
-                run = await run_level(client, level.concurrency, plan.output_tokens, plan.level_seconds)
+            await wait_until_ready(client, mix.probe, plan.output_tokens, plan.ready_seconds)
+            for level in planned_levels(plan, mix):
+                run = await run_level(client, level)
                 runs.append(run)
         except NotReadyError as error:
             raise TrialError("NotReady", _explained(error, plan)) from error
@@ -96,7 +103,7 @@ async def _interruption(plan: TrialPlan) -> TrialFailure:
     """What to say when somebody ends the trial: why the engine died if it did, else that others know."""
     lines = telling_lines(_engine_log(plan))
     async with _http(plan) as http:
-        is_up = await EngineClient(http, engine_for(plan.engine), plan.served_name, plan.seed).is_healthy()
+        is_up = await EngineClient(http, engine_for(plan.engine), plan.served_name, plan.sampling).is_healthy()
     if lines and not is_up:
         return TrialFailure(reason="EngineFailed", message=plain(lines))
     return TrialFailure(reason="Interrupted", message="the trial was told to end")
@@ -134,9 +141,12 @@ def plain(message: str) -> str:
     return " ".join(message.encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
 
 
-def trial_result(n_spec: int, runs: list[LevelRun], failure: TrialFailure | None) -> TrialResult:
+def trial_result(
+    n_spec: int, runs: list[LevelRun], failure: TrialFailure | None, prompts_sha256: str | None = None
+) -> TrialResult:
     """What was seen, as it is reported."""
-    return TrialResult(n_spec=n_spec, levels=tuple(map(_level_result, runs)), failure=failure)
+    levels = tuple(map(_level_result, runs))
+    return TrialResult(n_spec=n_spec, levels=levels, failure=failure, prompts_sha256=prompts_sha256)
 
 
 def _level_result(run: LevelRun) -> LevelResult:

@@ -7,7 +7,7 @@ from typing import Final
 
 from .client import EngineClient, RequestError
 from .load import EngineGoneError
-from .prompts import MIX
+from .prompts import Prompt
 
 POLL_SECONDS: Final = 0.2
 
@@ -31,11 +31,12 @@ def model_problem(path: Path) -> str | None:
     return None
 
 
-async def wait_until_ready(client: EngineClient, output_tokens: int, ready_seconds: float) -> None:
+async def wait_until_ready(client: EngineClient, probe: Prompt, output_tokens: int, ready_seconds: float) -> None:
     """Wait until a completion of the workload's largest size works: a healthy server may still be of no use.
 
     Args:
         client: of an engine that may still be starting.
+        probe: the longest prompt of the workload.
         output_tokens: of the largest request of the workload.
         ready_seconds: how long all this may take.
 
@@ -49,16 +50,15 @@ async def wait_until_ready(client: EngineClient, output_tokens: int, ready_secon
             while not await client.is_healthy():  # noqa: ASYNC110  # another process: nothing to wait on
                 await asyncio.sleep(POLL_SECONDS)
             stage = f"it is healthy, but a completion of {output_tokens} tokens did not come to an end"
-            await _first_completion(client, output_tokens)
+            await _first_completion(client, probe, output_tokens)
     except TimeoutError:
         raise NotReadyError(f"the engine was not ready within {ready_seconds:.0f} s: {stage}") from None
 
 
-async def _first_completion(client: EngineClient, output_tokens: int) -> None:
-    longest = max(MIX, key=len)
+async def _first_completion(client: EngineClient, probe: Prompt, output_tokens: int) -> None:
     for attempt in range(1, MAX_BROKEN_COMPLETIONS + 1):
         try:
-            await client.complete(longest, output_tokens)
+            await client.complete(probe, output_tokens)
         except RequestError as failure:
             if not await client.is_healthy():
                 raise EngineGoneError(

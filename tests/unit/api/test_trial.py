@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.api.base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS
+from mtp_operator.api.base import MAX_CATEGORIES, MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS
+from mtp_operator.api.spec import LatencyMetric
 from mtp_operator.api.trial import (
-    MAX_CATEGORIES,
     MAX_WARNINGS,
     RESULT_LIMIT_BYTES,
     Divergence,
@@ -33,6 +33,7 @@ levels = st.builds(
     LevelResult,
     concurrency=st.integers(1, 1024),
     windows=st.lists(measures, max_size=MAX_WINDOWS).map(tuple),
+    interactivity=st.none() | st.lists(measures, max_size=MAX_WINDOWS).map(tuple),
     requests=counts,
     failed_requests=counts,
     ended_by_eos=counts,
@@ -61,14 +62,21 @@ results = st.builds(
     failure=st.none() | failures,
     doubt=st.none() | failures,
     warnings=st.lists(st.builds(TrialWarning, reason=reasons, message=texts), max_size=MAX_WARNINGS).map(tuple),
+    prompts_sha256=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
 )
 
 
-def full_level(windows: tuple[float, ...], counter: int = 10**9 - 1, limits: int = 0) -> LevelResult:
+def full_level(
+    windows: tuple[float, ...],
+    counter: int = 10**9 - 1,
+    limits: int = 0,
+    interactivity: tuple[float, ...] | None = None,
+) -> LevelResult:
     times = LatencySummary(123.456, 123.456, 1234.56, 12345.6)
     return LevelResult(
         concurrency=1024,
         windows=windows,
+        interactivity=interactivity,
         requests=counter,
         failed_requests=counter,
         ended_by_eos=counter,
@@ -79,14 +87,14 @@ def full_level(windows: tuple[float, ...], counter: int = 10**9 - 1, limits: int
         accepted_per_position=(counter,) * MAX_N_SPEC,
         categories={"Code": 71.234, "Chat": 71.234, "Summarize": 71.234, "JSON": 71.234},
         latencies=Latencies(time_to_first_token=times, time_per_output_token=times, request_latency=times),
-        limits=(LimitCount(metric="P95TimePerOutputToken", max_milliseconds=99_999, requests=999, exceeding=999),)
+        limits=(LimitCount(metric=LatencyMetric.P95_TPOT, max_milliseconds=99_999, requests=999, exceeding=999),)
         * limits,
         client_cpu_share=0.123456,
     )
 
 
 def counts_of(result: TrialResult) -> list[dict[str, object]]:
-    shortened = ("windows", "categories", "latencies")
+    shortened = ("windows", "interactivity", "categories", "latencies")
     return [{name: value for name, value in level if name not in shortened} for level in result.levels]
 
 
@@ -102,6 +110,7 @@ def test_every_result_fits_and_keeps_its_counters(result: TrialResult) -> None:
     assert decoded.n_spec == result.n_spec
     assert (decoded.failure is None) == (result.failure is None)
     assert (decoded.doubt is None) == (result.doubt is None)
+    assert decoded.prompts_sha256 == result.prompts_sha256
     assert counts_of(decoded) == counts_of(result)
 
 
@@ -192,13 +201,16 @@ def test_texts_are_cut_before_the_last_windows_go() -> None:
 
 def test_the_largest_result_keeps_its_counts_and_what_is_against_the_arm() -> None:
     failure = TrialFailure(reason="OutputDiffers", message="The output differs. " * 50)
-    result = TrialResult(n_spec=16, levels=(full_level((1.0, 2.0), limits=1),) * MAX_LEVELS, failure=failure)
+    level = full_level((1.0, 2.0), limits=1, interactivity=(1.0, 2.0))
+    result = TrialResult(n_spec=16, levels=(level,) * MAX_LEVELS, failure=failure, prompts_sha256="0" * 64)
 
     decoded = TrialResult.decode(result.encode())
 
     assert counts_of(decoded) == counts_of(result)
     assert decoded.failure is not None
     assert decoded.failure.reason == "OutputDiffers"
+    assert decoded.prompts_sha256 == "0" * 64
+    assert [len(one.interactivity or ()) for one in decoded.levels] == [len(one.windows) for one in decoded.levels]
 
 
 def test_what_cannot_be_shortened_is_an_error() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from mtp_operator.api.spec import EngineType
+from mtp_operator.api.spec import EngineType, Sampling
 from mtp_operator.bench.client import EngineClient
 from mtp_operator.engines import engine_for
 
@@ -29,9 +29,9 @@ class FakeEngine:
     most_in_flight: int = 0
     drafts: int = 0
 
-    def client(self) -> EngineClient:
+    def client(self, sampling: Sampling | None = None) -> EngineClient:
         http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle), base_url="http://engine")
-        return EngineClient(http, engine_for(EngineType.LLAMA_CPP), "tiny", seed=7)
+        return EngineClient(http, engine_for(EngineType.LLAMA_CPP), "tiny", sampling or Sampling())
 
     @property
     def is_dead(self) -> bool:

@@ -2,15 +2,25 @@
 
 import pytest
 
-from mtp_operator.bench.load import MAX_FAILED_REQUESTS, EngineGoneError, LevelRun, TooSlowError, run_level
-from mtp_operator.bench.prompts import MIX, pass_prompts
+from mtp_operator.api.spec import PromptCategory, Sampling, SamplingMode
+from mtp_operator.bench.load import MAX_FAILED_REQUESTS, EngineGoneError, Level, LevelRun, TooSlowError, run_level
+from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.steady import MIN_WINDOWS
 from tests.unit.bench.fake_engine import FakeEngine
 from tests.unit.bench.virtual_time import run_in_virtual_time
 
+MIX = built_in_mix([PromptCategory.CODE, PromptCategory.CHAT], seed=7)
 
-def measure(engine: FakeEngine, concurrency: int = 1, output_tokens: int = 128, level_seconds: float = 60) -> LevelRun:
-    return run_in_virtual_time(run_level(engine.client(), concurrency, output_tokens, level_seconds))
+
+def measure(
+    engine: FakeEngine,
+    concurrency: int = 1,
+    output_tokens: int = 128,
+    level_seconds: float = 60,
+    sampling: Sampling | None = None,
+) -> LevelRun:
+    level = Level(concurrency, output_tokens, level_seconds, MIX.level(0), MIX.pass_length(concurrency))
+    return run_in_virtual_time(run_level(engine.client(sampling), level))
 
 
 def test_a_steady_engine_is_measured_in_the_fewest_passes() -> None:
@@ -69,9 +79,20 @@ def test_requests_are_greedy_and_never_answered_from_a_cache() -> None:
 
     for body in engine.bodies:
         assert body["temperature"] == 0
-        assert body["seed"] == 7
         assert body["cache_prompt"] is False
         assert "ignore_eos" not in body
+
+
+def test_every_request_has_a_seed_of_its_own_which_every_arm_repeats() -> None:
+    sampling = Sampling(mode=SamplingMode.CUSTOM, temperature_milli=700)
+    engines = [FakeEngine(), FakeEngine()]
+
+    for engine in engines:
+        measure(engine, sampling=sampling)
+
+    seeds = [[body["seed"] for body in engine.bodies] for engine in engines]
+    assert seeds[0] == seeds[1]
+    assert len(set(map(str, seeds[0]))) == len(seeds[0])
 
 
 def test_counters_belong_to_all_requests_of_the_level() -> None:
@@ -132,13 +153,3 @@ def test_a_slow_engine_gets_twice_the_time_for_its_fewest_windows() -> None:
 
     assert len(run.windows) == MIN_WINDOWS
     assert 60 < run.seconds < 120
-
-
-def test_a_pass_is_as_long_as_the_load_is_wide() -> None:
-    assert [len(pass_prompts(concurrency)) for concurrency in (1, 2, 3, 8, 20)] == [2, 2, 3, 8, 20]
-    assert set(pass_prompts(20)) == set(MIX)
-
-
-def test_prompts_fit_into_the_reserve_even_if_a_byte_is_a_token() -> None:
-    assert max(len(prompt.encode()) for prompt in MIX) <= 350
-    assert len(set(MIX)) == len(MIX)

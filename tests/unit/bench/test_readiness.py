@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mtp_operator.api.spec import PromptCategory
 from mtp_operator.bench.load import EngineGoneError
+from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.readiness import MAX_BROKEN_COMPLETIONS, NotReadyError, model_problem, wait_until_ready
 from tests.unit.bench.fake_engine import FakeEngine
 from tests.unit.bench.virtual_time import run_in_virtual_time
@@ -15,7 +17,7 @@ def wait(engine: FakeEngine, output_tokens: int = 100, ready_seconds: float = 60
     """The time at which the engine was ready."""
 
     async def ready_at() -> float:
-        await wait_until_ready(engine.client(), output_tokens, ready_seconds)
+        await wait_until_ready(engine.client(), built_in_mix([PromptCategory.CODE]).probe, output_tokens, ready_seconds)
         return asyncio.get_running_loop().time()
 
     return run_in_virtual_time(ready_at())

@@ -1,0 +1,35 @@
+"""Sampling is sent as it is stated, and nothing is left to an engine's defaults unless that is asked for."""
+
+import pytest
+
+from mtp_operator.api.spec import Sampling
+from mtp_operator.bench.sampling import sampling_fields
+
+
+@pytest.mark.parametrize(
+    ("stated", "sent"),
+    [
+        ({}, {"temperature": 0}),
+        ({"mode": "ModelDefaults"}, {}),
+        ({"mode": "Custom", "temperatureMilli": 0}, {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0}),
+        (
+            {"mode": "Custom", "temperatureMilli": 700, "topPMilli": 950, "topK": 20},
+            {"temperature": 0.7, "top_p": 0.95, "top_k": 20, "min_p": 0},
+        ),
+    ],
+)
+def test_fields_of_a_request(stated: dict[str, object], sent: dict[str, float]) -> None:
+    assert sampling_fields(Sampling.model_validate(stated), seed=42) == {"seed": 42, **sent}
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_greedy"),
+    [
+        ({}, True),
+        ({"mode": "ModelDefaults"}, False),
+        ({"mode": "Custom", "temperatureMilli": 0}, True),
+        ({"mode": "Custom", "temperatureMilli": 1}, False),
+    ],
+)
+def test_only_greedy_output_can_be_checked(stated: dict[str, object], is_greedy: bool) -> None:
+    assert Sampling.model_validate(stated).is_greedy is is_greedy
