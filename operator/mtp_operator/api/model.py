@@ -172,10 +172,10 @@ class MTPModelStatus(Schema):
     ] = None
     speedup: Annotated[
         DecimalString | None,
-        Field(description="Output throughput at nSpec over that without speculation (n=0), as measured."),
+        Field(description="The objective at nSpec over that without speculation (n=0), as measured."),
     ] = None
     output_tokens_per_second: Annotated[
-        int | None, Field(ge=0, description="Output throughput at nSpec: the objective, in tokens per second.")
+        int | None, Field(ge=0, description="Output throughput at nSpec over all levels, in tokens per second.")
     ] = None
     acceptance_length: Annotated[
         DecimalString | None,

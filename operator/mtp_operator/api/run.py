@@ -7,10 +7,29 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, DecimalString, Schema, Timestamp, rule, validated
+from .base import (
+    MAX_CONSTRAINTS,
+    MAX_LEVELS,
+    MAX_N_SPEC,
+    MAX_WINDOWS,
+    DecimalString,
+    Schema,
+    Timestamp,
+    rule,
+    validated,
+)
 from .conditions import Condition
 from .model import NAME_LIMIT, ObjectMeta
-from .spec import AcceleratorSpec, Budget, EngineSpec, ModelSource, Objective, SpeculationMethodSpec, Workload
+from .spec import (
+    AcceleratorSpec,
+    Budget,
+    EngineSpec,
+    LatencyMetric,
+    ModelSource,
+    Objective,
+    SpeculationMethodSpec,
+    Workload,
+)
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
@@ -82,6 +101,15 @@ class ArmState(StrEnum):
     SET_ASIDE = "SetAside"
 
 
+class ArmLimit(Schema):
+    """How a limit on a latency was kept at one level. The verdict's confidence comes from these counts."""
+
+    metric: Annotated[LatencyMetric, Field(description="The latency, as in objective.constraints.")]
+    max_milliseconds: Annotated[int, Field(ge=1, description="The limit, in milliseconds.")]
+    requests: Annotated[int, Field(ge=0, description="Requests whose latency was measured.")]
+    exceeding: Annotated[int, Field(ge=0, description="Requests of them that took longer.")]
+
+
 class ArmLevel(Schema):
     """What was measured at one concurrency level. Counters are the engine's own."""
 
@@ -95,6 +123,23 @@ class ArmLevel(Schema):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ]
+    interactivity: Annotated[
+        tuple[DecimalString, ...],
+        Field(
+            max_length=MAX_WINDOWS,
+            description="Output tokens per second that one request saw, 1 / TimePerOutputToken: the mean over each "
+            "pass. Only where objective.maximize is Interactivity.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    limits: Annotated[
+        tuple[ArmLimit, ...],
+        Field(
+            max_length=MAX_CONSTRAINTS,
+            description="How the limits of objective.constraints were kept at this level.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["metric"]},
+        ),
+    ] = ()
     requests: Annotated[int, Field(ge=0, description="Requests that were measured.")]
     failed_requests: Annotated[int, Field(ge=0, description="Requests that failed or were cut.")] = 0
     output_tokens: Annotated[int, Field(ge=0, description="Output tokens that the engine reported in `usage`.")]
@@ -125,7 +170,8 @@ class ArmStatus(Schema):
         ArmState,
         Field(
             description="Planned: its Job is about to be created. Running. Ending: the trial is being ended. "
-            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone."
+            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone, or with prompts that "
+            "were changed since."
         ),
     ]
     why: Annotated[str | None, Field(max_length=512, description="Why this n_spec was measured.")] = None
@@ -197,6 +243,13 @@ class Observed(Schema):
     engine_image_id: Annotated[
         str, Field(max_length=512, alias="engineImageID", description="The engine's image, by digest, as it ran.")
     ] = "Unknown"
+    prompts_sha256: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="sha256 of the user's own prompts (workload.prompts), in hex; absent for built-in ones.",
+        ),
+    ] = None
 
 
 class TrialCounters(Schema):

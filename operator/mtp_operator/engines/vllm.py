@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.spec import EngineType, PrefixCaching, SpeculationMethod, VLLMSettings
+from mtp_operator.api.spec import EngineType, PrefixCaching, SamplingMode, SpeculationMethod, VLLMSettings
 
 from .engine import CONFIGURATION_FOLDER, HOME, Engine, SpeculationMetrics, tokens_in_usage, unusable
 
@@ -59,8 +59,7 @@ class VLLM(Engine):
             *_memory(vllm),
             # vLLM's own default depends on the model's architecture: what is measured must not.
             "--enable-prefix-caching" if vllm.prefix_caching is PrefixCaching.ENABLED else "--no-enable-prefix-caching",
-            # Sampling is sent with every request; the defaults in a model's generation_config.json stay out of it.
-            "--generation-config=vllm",
+            *_generation_config(settings),
             # One line a request would push the telling ones out of the short tail that kubelet keeps.
             "--disable-uvicorn-access-log",
             *_cuda_graphs(vllm, n_spec),
@@ -120,6 +119,13 @@ class VLLM(Engine):
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
         return unusable(settings.engine.extra_args, _UNUSABLE)
+
+
+def _generation_config(settings: RunSettings) -> tuple[str, ...]:
+    """Where sampling is sent with every request, the model's generation_config.json stays out of it."""
+    if settings.workload.sampling.mode is SamplingMode.MODEL_DEFAULTS:
+        return ()
+    return ("--generation-config=vllm",)
 
 
 def _memory(vllm: VLLMSettings) -> tuple[str, ...]:

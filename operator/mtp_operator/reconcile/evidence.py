@@ -8,6 +8,7 @@ from datetime import datetime
 from mtp_operator import tuner
 from mtp_operator.api.run import (
     ArmLevel,
+    ArmLimit,
     ArmState,
     ArmStatus,
     MTPTuningRunSpec,
@@ -18,9 +19,10 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.spec import Level
+from mtp_operator.api.spec import Level, Maximize, Objective
 from mtp_operator.api.trial import LevelResult, TrialResult
 from mtp_operator.resources.placement import PRODUCT_LABEL
+from mtp_operator.tuner.records import LatencyConstraint, LatencyCount
 
 from .records import Node, Pod
 
@@ -50,6 +52,8 @@ def _arm_level(level: LevelResult) -> ArmLevel:
         concurrency=level.concurrency,
         output_tokens_per_second=decimal(mean(level.windows)),
         windows=tuple(decimal(window) for window in level.windows),
+        interactivity=tuple(decimal(window) for window in level.interactivity or ()),
+        limits=tuple(ArmLimit.model_validate(dict(limit)) for limit in level.limits),
         requests=level.requests,
         failed_requests=level.failed_requests,
         output_tokens=level.output_tokens,
@@ -83,8 +87,34 @@ def _acceptance_length(levels: Iterable[LevelResult | ArmLevel]) -> str | None:
     return f"{1 + accepted / drafts:.2f}" if drafts else None
 
 
-def tuner_arms(arms: Iterable[ArmStatus]) -> tuple[tuner.Arm, ...]:
-    """The arms that count, as the tuner knows them: ended, and not set aside."""
+def unmeasured(result: TrialResult, objective: Objective) -> str | None:
+    """Why this result cannot say how good its n is, although its throughput is right; None where it can."""
+    for level in result.levels:
+        counted = {(limit.metric, limit.max_milliseconds) for limit in level.limits}
+        needs = ["objective.maximize"] if _lacks_interactivity(level, objective) else []
+        needs += [
+            f"objective.constraints[{constraint.metric.value}]"
+            for constraint in objective.constraints
+            if constraint.concurrency == level.concurrency
+            and (constraint.metric, constraint.max_milliseconds) not in counted
+        ]
+        if needs:
+            why = (level.latencies and level.latencies.unmeasurable) or "the times of tokens could not be measured"
+            return f"spec.tuning.{needs[0]} needs a latency that is not known at concurrency {level.concurrency}: {why}"
+    return None
+
+
+def _lacks_interactivity(level: LevelResult, objective: Objective) -> bool:
+    return objective.maximize is Maximize.INTERACTIVITY and not level.interactivity
+
+
+def tuner_arms(arms: Iterable[ArmStatus], maximize: Maximize) -> tuple[tuner.Arm, ...]:
+    """The arms that count, as the tuner knows them: ended, and not set aside.
+
+    Args:
+        arms: of the run.
+        maximize: what the tuner's windows are of.
+    """
     counted = sorted((arm for arm in arms if counts(arm)), key=lambda arm: (arm.n_spec, arm.boot))
     boots: dict[int, int] = {}
     answer = []
@@ -95,7 +125,9 @@ def tuner_arms(arms: Iterable[ArmStatus]) -> tuple[tuner.Arm, ...]:
             tuner.Arm(
                 n_spec=arm.n_spec,
                 boot=boot,
-                levels=tuple(_tuner_level(level) for level in arm.levels) if arm.state is ArmState.MEASURED else (),
+                levels=tuple(_tuner_level(level, maximize) for level in arm.levels)
+                if arm.state is ArmState.MEASURED
+                else (),
                 failed=(arm.reason or "Failed") if arm.state is ArmState.FAILED else None,
                 node=arm.node,
                 gpu_minutes=(arm.gpu_seconds or 0) / 60,
@@ -109,15 +141,17 @@ def counts(arm: ArmStatus) -> bool:
     return arm.state in (ArmState.MEASURED, ArmState.FAILED)
 
 
-def _tuner_level(level: ArmLevel) -> tuner.LevelMeasurement:
+def _tuner_level(level: ArmLevel, maximize: Maximize) -> tuner.LevelMeasurement:
     per_position = None
     if level.drafts:
         drafts = level.drafts
         per_position = tuple(min(accepted / drafts, 1.0) for accepted in level.accepted_per_position)
+    windows = level.interactivity if maximize is Maximize.INTERACTIVITY else level.windows
     return tuner.LevelMeasurement(
         concurrency=level.concurrency,
-        windows=tuple(float(window) for window in level.windows),
+        windows=tuple(float(window) for window in windows),
         acceptance=tuner.Acceptance(per_position=per_position) if per_position else None,
+        latencies=tuple(LatencyCount.model_validate(dict(limit)) for limit in level.limits),
     )
 
 
@@ -132,6 +166,7 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
         max_trials=max(spec.budget.max_trials - set_aside, 0),
         max_gpu_minutes=max(spec.budget.max_gpu_minutes - elsewhere_minutes, 0),
         levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
+        constraints=tuple(LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
     )
 
 
@@ -149,8 +184,8 @@ def verdict_status(verdict: tuner.Verdict) -> VerdictStatus:
     )
 
 
-def observed_by(pod: Pod, nodes: Mapping[str, Node]) -> ObservedByTrial:
-    """What the first trial saw."""
+def observed_by(pod: Pod, nodes: Mapping[str, Node], prompts_sha256: str | None) -> ObservedByTrial:
+    """What a trial saw."""
     node = nodes.get(pod.node) if pod.node is not None else None
     labels = node.labels if node is not None else {}
     return ObservedByTrial(
@@ -158,12 +193,15 @@ def observed_by(pod: Pod, nodes: Mapping[str, Node]) -> ObservedByTrial:
         gpu_product=labels.get(PRODUCT_LABEL, UNKNOWN),
         driver_version=labels.get(_DRIVER_LABEL, UNKNOWN),
         engine_image_id=pod.engine.image_id or UNKNOWN,
+        prompts_sha256=prompts_sha256,
     )
 
 
 def fingerprint(settings_hash: str, observed: ObservedByTrial) -> str:
     """What a choice is valid for: what was asked for and what was observed, but for the node's name."""
-    parts = (settings_hash, observed.gpu_product, observed.driver_version, observed.engine_image_id)
+    parts = [settings_hash, observed.gpu_product, observed.driver_version, observed.engine_image_id]
+    if observed.prompts_sha256 is not None:
+        parts.append(observed.prompts_sha256)
     return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """The policy of one MTPTuningRun: which arm next, what became of the last one, when it ends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,6 +18,10 @@ from mtp_operator.api.run import (
     job_name,
     run_name,
 )
+from mtp_operator.api.run import (
+    Observed as ObservedByTrial,
+)
+from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 
 from . import evidence, trial
@@ -113,7 +117,7 @@ def advance(
     pod = pods.get(job.uid) if job else None
     obstacle = lookup = wake = None
     if arm is not None:
-        obstacle = trial.obstacle(job, pod, observed, run.spec.accelerator, settings, now)
+        obstacle = trial.obstacle(job, pod, observed, run.spec, settings, now)
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
             wake = _until_node_counts_as_gone(pod, settings, now)
@@ -161,7 +165,10 @@ def _judged(
     if isinstance(judgement, trial.Lost):
         return _repeated(run, status, arm, judgement)
     ended = _running(arm, job, pod, judgement).model_copy(update={"gpu_seconds": (arm.gpu_seconds or 0) + seconds})
-    if isinstance(judgement, trial.Measured):
+    unmeasured = _unmeasured(run, judgement)
+    if unmeasured is not None:
+        status = _counted(_with_arm(status, _failed(ended, "Unmeasurable", unmeasured)), failed=1)
+    elif isinstance(judgement, trial.Measured):
         status = _with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
         status = _counted(status, measured=1)
     else:
@@ -169,12 +176,38 @@ def _judged(
         status = _counted(status, failed=1)
     if isinstance(judgement, trial.Broken):
         return _with_verdict(status, _failure_verdict(judgement.reason, judgement.message), now)
-    if status.observed is None and pod is not None and pod.node is not None:
-        seen = evidence.observed_by(pod, nodes)
-        status = status.model_copy(
-            update={"observed": seen, "fingerprint": evidence.fingerprint(run.spec.settings_hash, seen)}
-        )
-    return status
+    if pod is None or pod.node is None:
+        return status
+    prompts = judgement.result.prompts_sha256 if judgement.result is not None else None
+    return _with_observation(run, status, arm, evidence.observed_by(pod, nodes, prompts))
+
+
+def _unmeasured(run: MTPTuningRun, judgement: trial.Judgement) -> str | None:
+    if not isinstance(judgement, trial.Measured):
+        return None
+    return evidence.unmeasured(judgement.result, run.spec.objective)
+
+
+def _with_observation(
+    run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, seen: ObservedByTrial
+) -> MTPTuningRunStatus:
+    """What the first trial saw stands for the run, as long as the prompts stay what they were.
+
+    They are the one part that can change under a run: what was measured with the old ones is set aside.
+    """
+    known = status.observed
+    if known is not None:
+        if seen.prompts_sha256 in (None, known.prompts_sha256):
+            return status
+        if known.prompts_sha256 is not None:
+            message = f"{PROMPTS_FIELD}: the file was changed while the run went on; this arm had the old prompts"
+            status = _set_aside(
+                status, lambda one: evidence.counts(one) and not _same(one, arm), "PromptsChanged", message
+            )
+        seen = known.model_copy(update={"prompts_sha256": seen.prompts_sha256})
+    return status.model_copy(
+        update={"observed": seen, "fingerprint": evidence.fingerprint(run.spec.settings_hash, seen)}
+    )
 
 
 def _running(arm: ArmStatus, job: Job | None, pod: Pod | None, judgement: trial.Judgement) -> ArmStatus:
@@ -237,13 +270,17 @@ def _until_node_counts_as_gone(pod: Pod, settings: OperatorSettings, now: dateti
 
 def _started_over(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunStatus:
     message = f"node {status.observed.node} is gone: n is never compared across nodes" if status.observed else ""
-    arms = tuple(
-        one.model_copy(update={"state": ArmState.SET_ASIDE, "reason": "NodeGone", "message": message})
-        if evidence.counts(one) or one is arm
-        else one
-        for one in status.arms
-    )
-    return status.model_copy(update={"arms": arms, "observed": None, "fingerprint": None})
+    status = _set_aside(status, lambda one: evidence.counts(one) or one is arm, "NodeGone", message)
+    return status.model_copy(update={"observed": None, "fingerprint": None})
+
+
+def _set_aside(
+    status: MTPTuningRunStatus, concerns: Callable[[ArmStatus], bool], reason: str, message: str
+) -> MTPTuningRunStatus:
+    """The status with these arms counting no more."""
+    update = {"state": ArmState.SET_ASIDE, "reason": reason, "message": message}
+    arms = tuple(one.model_copy(update=update) if concerns(one) else one for one in status.arms)
+    return status.model_copy(update={"arms": arms})
 
 
 # -- which arm next ----------------------------------------------------------------------------------------------------
@@ -256,7 +293,8 @@ def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MT
         message = f"the engine could not be measured without speculation (n=0): {baseline[-1].message}"
         return _with_verdict(status, _failure_verdict(baseline[-1].reason or "Failed", message), now)
     step = tuner.next_step(
-        evidence.tuner_arms(status.arms), evidence.tuner_settings(run.spec, status.arms, status.trials)
+        evidence.tuner_arms(status.arms, run.spec.objective.maximize),
+        evidence.tuner_settings(run.spec, status.arms, status.trials),
     )
     if isinstance(step, tuner.Verdict):
         return _with_verdict(status, evidence.verdict_status(step), now)
@@ -363,8 +401,11 @@ def _update(run: MTPTuningRun, status: MTPTuningRunStatus, events: list[EventDra
 
 
 def _with_arm(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunStatus:
-    arms = tuple(arm if (one.n_spec, one.boot) == (arm.n_spec, arm.boot) else one for one in status.arms)
-    return status.model_copy(update={"arms": arms})
+    return status.model_copy(update={"arms": tuple(arm if _same(one, arm) else one for one in status.arms)})
+
+
+def _same(one: ArmStatus, other: ArmStatus) -> bool:
+    return (one.n_spec, one.boot) == (other.n_spec, other.boot)
 
 
 def _counted(status: MTPTuningRunStatus, measured: int = 0, failed: int = 0, lost: int = 0) -> MTPTuningRunStatus:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from mtp_operator.api.run import ArmState, ArmStatus
+from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.spec import AcceleratorSpec, Architecture
-from mtp_operator.api.trial import LevelResult, TrialResult
+from mtp_operator.api.trial import PROMPTS_UNUSABLE, LevelResult, TrialResult
 from mtp_operator.engines import telling_lines
+from mtp_operator.resources.prompts import PROMPTS_FIELD
 
 from .records import Container, Job, Kind, Lookup, Observed, OperatorSettings, Pod, Reference, Terminated
 
@@ -101,6 +102,8 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
         if own_words is not None and own_words.reason != INTERRUPTED:
             failure = Failed(failure.reason, f"{_ending(crash)}: {own_words.message}")
         return failure if pod.is_over else MustEnd(failure.reason, failure.message)
+    if result is not None and result.failure is not None and result.failure.reason == PROMPTS_UNUSABLE:
+        return Broken(result.failure.reason, result.failure.message)
     if result is not None and result.failure is not None and result.failure.reason != INTERRUPTED:
         return Failed(result.failure.reason, result.failure.message, result)
     if not pod.is_over:
@@ -184,7 +187,7 @@ def obstacle(
     job: Job | None,
     pod: Pod | None,
     observed: Observed,
-    accelerator: AcceleratorSpec,
+    asked: RunSettings,
     settings: OperatorSettings,
     now: datetime,
 ) -> Obstacle | None:
@@ -202,8 +205,10 @@ def obstacle(
     if scheduled == "False" and reason == "Unschedulable":
         overdue = now - pod.created_at >= timedelta(seconds=settings.pending_seconds)
         if "persistentvolumeclaim" in message:
-            return Obstacle("ClaimUnusable", f"spec.model.uri: {message}", needs_a_person=True)
-        return Obstacle("NoNodeFits", f"no node has {looked_for(accelerator)} free: {message}", needs_a_person=overdue)
+            return Obstacle("ClaimUnusable", f"{_claim_field(asked, message)}: {message}", needs_a_person=True)
+        return Obstacle(
+            "NoNodeFits", f"no node has {looked_for(asked.accelerator)} free: {message}", needs_a_person=overdue
+        )
     if is_starting(pod):
         return _not_started(observed.lookups.get(pod.uid))
     return None
@@ -267,6 +272,14 @@ def looked_for(accelerator: AcceleratorSpec) -> str:
     if accelerator.compute_capabilities:
         wanted.append("of compute capability " + " or ".join(accelerator.compute_capabilities))
     return " ".join(wanted)
+
+
+def _claim_field(asked: RunSettings, message: str) -> str:
+    """The field that names the claim which the scheduler speaks of."""
+    prompts = asked.workload.prompt_source.pvc
+    if prompts is not None and f'"{prompts.claim}"' in message:
+        return f"{PROMPTS_FIELD}.pvc"
+    return "spec.model.uri"
 
 
 def _refused(lookup: Lookup | None) -> Obstacle | None:

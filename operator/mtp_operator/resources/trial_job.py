@@ -11,6 +11,7 @@ from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine,
 
 from .labels import trial_labels
 from .placement import gpu_affinity, gpu_tolerations
+from .prompts import planned_prompts, prompt_mounts, prompt_volumes
 from .weights import Weights, mounts, volumes, weights
 
 ENGINE_CONTAINER: Final = "engine"
@@ -86,17 +87,22 @@ def trial_job(
 def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level_seconds: float) -> TrialPlan:
     """What the bench container of this arm is told."""
     engine = engine_for(run.spec.engine.type)
+    workload = run.spec.workload
     return TrialPlan(
         engine=run.spec.engine.type,
         url=f"http://127.0.0.1:{engine.port}",
         served_name=_served_name(run),
         n_spec=arm.n_spec,
-        output_tokens=run.spec.workload.output_tokens,
-        levels=tuple(PlannedLevel(concurrency=level.concurrency) for level in run.spec.workload.levels),
+        prompts=planned_prompts(workload.prompt_source),
+        sampling=workload.sampling,
+        output_tokens=workload.output_tokens,
+        levels=tuple(PlannedLevel(concurrency=level.concurrency) for level in workload.levels),
         level_seconds=level_seconds,
         ready_seconds=ready_seconds,
         model_path=weights(run.spec.model.uri).container_path,
         engine_log=engine.log_path,
+        maximize=run.spec.objective.maximize,
+        limits=run.spec.objective.constraints,
     )
 
 
@@ -123,6 +129,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         "containers": [_bench_container(run, plan, sources)],
         "volumes": [
             *volumes(sources),
+            *prompt_volumes(run.spec.workload.prompt_source),
             {"name": "home", "emptyDir": {}},
             {"name": "log", "emptyDir": {"sizeLimit": "1Gi"}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
@@ -178,7 +185,11 @@ def _bench_container(run: MTPTuningRun, plan: TrialPlan, sources: tuple[Weights,
             "limits": {"cpu": "2", "memory": "512Mi"},
         },
         "securityContext": _container_security(),
-        "volumeMounts": [*mounts(sources), {"name": "log", "mountPath": LOG_FOLDER, "readOnly": True}],
+        "volumeMounts": [
+            *mounts(sources),
+            *prompt_mounts(run.spec.workload.prompt_source),
+            {"name": "log", "mountPath": LOG_FOLDER, "readOnly": True},
+        ],
     }
 
 
