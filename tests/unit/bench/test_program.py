@@ -1,5 +1,6 @@
 """The program as kubelet runs it: a process of its own, an engine on a real socket, a termination message."""
 
+import hashlib
 import http.server
 import json
 import os
@@ -17,7 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.trial import RESULT_LIMIT_BYTES, PlannedLevel, TrialFailure, TrialPlan, TrialResult
+from mtp_operator.api.trial import (
+    RESULT_LIMIT_BYTES,
+    PlannedLevel,
+    PlannedPrompts,
+    TrialFailure,
+    TrialPlan,
+    TrialResult,
+)
 from mtp_operator.bench.counters import Counters
 from mtp_operator.bench.load import LevelRun
 from mtp_operator.bench.program import plain, trial_result
@@ -42,6 +50,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.drafts_per_request = 1
         self.hangs = False
         self.asked = threading.Event()
+        self.questions: set[str] = set()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,7 +61,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._answer(f"llamacpp:spec_decode_num_drafts_total {self.server.drafts}\n".encode())
 
     def do_POST(self) -> None:
-        tokens = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["max_tokens"]
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        tokens = body["max_tokens"]
+        self.server.questions.add(body["messages"][-1]["content"])
         self.server.asked.set()
         if self.server.hangs:
             time.sleep(60)
@@ -149,6 +160,32 @@ def test_a_missing_model_is_said_at_once(tmp_path: Path, place: str, words: str)
     assert result.failure.reason == "ModelMissing"
     assert "spec.model.uri" in result.failure.message
     assert words in result.failure.message
+
+
+def test_own_prompts_are_asked_and_their_hash_is_told(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Where is my parcel?"}\n')
+    prompts = PlannedPrompts(file=str(file), field="spec.tuning.workload.prompts.configMap: own/prompts.jsonl")
+
+    status, result, _ = finish(start(plan(server, tmp_path, prompts=prompts), tmp_path), tmp_path)
+
+    assert status == 0
+    assert result.prompts_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert server.questions == {"Where is my parcel?"}
+
+
+def test_a_wrong_line_of_own_prompts_is_said_before_the_engine_is_up(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "a"}\n{"prompt": ""}\n')
+    prompts = PlannedPrompts(file=str(file), field="spec.tuning.workload.prompts.configMap: own/prompts.jsonl")
+
+    status, result, _ = finish(start(plan(None, tmp_path, prompts=prompts), tmp_path), tmp_path)
+
+    assert status == 1
+    assert result.failure == TrialFailure(
+        reason="PromptsUnusable",
+        message="spec.tuning.workload.prompts.configMap: own/prompts.jsonl: line 2: prompt: must not be empty",
+    )
 
 
 def test_an_engine_that_never_comes_up(tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ def test_settings_become_flags() -> None:
     } <= set(stated)
 
 
+@pytest.mark.parametrize(("mode", "is_left_to_vllm"), [("Greedy", True), ("Custom", True), ("ModelDefaults", False)])
+def test_the_models_own_sampling_applies_only_where_it_is_asked_for(mode: str, is_left_to_vllm: bool) -> None:
+    workload = {"levels": [{"concurrency": 1}], "sampling": {"mode": mode}}
+    stated = ENGINE.arguments(run_settings(workload=workload), 3, "qwen", "/models/weights/qwen", None)
+
+    assert ("--generation-config=vllm" in stated) is is_left_to_vllm
+
+
 @pytest.mark.parametrize(
     ("speculation", "drafter", "configuration"),
     [

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
-from mtp_operator.api.trial import TrialPlan
+from mtp_operator.api.spec import Maximize, PromptCategory
+from mtp_operator.api.trial import PlannedPrompts, TrialPlan
 from mtp_operator.resources.trial_job import trial_job
 from tests.unit.engines.settings import run_settings
 
@@ -41,6 +42,12 @@ def build(pinned_node: str | None = None, **changes: Any) -> dict[str, Any]:
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
     spec: dict[str, Any] = job["spec"]["template"]["spec"]
     return spec
+
+
+def plan_of(job: dict[str, Any]) -> TrialPlan:
+    (bench,) = pod_of(job)["containers"]
+    assert bench["args"][:2] == ["trial", "--plan"]
+    return TrialPlan.model_validate_json(bench["args"][2])
 
 
 def terms_of(job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,8 +102,7 @@ def test_the_bench_is_told_everything_in_its_arguments() -> None:
     job = build(workload={"outputTokens": 128, "levels": levels})
     (bench,) = pod_of(job)["containers"]
 
-    assert bench["args"][:2] == ["trial", "--plan"]
-    plan = TrialPlan.model_validate_json(bench["args"][2])
+    plan = plan_of(job)
     assert plan.url == "http://127.0.0.1:8000"
     assert (plan.n_spec, plan.output_tokens, plan.served_name) == (3, 128, "qwen")
     assert [level.concurrency for level in plan.levels] == [1, 8]
@@ -106,6 +112,60 @@ def test_the_bench_is_told_everything_in_its_arguments() -> None:
     assert plan.engine_log is not None
     assert plan.engine_log.rpartition("/")[0] in seen
     assert pod_of(job)["activeDeadlineSeconds"] > plan.longest_seconds == 600 + 2 * 3 * 60
+
+
+def test_built_in_prompts_need_no_volume() -> None:
+    job = build(workload={"levels": [{"concurrency": 1}], "prompts": {"builtIn": ["JSON", "Code"]}})
+
+    assert plan_of(job).prompts.built_in == (PromptCategory.JSON, PromptCategory.CODE)
+    assert plan_of(build()).prompts.built_in == tuple(PromptCategory)
+    assert "prompts" not in [volume["name"] for volume in pod_of(job)["volumes"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "volume", "file", "field"),
+    [
+        (
+            {"configMap": {"name": "own", "key": "support.jsonl"}},
+            {"configMap": {"name": "own", "items": [{"key": "support.jsonl", "path": "prompts.jsonl"}]}},
+            "/prompts/prompts.jsonl",
+            "spec.tuning.workload.prompts.configMap: own/support.jsonl",
+        ),
+        (
+            {"pvc": {"claim": "weights", "path": "a/b.jsonl"}},
+            {"persistentVolumeClaim": {"claimName": "weights"}},
+            "/prompts/a/b.jsonl",
+            "spec.tuning.workload.prompts.pvc: weights/a/b.jsonl",
+        ),
+    ],
+    ids=["ConfigMap", "claim"],
+)
+def test_own_prompts_are_mounted_into_the_bench_alone(
+    source: dict[str, Any], volume: dict[str, Any], file: str, field: str
+) -> None:
+    job = build(workload={"levels": [{"concurrency": 1}], "prompts": source})
+    pod = pod_of(job)
+    (bench,), (engine,) = pod["containers"], pod["initContainers"]
+
+    assert {"name": "prompts", **volume} in pod["volumes"]
+    assert {"name": "prompts", "mountPath": "/prompts", "readOnly": True} in bench["volumeMounts"]
+    assert "prompts" not in [mount["name"] for mount in engine["volumeMounts"]]
+    assert plan_of(job).prompts == PlannedPrompts(file=file, field=field)
+
+
+def test_the_bench_is_told_what_to_sample_and_to_count() -> None:
+    constraint = {"metric": "P99RequestLatency", "concurrency": 1, "maxMilliseconds": 9000}
+    sampling = {"mode": "Custom", "temperatureMilli": 700, "topK": 20}
+    plan = plan_of(
+        build(
+            workload={"levels": [{"concurrency": 1}], "sampling": sampling},
+            objective={"maximize": "Interactivity", "constraints": [constraint]},
+        )
+    )
+
+    assert plan.sampling.to_wire() == sampling
+    assert plan.maximize is Maximize.INTERACTIVITY
+    assert [limit.to_wire() for limit in plan.limits] == [constraint]
 
 
 def test_every_container_is_restricted_and_every_pod_has_no_token() -> None:

@@ -1,0 +1,95 @@
+"""What was measured keeps its meaning on its way from a trial's result to the tuner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mtp_operator import tuner
+from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunSpec, Observed, TrialCounters
+from mtp_operator.api.spec import Level, Maximize, Objective
+from mtp_operator.api.trial import Latencies, LevelResult, TrialResult
+from mtp_operator.reconcile import evidence
+from tests.unit.engines.settings import run_settings
+
+CONSTRAINT = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": 800}
+COUNT = {"metric": "P95TimeToFirstToken", "maxMilliseconds": 800, "requests": 64, "exceeding": 3}
+PLANNED = ArmStatus(n_spec=3, boot=0, job_name="job", state=ArmState.RUNNING)
+
+
+def objective(maximize: str = "OutputThroughput", *constraints: dict[str, Any]) -> Objective:
+    return Objective.model_validate({"maximize": maximize, "constraints": constraints})
+
+
+def trial(**level: Any) -> TrialResult:
+    document = {"concurrency": 1, "windows": [100.0, 102.0], "requests": 64, "outputTokens": 8192, **level}
+    return TrialResult(n_spec=3, levels=(LevelResult.model_validate(document),))
+
+
+@pytest.mark.parametrize(
+    ("maximize", "windows"), [("OutputThroughput", (100.0, 102.0)), ("Interactivity", (140.0, 141.5))]
+)
+def test_the_tuner_gets_the_windows_of_what_is_maximized(maximize: str, windows: tuple[float, ...]) -> None:
+    arm = evidence.measured_arm(PLANNED, trial(interactivity=[140.0, 141.5]), [Level(concurrency=1)])
+
+    (told,) = evidence.tuner_arms([arm], Maximize(maximize))
+
+    assert told.levels[0].windows == windows
+    assert arm.output_tokens_per_second == "101.00"
+
+
+def test_limits_and_their_counts_reach_the_tuner() -> None:
+    settings = run_settings(objective={"constraints": [CONSTRAINT]})
+    spec = MTPTuningRunSpec(**dict(settings), model_name="qwen", request=0, settings_hash=settings.request_hash())
+    arm = evidence.measured_arm(PLANNED, trial(limits=[COUNT]), [Level(concurrency=1)])
+
+    asked = evidence.tuner_settings(spec, [arm], TrialCounters())
+    (told,) = evidence.tuner_arms([ArmStatus.model_validate(arm.to_wire())], Maximize.OUTPUT_THROUGHPUT)
+
+    assert [one.model_dump(by_alias=True) for one in asked.constraints] == [CONSTRAINT]
+    assert [one.model_dump(by_alias=True) for one in told.levels[0].latencies] == [COUNT]
+    assert isinstance(tuner.next_step([told], asked), tuner.Measure)
+
+
+@pytest.mark.parametrize(
+    ("objective", "level", "words"),
+    [
+        pytest.param(objective(), {}, None, id="throughput needs no latency"),
+        pytest.param(objective("Interactivity"), {"interactivity": [140.0]}, None, id="interactivity was measured"),
+        pytest.param(
+            objective("Interactivity"), {}, "spec.tuning.objective.maximize needs", id="interactivity was not measured"
+        ),
+        pytest.param(objective("OutputThroughput", CONSTRAINT), {"limits": [COUNT]}, None, id="limit was counted"),
+        pytest.param(
+            objective("OutputThroughput", CONSTRAINT),
+            {},
+            "spec.tuning.objective.constraints[P95TimeToFirstToken] needs",
+            id="limit was not counted",
+        ),
+        pytest.param(
+            objective("OutputThroughput", {**CONSTRAINT, "concurrency": 8}), {}, None, id="limit of another level"
+        ),
+    ],
+)
+def test_what_the_objective_needs_must_have_been_measured(
+    objective: Objective, level: dict[str, Any], words: str | None
+) -> None:
+    why = "90 % of the tokens came in the last chunk"
+    said = evidence.unmeasured(trial(latencies=Latencies(unmeasurable=why), **level), objective)
+
+    assert (said is None) == (words is None)
+    if words is not None:
+        assert said == f"{words} a latency that is not known at concurrency 1: {why}"
+
+
+def test_prompts_belong_to_the_fingerprint() -> None:
+    seen = Observed(node="a")
+
+    prints = {
+        evidence.fingerprint("sha256:0", seen.model_copy(update={"prompts_sha256": prompts, "node": node}))
+        for prompts in (None, "0" * 64, "1" * 64)
+        for node in ("a", "b")
+    }
+
+    assert len(prints) == 3
