@@ -44,6 +44,14 @@ def model(*changes: tuple[str, Any], engine: str = "VLLM") -> dict[str, Any]:
     return document
 
 
+TTFT = "TimeToFirstToken"
+
+
+def limit(**changes: Any) -> dict[str, Any]:
+    """A limit on a latency that is in order, with changes."""
+    return {"metric": f"P95{TTFT}", "concurrency": 1, "maxMilliseconds": 800, **changes}
+
+
 def run(name: str = "model-0123456789") -> dict[str, Any]:
     """An MTPTuningRun as the operator makes it."""
     return {
@@ -261,6 +269,134 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.tuning.workload.levels",
         "engine.llamaCpp.parallel (default 1)",
     ),
+    "prompts of nowhere": (
+        model(("spec.tuning.workload.prompts", {})),
+        "spec.tuning.workload.prompts",
+        "must have exactly one of builtIn, configMap and pvc",
+    ),
+    "prompts of two places": (
+        model(
+            ("spec.tuning.workload.prompts.builtIn", ["Code"]),
+            ("spec.tuning.workload.prompts.pvc", {"claim": "own", "path": "a.jsonl"}),
+        ),
+        "spec.tuning.workload.prompts",
+        "must have exactly one of builtIn, configMap and pvc",
+    ),
+    "no category": (
+        model(("spec.tuning.workload.prompts.builtIn", [])),
+        "spec.tuning.workload.prompts.builtIn",
+        "at least 1 items",
+    ),
+    "unknown category": (
+        model(("spec.tuning.workload.prompts.builtIn", ["Poetry"])),
+        "spec.tuning.workload.prompts.builtIn[0]",
+        '"Code", "Chat", "Summarize", "JSON"',
+    ),
+    "the same category twice": (
+        model(("spec.tuning.workload.prompts.builtIn", ["Code", "Code"])),
+        "spec.tuning.workload.prompts.builtIn[1]",
+        "Duplicate value",
+    ),
+    "ConfigMap without a key": (
+        model(("spec.tuning.workload.prompts.configMap", {"name": "own"})),
+        "spec.tuning.workload.prompts.configMap.key",
+        "Required value",
+    ),
+    "ConfigMap in upper case": (
+        model(("spec.tuning.workload.prompts.configMap", {"name": "Own", "key": "a.jsonl"})),
+        "spec.tuning.workload.prompts.configMap.name",
+        "must be the name of a ConfigMap",
+    ),
+    "key with a slash": (
+        model(("spec.tuning.workload.prompts.configMap", {"name": "own", "key": "a/b.jsonl"})),
+        "spec.tuning.workload.prompts.configMap.key",
+        "must be a key of a ConfigMap",
+    ),
+    "claim in upper case": (
+        model(("spec.tuning.workload.prompts.pvc", {"claim": "Own", "path": "a.jsonl"})),
+        "spec.tuning.workload.prompts.pvc.claim",
+        "must be the name of a PersistentVolumeClaim",
+    ),
+    "prompts that leave the claim": (
+        model(("spec.tuning.workload.prompts.pvc", {"claim": "own", "path": "../a.jsonl"})),
+        "spec.tuning.workload.prompts.pvc.path",
+        "must be a file below the volume's root",
+    ),
+    "absolute path of prompts": (
+        model(("spec.tuning.workload.prompts.pvc", {"claim": "own", "path": "/a.jsonl"})),
+        "spec.tuning.workload.prompts.pvc.path",
+        "must be a file below the volume's root",
+    ),
+    "unknown sampling": (
+        model(("spec.tuning.workload.sampling.mode", "Beam")),
+        "spec.tuning.workload.sampling.mode",
+        '"Greedy", "ModelDefaults", "Custom"',
+    ),
+    "custom sampling without a temperature": (
+        model(("spec.tuning.workload.sampling", {"mode": "Custom", "topK": 20})),
+        "spec.tuning.workload.sampling.temperatureMilli",
+        "must be set where mode is Custom",
+    ),
+    "temperature of greedy sampling": (
+        model(("spec.tuning.workload.sampling.temperatureMilli", 700)),
+        "spec.tuning.workload.sampling.temperatureMilli",
+        "may be set only where mode is Custom",
+    ),
+    "nucleus of the model's defaults": (
+        model(("spec.tuning.workload.sampling", {"mode": "ModelDefaults", "topPMilli": 950})),
+        "spec.tuning.workload.sampling.topPMilli",
+        "may be set only where mode is Custom",
+    ),
+    "top k of greedy sampling": (
+        model(("spec.tuning.workload.sampling.topK", 20)),
+        "spec.tuning.workload.sampling.topK",
+        "may be set only where mode is Custom",
+    ),
+    "temperature in degrees": (
+        model(("spec.tuning.workload.sampling", {"mode": "Custom", "temperatureMilli": 2001})),
+        "spec.tuning.workload.sampling.temperatureMilli",
+        "less than or equal to 2000",
+    ),
+    "temperature as a fraction": (
+        model(("spec.tuning.workload.sampling", {"mode": "Custom", "temperatureMilli": 0.7})),
+        "spec.tuning.workload.sampling.temperatureMilli",
+        "must be of type integer",
+    ),
+    "unknown objective": (
+        model(("spec.tuning.objective.maximize", "Latency")),
+        "spec.tuning.objective.maximize",
+        '"OutputThroughput", "Interactivity"',
+    ),
+    "limit at a level that is not measured": (
+        model(("spec.tuning.objective.constraints", [limit(concurrency=4)])),
+        "spec.tuning.objective.constraints",
+        "must have no concurrency that is not among workload.levels",
+    ),
+    "unknown metric": (
+        model(("spec.tuning.objective.constraints", [limit(metric="P90TimeToFirstToken")])),
+        "spec.tuning.objective.constraints[0].metric",
+        '"P95TimeToFirstToken"',
+    ),
+    "limit of nothing": (
+        model(("spec.tuning.objective.constraints", [limit(maxMilliseconds=0)])),
+        "spec.tuning.objective.constraints[0].maxMilliseconds",
+        "greater than or equal to 1",
+    ),
+    "the same limit twice": (
+        model(("spec.tuning.objective.constraints", [limit(), limit(maxMilliseconds=900)])),
+        "spec.tuning.objective.constraints[1]",
+        "Duplicate value",
+    ),
+    "too many limits": (
+        model(
+            (
+                "spec.tuning.objective.constraints",
+                [limit(metric=f"P{share}{name}") for share in (50, 95, 99) for name in ("RequestLatency", TTFT)],
+            )
+        ),
+        "spec.tuning.objective.constraints",
+        "must have at most 4 items",
+    ),
     "no trials": (model(("spec.tuning.budget.maxTrials", 0)), "spec.tuning.budget.maxTrials", "than or equal to 1"),
 }
 
@@ -282,11 +418,10 @@ def test_unknown_field_is_refused() -> None:
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_sample_is_taken(sample: Path) -> None:
-    document = yaml.safe_load(sample.read_text())
+    for document in yaml.safe_load_all(sample.read_text()):
+        stored = taken(document)
 
-    stored = taken(document)
-
-    assert stored["spec"]["model"] == document["spec"]["model"]
+        assert stored["metadata"]["name"] == document["metadata"]["name"]
 
 
 TAKEN = {
@@ -303,6 +438,27 @@ TAKEN = {
     "MIG": model(("spec.accelerator.resourceName", "nvidia.com/mig-2g.48gb")),
     "four GPUs": model(("spec.engine.vllm.tensorParallelSize", 4), ("spec.accelerator.count", 4)),
     "whole context": model(("spec.engine.vllm.maxModelLen", 4608), ("spec.tuning.workload.outputTokens", 4096)),
+    "built-in prompts of two kinds": model(("spec.tuning.workload.prompts.builtIn", ["JSON", "Chat"])),
+    "own prompts in a ConfigMap": model(
+        ("spec.tuning.workload.prompts.configMap", {"name": "team.own-1", "key": "support_desk.v2.jsonl"})
+    ),
+    "own prompts on a claim": model(
+        ("spec.tuning.workload.prompts.pvc", {"claim": "own", "path": "2026/support-desk.jsonl"})
+    ),
+    "the model's own sampling": model(("spec.tuning.workload.sampling.mode", "ModelDefaults")),
+    "custom sampling": model(
+        (
+            "spec.tuning.workload.sampling",
+            {"mode": "Custom", "temperatureMilli": 0, "topPMilli": 1000, "topK": 1},
+        )
+    ),
+    "two limits at one level": model(
+        ("spec.tuning.objective.constraints", [limit(), limit(metric="P50RequestLatency")])
+    ),
+    "the same limit at two levels": model(
+        ("spec.tuning.workload.levels", [{"concurrency": 1}, {"concurrency": 8}]),
+        ("spec.tuning.objective.constraints", [limit(), limit(concurrency=8)]),
+    ),
     "all sequences": model(
         ("spec.engine.vllm.maxNumSeqs", 32), ("spec.tuning.workload.levels", [{"concurrency": 1}, {"concurrency": 32}])
     ),
@@ -332,7 +488,12 @@ def test_defaults_of_what_is_left_out() -> None:
             "suspend": False,
             "request": 0,
             "maxNSpec": 8,
-            "workload": {"outputTokens": 512, "levels": [{"concurrency": 1, "weight": 1}]},
+            "workload": {
+                "sampling": {"mode": "Greedy"},
+                "outputTokens": 512,
+                "levels": [{"concurrency": 1, "weight": 1}],
+            },
+            "objective": {"maximize": "OutputThroughput"},
             "budget": {"maxTrials": 24, "maxGPUMinutes": 240},
             "historyLimit": 3,
         },
@@ -349,9 +510,19 @@ def test_defaults_beside_what_is_set() -> None:
         "prefixCaching": "Disabled",
     }
     assert stored["spec"]["tuning"]["workload"] == {
+        "sampling": {"mode": "Greedy"},
         "outputTokens": 512,
         "levels": [{"concurrency": 4, "weight": 1}],
     }
+
+
+def test_prompts_of_ones_own_replace_the_built_in_ones_by_kubectl_apply(applied: dict[str, Any]) -> None:
+    applied["spec"]["tuning"] = {"workload": {"prompts": {"configMap": {"name": "own", "key": "a.jsonl"}}}}
+
+    kubectl("apply", "--filename=-", document=applied)
+
+    stored = yaml.safe_load(kubectl("get", "mtpmodel", applied["metadata"]["name"], "--output=yaml"))
+    assert list(stored["spec"]["tuning"]["workload"]["prompts"]) == ["configMap"]
 
 
 def test_models_have_the_defaults_of_the_server() -> None:
@@ -360,6 +531,15 @@ def test_models_have_the_defaults_of_the_server() -> None:
     stored = taken(document)
 
     assert MTPModelSpec.model_validate(stored["spec"]) == MTPModelSpec.model_validate(document["spec"])
+
+
+@pytest.fixture
+def applied() -> Iterator[dict[str, Any]]:
+    """A model that nothing is measured for."""
+    document = model(("metadata.name", "applied"), ("spec.speculation.nSpec", 0))
+    kubectl("apply", "--filename=-", document=document)
+    yield document
+    kubectl("delete", "mtpmodel", "applied")
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ class OperatorSettings:
     bench_image: str
     ready_seconds: int = 1800
     """Time that an engine may take from the pod's start until a completion works."""
-    level_seconds: int = 120
-    """Time for one concurrency level of one trial, warm-up included."""
+    level_seconds: int = 300
+    """Time for one concurrency level of one trial, warm-up included: five passes over four prompts of 512 output tokens
+    take 260 s at 40 tokens per second."""
     pending_seconds: int = 3600
     """Time that a trial may wait for a node before the run says that a person has to look."""
     lookup_seconds: int = 15

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ CHAT_TEMPLATE_TOKENS = 128
 
 LONGEST_LEVEL = 4000
 """Requests: many more than a level of a trial has time for."""
+
+SAMPLES = Path(__file__).parents[3] / "docs" / "samples"
 
 FIELD = "spec.tuning.workload.prompts.configMap"
 
@@ -139,6 +142,16 @@ def test_the_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
 
     assert hashes[0] == hashes[1] != hashes[2]
     assert built_in_mix(PromptCategory).sha256 is None
+
+
+def test_prompts_of_the_sample_can_be_used(tmp_path: Path) -> None:
+    config_map, model = yaml.safe_load_all((SAMPLES / "own-prompts.yaml").read_text(encoding="utf-8"))
+    source = model["spec"]["tuning"]["workload"]["prompts"]["configMap"]
+
+    mix = own(tmp_path, config_map["data"][source["key"]])
+
+    assert source["name"] == config_map["metadata"]["name"]
+    assert mix.pass_length(1) == 3
 
 
 MISTAKES: dict[str, tuple[list[object], str]] = {
