@@ -127,3 +127,36 @@ def test_tuning_disabled_measures_nothing(namespace: str) -> None:
     model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "Disabled", 15)
     assert model["status"]["nSpec"] == 0
     assert harness.items("mtptuningruns", namespace) == []
+
+
+def own_prompts(namespace: str, lines: str) -> dict[str, Any]:
+    """Applies a ConfigMap of own prompts; answers the workload that asks them."""
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "own"},
+        "data": {"prompts.jsonl": lines},
+    }
+    harness.apply(config_map, namespace)
+    return {"prompts": {"configMap": {"name": "own", "key": "prompts.jsonl"}}}
+
+
+def test_prompts_with_a_wrong_line(namespace: str) -> None:
+    workload = own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "a", "categroy": "Law"}\n')
+    begin(namespace, spec__tuning={"workload": workload})
+    words = ["spec.tuning.workload.prompts.configMap: own/prompts.jsonl: line 2: categroy"]
+    assert_reason(namespace, "PromptsUnusable", words, 60)
+    model = harness.get("mtpmodel", namespace, NAME)
+    assert harness.condition(model, "Stalled")["status"] == "True"
+
+
+def test_config_map_of_prompts_that_does_not_exist(namespace: str) -> None:
+    prompts = {"configMap": {"name": "nowhere", "key": "prompts.jsonl"}}
+    begin(namespace, spec__tuning={"workload": {"prompts": prompts}})
+    assert_reason(namespace, "PodNotStarted", ["FailedMount", "prompts", 'configmap "nowhere" not found'], 60)
+
+
+def test_claim_of_prompts_that_does_not_exist(namespace: str) -> None:
+    prompts = {"pvc": {"claim": "no-prompts", "path": "prompts.jsonl"}}
+    begin(namespace, spec__tuning={"workload": {"prompts": prompts}})
+    assert_reason(namespace, "ClaimUnusable", ["spec.tuning.workload.prompts.pvc", "no-prompts"], 30)

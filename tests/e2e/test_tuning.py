@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -58,6 +59,34 @@ def test_llamacpp_is_tuned(namespace: str) -> None:
     assert "NSpecChosen" in harness.kubectl("describe", "mtpm", "-n", namespace)
     assert harness.items("jobs", namespace) == []
     assert "ownerReferences" not in harness.run_of(model)["metadata"]
+
+
+def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
+    lines = '{"prompt": "Where is my parcel?"}\n{"prompt": "May I return the chair?"}\n'
+    harness.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own"}, "data": {"own.jsonl": lines}}, namespace
+    )
+    limit = {"metric": "P50RequestLatency", "concurrency": 1, "maxMilliseconds": 1}
+    document = harness.sample(
+        "demo-llamacpp",
+        spec__tuning={
+            "maxNSpec": 1,
+            "budget": {"maxTrials": 4},
+            "workload": {"prompts": {"configMap": {"name": "own", "key": "own.jsonl"}}, "outputTokens": 16},
+            "objective": {"constraints": [limit]},
+        },
+    )
+    harness.apply(document, namespace)
+    name = document["metadata"]["name"]
+    model = harness.wait_for_condition("mtpmodel", namespace, name, "Ready", "True", "", 300)
+
+    run = harness.run_of(model)
+    assert model["status"]["nSpec"] == 0
+    assert run["status"]["observed"]["promptsSha256"] == hashlib.sha256(lines.encode()).hexdigest()
+    for arm in run["status"]["arms"]:
+        (level,) = arm["levels"]
+        (count,) = level["limits"]
+        assert count["exceeding"] == count["requests"] > 0
 
 
 def test_vllm_is_tuned(namespace: str) -> None:

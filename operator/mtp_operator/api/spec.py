@@ -533,11 +533,6 @@ class Prompts(Schema):
         Field(description="Prompts of your own in a file on a PersistentVolumeClaim, as in configMap."),
     ] = None
 
-    @property
-    def is_file(self) -> bool:
-        """Whether the prompts are the user's own, in a file."""
-        return self.built_in is None
-
 
 class SamplingMode(StrEnum):
     """How a token is chosen."""

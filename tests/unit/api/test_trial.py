@@ -94,7 +94,7 @@ def full_level(
 
 
 def counts_of(result: TrialResult) -> list[dict[str, object]]:
-    shortened = ("windows", "interactivity", "categories", "latencies")
+    shortened = ("windows", "interactivity", "categories", "latencies", "client_cpu_share")
     return [{name: value for name, value in level if name not in shortened} for level in result.levels]
 
 
