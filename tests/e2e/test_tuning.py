@@ -72,7 +72,11 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
         spec__tuning={
             "maxNSpec": 1,
             "budget": {"maxTrials": 4},
-            "workload": {"prompts": {"configMap": {"name": "own", "key": "own.jsonl"}}, "outputTokens": 16},
+            "workload": {
+                "prompts": {"configMap": {"name": "own", "key": "own.jsonl"}},
+                "sampling": {"mode": "Custom", "temperatureMilli": 700, "topPMilli": 950, "topK": 20},
+                "outputTokens": 16,
+            },
             "objective": {"constraints": [limit]},
         },
     )

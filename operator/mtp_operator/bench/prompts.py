@@ -232,7 +232,6 @@ _WORDS: Final = {
     "missing": "is missing",
     "model_type": "must be an object",
     "string_pattern_mismatch": "must be letters, digits, '-' and '_', starting with a letter",
-    "string_too_long": "is too long: 16 characters are allowed",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
 }

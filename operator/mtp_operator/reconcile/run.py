@@ -21,6 +21,7 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
+from mtp_operator.api.spec import Objective
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 
@@ -157,7 +158,7 @@ def _judged(
         return status
     if _node_is_gone(status, pod, nodes, settings, now):
         return _started_over(status, arm)
-    judgement = trial.judge(arm, job, pod)
+    judgement = _held_against(run.spec.objective, trial.judge(arm, job, pod))
     if isinstance(judgement, trial.Going | trial.MustEnd):
         return _with_arm(status, _running(arm, job, pod, judgement))
     seconds = evidence.gpu_seconds(pod, run.spec.accelerator.count, now)
@@ -165,10 +166,7 @@ def _judged(
     if isinstance(judgement, trial.Lost):
         return _repeated(run, status, arm, judgement)
     ended = _running(arm, job, pod, judgement).model_copy(update={"gpu_seconds": (arm.gpu_seconds or 0) + seconds})
-    unmeasured = _unmeasured(run, judgement)
-    if unmeasured is not None:
-        status = _counted(_with_arm(status, _failed(ended, "Unmeasurable", unmeasured)), failed=1)
-    elif isinstance(judgement, trial.Measured):
+    if isinstance(judgement, trial.Measured):
         status = _with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
         status = _counted(status, measured=1)
     else:
@@ -182,10 +180,12 @@ def _judged(
     return _with_observation(run, status, arm, evidence.observed_by(pod, nodes, prompts))
 
 
-def _unmeasured(run: MTPTuningRun, judgement: trial.Judgement) -> str | None:
-    if not isinstance(judgement, trial.Measured):
-        return None
-    return evidence.unmeasured(judgement.result, run.spec.objective)
+def _held_against(objective: Objective, judgement: trial.Judgement) -> trial.Judgement:
+    """The judgement, unless the trial has not measured what the objective needs."""
+    why = evidence.unmeasured(judgement.result, objective) if isinstance(judgement, trial.Measured) else None
+    if why is None:
+        return judgement
+    return trial.Failed("Unmeasurable", why)
 
 
 def _with_observation(

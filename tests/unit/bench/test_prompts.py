@@ -178,7 +178,7 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "category with a blank": ([{"prompt": "a", "category": "tax law"}], "line 1: category: must be letters, digits"),
     "category too long": (
         [{"prompt": "a", "category": "a" * 17}],
-        "line 1: category: is too long: 16 characters are allowed",
+        "line 1: category: String should have at most 16 characters",
     ),
     "too many categories": (
         [{"prompt": "a", "category": f"c{number}"} for number in range(9)],
