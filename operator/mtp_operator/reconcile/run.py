@@ -182,10 +182,10 @@ def _judged(
 
 def _held_against(objective: Objective, judgement: trial.Judgement) -> trial.Judgement:
     """The judgement, unless the trial has not measured what the objective needs."""
-    why = evidence.unmeasured(judgement.result, objective) if isinstance(judgement, trial.Measured) else None
-    if why is None:
+    if not isinstance(judgement, trial.Measured):
         return judgement
-    return trial.Failed("Unmeasurable", why)
+    why = evidence.unmeasured(judgement.result, objective)
+    return judgement if why is None else trial.Failed("Unmeasurable", why, judgement.result)
 
 
 def _with_observation(
