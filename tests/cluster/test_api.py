@@ -357,11 +357,6 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.tuning.workload.sampling.temperatureMilli",
         "less than or equal to 2000",
     ),
-    "temperature as a fraction": (
-        model(("spec.tuning.workload.sampling", {"mode": "Custom", "temperatureMilli": 0.7})),
-        "spec.tuning.workload.sampling.temperatureMilli",
-        "must be of type integer",
-    ),
     "unknown objective": (
         model(("spec.tuning.objective.maximize", "Latency")),
         "spec.tuning.objective.maximize",
