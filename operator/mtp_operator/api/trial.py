@@ -39,6 +39,9 @@ _WINDOWS: Final = frozenset({"windows", "interactivity"})
 
 RESULT_VERSION: Final = 1
 
+DRIFTING: Final = "Drifting"
+"""Reason of a failure that may have been the machine's: throughput sank while it was measured."""
+
 PROMPTS_UNUSABLE: Final = "PromptsUnusable"
 """Reason of a failure that no arm is to blame for: the user's own prompts are wrong, and stay so for every n."""
 

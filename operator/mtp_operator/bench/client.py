@@ -1,47 +1,44 @@
 """HTTP to one engine."""
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-import httpx
+import aiohttp
 
 from mtp_operator.api.spec import Sampling
-from mtp_operator.engines import Engine
 
 from .counters import Counters, read_counters
+from .dialect import Dialect
 from .prompts import Prompt
 from .sampling import sampling_fields
+from .stream import AnswerReader, Completion, RequestError
 
-_ANSWER_EXCERPT = 300
+COMPLETIONS_PATH: Final = "/v1/chat/completions"
 
+_EXCERPT: Final = 300
 
-class RequestError(Exception):
-    """A completion did not come, or not whole; the message says how."""
-
-    def __init__(self, message: str, *, is_refused: bool = False) -> None:
-        super().__init__(message)
-        self.is_refused = is_refused
-        """Whether the engine said that this request is wrong (4xx): it will say so again."""
+_SHORT: Final = aiohttp.ClientTimeout(total=10)
 
 
-@dataclass(frozen=True)
-class Completion:
-    """One whole answer."""
+def open_session(url: str, connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
+    """A session for an `EngineClient`; to be closed by the caller.
 
-    output_tokens: int
-    """As the engine counted them."""
-    seconds: float
-    finish_reason: str
-    """`stop` where the model ended its text, `length` where the limit did."""
+    A completion takes as long as it takes: whoever asks bounds it. There is no limit on connections and no proxy.
+    """
+    return aiohttp.ClientSession(
+        base_url=url,
+        connector=connector or aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        trust_env=False,
+    )
 
 
 class EngineClient:
     """Talks to one boot of one engine; the running event loop is its clock."""
 
-    def __init__(self, http: httpx.AsyncClient, engine: Engine, served_name: str, sampling: Sampling) -> None:
-        self._http = http
-        self._engine = engine
+    def __init__(self, session: aiohttp.ClientSession, dialect: Dialect, served_name: str, sampling: Sampling) -> None:
+        self._session = session
+        self._dialect = dialect
         self._served_name = served_name
         self._sampling = sampling
         self._requests = 0
@@ -49,12 +46,13 @@ class EngineClient:
     async def is_healthy(self) -> bool:
         """Whether the server says that it is up."""
         try:
-            return (await self._http.get(self._engine.health_path, timeout=10)).status_code == httpx.codes.OK
-        except httpx.TransportError:
+            async with self._session.get(self._dialect.health_path, timeout=_SHORT) as response:
+                return response.ok
+        except (aiohttp.ClientError, TimeoutError):
             return False
 
     async def complete(self, prompt: Prompt, output_tokens: int) -> Completion:
-        """One completion, computed from the first token of the prompt on.
+        """One completion, computed from the first token of the prompt on, and streamed.
 
         Args:
             prompt: what is asked.
@@ -65,44 +63,35 @@ class EngineClient:
         """
         self._requests += 1
         clock = asyncio.get_running_loop().time
-        begin = clock()
         body = {
             "model": self._served_name,
             "messages": prompt.messages,
             "max_tokens": output_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
             **sampling_fields(self._sampling, prompt.seed),
-            **self._engine.cache_breaking_fields(str(self._requests)),
+            **self._dialect.cache_breaking_fields(str(self._requests)),
         }
+        reader = AnswerReader(self._dialect)
+        begin = clock()
         try:
-            response = await self._http.post("/v1/chat/completions", json=body)
-            answer = response.json() if response.is_success else None
-        except httpx.TransportError as error:
+            async with self._session.post(COMPLETIONS_PATH, json=body) as response:
+                if not response.ok:
+                    message = f"HTTP {response.status}: {(await response.text(errors='replace'))[:_EXCERPT]}"
+                    raise RequestError(message, is_refused=400 <= response.status < 500)
+                async for data in response.content.iter_any():
+                    reader.feed(data, clock() - begin)
+        except (aiohttp.ClientError, ConnectionError) as error:
             raise RequestError(f"{type(error).__name__}: {error}") from error
-        except ValueError as error:
-            raise RequestError(f"the answer is no JSON: {response.text[:_ANSWER_EXCERPT]}") from error
-        if answer is None:
-            message = f"HTTP {response.status_code}: {response.text[:_ANSWER_EXCERPT]}"
-            raise RequestError(message, is_refused=response.is_client_error)
-        return self._read(answer, clock() - begin)
+        return reader.completion(prompt.category)
 
     async def counters(self) -> Counters | None:
-        """What the engine has counted so far; None where it shows no such counters."""
-        try:
-            response = await self._http.get(self._engine.metrics_path, timeout=10)
-        except httpx.TransportError:
-            return None
-        if not response.is_success:
+        """What the engine has counted so far; None where it does not say."""
+        names = self._dialect.metrics
+        if names is None:
             return None
         try:
-            return read_counters(response.text, self._engine.speculation_metrics)
-        except ValueError:
+            async with self._session.get(self._dialect.metrics_path, timeout=_SHORT) as response:
+                return read_counters(await response.text(), names) if response.ok else None
+        except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
-
-    def _read(self, answer: Any, seconds: float) -> Completion:
-        tokens = self._engine.completion_tokens(answer) if isinstance(answer, dict) else None
-        if not tokens:
-            raise RequestError("the answer does not say how many tokens it has (usage.completion_tokens)")
-        reason = answer["choices"][0].get("finish_reason") if answer.get("choices") else None
-        if reason is None:
-            raise RequestError("the answer is cut: it has no finish_reason")
-        return Completion(output_tokens=tokens, seconds=seconds, finish_reason=reason)

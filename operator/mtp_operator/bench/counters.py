@@ -1,22 +1,46 @@
-"""The engine's own count of drafts and accepted tokens, from its Prometheus metrics."""
+"""The engine's own count of what it did, from its Prometheus metrics."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from mtp_operator.engines import SpeculationMetrics
+from mtp_operator.engines import EngineMetrics
 
 
 @dataclass(frozen=True)
-class Counters:
-    """What the engine has counted since it started, or between two moments."""
+class DraftCounters:
+    """What an engine has counted of its speculation."""
 
     drafts: int
     draft_tokens: int
     accepted_tokens: int
     accepted_per_position: tuple[int, ...]
     """The first position first."""
+
+    def since(self, earlier: "DraftCounters | None") -> "DraftCounters":
+        """What was counted since an earlier moment of the same boot; None stands for its start."""
+        if earlier is None:
+            return self
+        before = earlier.accepted_per_position
+        padded = before + (0,) * (len(self.accepted_per_position) - len(before))
+        return DraftCounters(
+            drafts=self.drafts - earlier.drafts,
+            draft_tokens=self.draft_tokens - earlier.draft_tokens,
+            accepted_tokens=self.accepted_tokens - earlier.accepted_tokens,
+            accepted_per_position=tuple(
+                now - then for now, then in zip(self.accepted_per_position, padded, strict=False)
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What an engine has counted since it started, or between two moments."""
+
+    generated_tokens: int | None = None
+    drafting: DraftCounters | None = None
+    """None where it does not speculate."""
 
     def since(self, earlier: "Counters | None") -> "Counters":
         """What was counted since an earlier moment of the same boot; None stands for its start.
@@ -26,23 +50,23 @@ class Counters:
         """
         if earlier is None:
             return self
-        before = earlier.accepted_per_position
-        padded = before + (0,) * (len(self.accepted_per_position) - len(before))
         difference = Counters(
-            drafts=self.drafts - earlier.drafts,
-            draft_tokens=self.draft_tokens - earlier.draft_tokens,
-            accepted_tokens=self.accepted_tokens - earlier.accepted_tokens,
-            accepted_per_position=tuple(
-                now - then for now, then in zip(self.accepted_per_position, padded, strict=False)
-            ),
+            generated_tokens=None
+            if self.generated_tokens is None
+            else self.generated_tokens - (earlier.generated_tokens or 0),
+            drafting=self.drafting and self.drafting.since(earlier.drafting),
         )
-        if min(difference.drafts, difference.draft_tokens, difference.accepted_tokens) < 0:
+        if (difference.generated_tokens or 0) < 0 or (
+            difference.drafting
+            and min(difference.drafting.drafts, difference.drafting.draft_tokens, difference.drafting.accepted_tokens)
+            < 0
+        ):
             raise ValueError(f"the engine's counters went backwards, from {earlier} to {self}")
         return difference
 
 
-def read_counters(exposition: str, names: SpeculationMetrics) -> Counters | None:
-    """The counters in a scrape, summed over the engine's processes; None where it has none.
+def read_counters(exposition: str, names: EngineMetrics) -> Counters:
+    """The counters in a scrape, summed over the engine's processes.
 
     Args:
         exposition: text of the Prometheus exposition format.
@@ -59,11 +83,13 @@ def read_counters(exposition: str, names: SpeculationMetrics) -> Counters | None
                 positions[int(sample.labels[names.position_label])] += sample.value
             else:
                 totals[sample.name] += sample.value
-    if names.drafts not in totals:
-        return None
-    return Counters(
-        drafts=int(totals[names.drafts]),
-        draft_tokens=int(totals[names.draft_tokens]),
-        accepted_tokens=int(totals[names.accepted_tokens]),
-        accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
-    )
+    drafting = None
+    if names.drafts in totals:
+        drafting = DraftCounters(
+            drafts=int(totals[names.drafts]),
+            draft_tokens=int(totals[names.draft_tokens]),
+            accepted_tokens=int(totals[names.accepted_tokens]),
+            accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
+        )
+    generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
+    return Counters(generated_tokens=generated, drafting=drafting)

@@ -1,23 +1,69 @@
-"""What disqualifies an arm although it was measured."""
+"""What disqualifies an arm although it was measured, what leaves it in doubt, and what is tolerated and told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from mtp_operator.api.trial import TrialFailure
+from mtp_operator.api.trial import DRIFTING, MAX_WARNINGS, TrialFailure, TrialWarning
 
+from .counters import DraftCounters
 from .load import LevelRun
+from .steady import drift, standard_error
+from .summary import hidden_times
 
 FAILED_REQUESTS_LIMIT: Final = 0.01
-"""Share of requests that may fail."""
+"""Share of requests that may fail or be cut."""
+
+FIRST_POSITION_FLOOR: Final = 0.10
+"""Share of drafts whose first token has to be accepted: below, the drafter does not fit the model."""
+
+UNCOUNTED_LIMIT: Final = 0.02
+"""Share of the output tokens by which the engine's counters may fall short of them."""
+
+OTHER_TOKENS_LIMIT: Final = 0.02
+"""Share by which an engine may generate more tokens than its answers have."""
+
+NOISY: Final = 0.03
+"""Standard error of a level's throughput, as a share, from which on it is told."""
+
+WAITING_SHARE: Final = 0.5
+"""Share of a level in which tasks waited for a CPU from which on it is told."""
+
+THROTTLED_SHARE: Final = 0.01
+"""Share of a level in which the bench itself was held back from which on it is told."""
+
+BUSY_CLIENT: Final = 0.8
+"""Share of a core that the bench itself takes from which on it is told: it has only one."""
 
 
 def disqualification(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
     """The first reason against believing the throughput of this arm, if there is one."""
     for run in runs:
-        failure = _failed_requests(run) or (_no_speculation(n_spec, run) if n_spec > 0 else None)
+        failure = _failed_requests(run) or (_no_speculation(n_spec, run) if n_spec > 0 else None) or _drifting(run)
         if failure is not None:
             return failure
     return None
+
+
+def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
+    """Why nobody can tell whether the drafter took part, if so: such an arm is never chosen by itself."""
+    for run in runs:
+        if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is None:
+            message = (
+                f"nothing proves that the engine drafts {n_spec} tokens per step: neither its /metrics nor its answers "
+                f"speak of drafts, during {run.requests} requests at concurrency {run.concurrency}; the arm is "
+                "measured, and chosen by nobody but you (spec.speculation.nSpec)"
+            )
+            return TrialFailure(reason="DrafterUnproven", message=message)
+    return None
+
+
+def warnings(n_spec: int, runs: Iterable[LevelRun]) -> tuple[TrialWarning, ...]:
+    """Faults that were tolerated, each kind once: the throughput is right all the same."""
+    first: dict[str, TrialWarning] = {}
+    for run in runs:
+        for reason, message in _tolerated(n_spec, run):
+            first.setdefault(reason, TrialWarning(reason=reason, message=f"concurrency {run.concurrency}: {message}"))
+    return tuple(first.values())[:MAX_WARNINGS]
 
 
 def _failed_requests(run: LevelRun) -> TrialFailure | None:
@@ -31,11 +77,120 @@ def _failed_requests(run: LevelRun) -> TrialFailure | None:
 
 
 def _no_speculation(n_spec: int, run: LevelRun) -> TrialFailure | None:
-    if run.counters is not None and run.counters.drafts > 0:
+    counters = _drafting(run)
+    if counters is None:
+        return _weak_by_answers(run)
+    began = f"the engine was started with {n_spec} draft tokens per step, but"
+    if counters.drafts == 0:
+        message = (
+            f"{began} counted no draft during {run.requests} requests at concurrency {run.concurrency}: the drafter "
+            "is not loaded"
+        )
+        return TrialFailure(reason="SpeculationNotEngaged", message=message)
+    return _weak(_first_position_share(counters), run) or _miscounted(n_spec, run, counters)
+
+
+def _weak(first_position: float, run: LevelRun) -> TrialFailure | None:
+    if first_position >= FIRST_POSITION_FLOOR:
         return None
-    counted = "shows no counters of drafts" if run.counters is None else "counted no draft"
     message = (
-        f"the engine was started with {n_spec} draft tokens per step, but {counted} during {run.requests} requests at "
-        f"concurrency {run.concurrency}: the drafter is not loaded, or the counters are turned off"
+        f"{first_position:.1%} of the drafts had their first token accepted at concurrency {run.concurrency}; under "
+        f"{FIRST_POSITION_FLOOR:.0%} the drafter does not fit the model (another model's, badly quantised, or broken)"
     )
-    return TrialFailure(reason="SpeculationNotEngaged", message=message)
+    return TrialFailure(reason="AcceptanceTooLow", message=message)
+
+
+def _weak_by_answers(run: LevelRun) -> TrialFailure | None:
+    """The gate where only answers tell: P_1 is at most the accepted tokens per draft, which is the sum of all P_i."""
+    told = _drafted_by_answers(run)
+    if told is None:
+        return None
+    drafted, accepted = told
+    if drafted == 0:
+        message = f"the answers speak of no draft, during {run.requests} requests at concurrency {run.concurrency}"
+        return TrialFailure(reason="SpeculationNotEngaged", message=f"{message}: the drafter is not loaded")
+    # Each step gives one token of the target's own beside the accepted ones; the first comes from the prompt.
+    drafts = max(1, run.output_tokens - accepted - len(run.completions))
+    return _weak(accepted / drafts, run)
+
+
+def _miscounted(n_spec: int, run: LevelRun, counters: DraftCounters) -> TrialFailure | None:
+    """The identity of engagement: a request gives one token from its prompt, each draft one and what was accepted.
+
+    Engines also count accepted tokens that `max_tokens` then cuts off: at most n for each request. llama.cpp drafts
+    nothing for the last token that a request may have.
+    """
+    tokens = run.output_tokens
+    surplus = run.requests + counters.drafts + counters.accepted_tokens - tokens
+    if -UNCOUNTED_LIMIT * tokens - run.requests <= surplus <= n_spec * run.requests:
+        return None
+    message = (
+        f"{run.requests} requests, {counters.drafts} drafts and {counters.accepted_tokens} accepted tokens do not make "
+        f"{tokens} output tokens at concurrency {run.concurrency}: not every step drafted, or somebody else used the "
+        "engine"
+    )
+    return TrialFailure(reason="CountersDisagree", message=message)
+
+
+def _drifting(run: LevelRun) -> TrialFailure | None:
+    sank = drift(run.passes)
+    if sank is None:
+        return None
+    message = (
+        f"throughput sank by {sank.lost_share:.0%} while concurrency {run.concurrency} was measured, over "
+        f"{run.seconds:.0f} s; {sank.limit:.0%} is allowed: the machine throttles, or something else began to use it"
+    )
+    return TrialFailure(reason=DRIFTING, message=message)
+
+
+def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
+    if run.uncounted:
+        yield (
+            "UsageMissing",
+            f"{run.uncounted} of {len(run.completions)} answers do not say how many tokens they have; the engine's "
+            "counter is used",
+        )
+    generated = run.counters.generated_tokens if run.counters else None
+    if generated is None:
+        yield "MetricsMissing", "the engine shows no counter of its tokens in /metrics"
+    elif not run.failures and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens:
+        yield (
+            "OtherRequests",
+            f"the engine generated {generated} tokens, our answers have {run.output_tokens}: somebody else uses it",
+        )
+    if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is not None:
+        yield "DraftsFromAnswers", "the engine shows no counters of drafts in /metrics; those in its answers are used"
+    hidden = hidden_times(run.warm_answers)
+    if hidden is not None:
+        yield "LatenciesUnmeasurable", hidden
+    if len(run.windows) > 1 and standard_error(run.windows) > NOISY:
+        yield "Noisy", f"the mean throughput has a standard error of {standard_error(run.windows):.1%}"
+    yield from _seen_of_the_machine(run)
+
+
+def _seen_of_the_machine(run: LevelRun) -> Iterator[tuple[str, str]]:
+    if (run.machine.waiting_seconds or 0) > WAITING_SHARE * run.seconds:
+        yield (
+            "MachineBusy",
+            f"tasks of the node waited for a CPU in {(run.machine.waiting_seconds or 0) / run.seconds:.0%} of the time",
+        )
+    if (run.machine.throttled_seconds or 0) > THROTTLED_SHARE * run.seconds:
+        yield "ClientThrottled", "the bench container reached its own CPU limit"
+    if run.client_cpu_seconds > BUSY_CLIENT * run.seconds:
+        yield "ClientBusy", f"the bench took {run.client_cpu_seconds / run.seconds:.0%} of a core: it may be the limit"
+
+
+def _drafting(run: LevelRun) -> DraftCounters | None:
+    return run.counters.drafting if run.counters else None
+
+
+def _drafted_by_answers(run: LevelRun) -> tuple[int, int] | None:
+    """Draft tokens and accepted ones by the answers' own word; None where none says it."""
+    told = [one.drafts for one in run.completions if one.drafts is not None]
+    return (sum(one.draft_tokens for one in told), sum(one.accepted_tokens for one in told)) if told else None
+
+
+def _first_position_share(counters: DraftCounters) -> float:
+    """P_1; where positions are not counted, what it is at most."""
+    accepted: Sequence[int] = counters.accepted_per_position or (counters.accepted_tokens,)
+    return accepted[0] / counters.drafts

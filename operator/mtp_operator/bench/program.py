@@ -7,16 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-
+from mtp_operator.api.base import MAX_WINDOWS
+from mtp_operator.api.spec import Maximize
 from mtp_operator.api.trial import PROMPTS_UNUSABLE, LevelResult, TrialFailure, TrialPlan, TrialResult
 from mtp_operator.engines import engine_for, telling_lines
 
-from .client import EngineClient
-from .gates import disqualification
+from .client import EngineClient, open_session
+from .gates import disqualification, doubt, warnings
 from .load import EngineGoneError, LevelRun, TooSlowError, planned_levels, run_level
 from .prompts import PromptMix, PromptsUnusableError, planned_mix
 from .readiness import NotReadyError, model_problem, wait_until_ready
+from .summary import categories, interactivity, latencies, limit_counts
 
 TERMINATION_LOG: Final = Path("/dev/termination-log")
 
@@ -55,7 +56,7 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
         failure, status = asyncio.run(_outcome(plan, mix, runs))
     except PromptsUnusableError as error:
         failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
-    result = trial_result(plan.n_spec, runs, failure, prompts_sha256)
+    result = trial_result(plan, runs, failure, prompts_sha256)
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status
@@ -83,8 +84,8 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> None:
     problem = model_problem(Path(plan.model_path)) if plan.model_path else None
     if problem is not None:
         raise TrialError("ModelMissing", problem)
-    async with _http(plan) as http:
-        client = EngineClient(http, engine_for(plan.engine), plan.served_name, plan.sampling)
+    async with open_session(plan.url) as session:
+        client = EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:
             await wait_until_ready(client, mix.probe, plan.output_tokens, plan.ready_seconds)
             for level in planned_levels(plan, mix):
@@ -102,18 +103,11 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> None:
 async def _interruption(plan: TrialPlan) -> TrialFailure:
     """What to say when somebody ends the trial: why the engine died if it did, else that others know."""
     lines = telling_lines(_engine_log(plan))
-    async with _http(plan) as http:
-        is_up = await EngineClient(http, engine_for(plan.engine), plan.served_name, plan.sampling).is_healthy()
+    async with open_session(plan.url) as session:
+        is_up = await EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling).is_healthy()
     if lines and not is_up:
         return TrialFailure(reason="EngineFailed", message=plain(lines))
     return TrialFailure(reason="Interrupted", message="the trial was told to end")
-
-
-def _http(plan: TrialPlan) -> httpx.AsyncClient:
-    # A completion takes as long as it takes: the level's time bounds it. The engine is in the same pod, so that no
-    # proxy of the environment applies.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx.AsyncClient(base_url=plan.url, timeout=httpx.Timeout(None, connect=5), limits=limits, trust_env=False)
 
 
 def _engine_log(plan: TrialPlan) -> str:
@@ -142,26 +136,44 @@ def plain(message: str) -> str:
 
 
 def trial_result(
-    n_spec: int, runs: list[LevelRun], failure: TrialFailure | None, prompts_sha256: str | None = None
+    plan: TrialPlan, runs: list[LevelRun], failure: TrialFailure | None, prompts_sha256: str | None = None
 ) -> TrialResult:
     """What was seen, as it is reported."""
-    levels = tuple(map(_level_result, runs))
-    return TrialResult(n_spec=n_spec, levels=levels, failure=failure, prompts_sha256=prompts_sha256)
+    return TrialResult(
+        n_spec=plan.n_spec,
+        levels=tuple(level_result(run, plan.maximize) for run in runs),
+        failure=failure,
+        doubt=doubt(plan.n_spec, runs),
+        warnings=warnings(plan.n_spec, runs),
+        prompts_sha256=prompts_sha256,
+    )
 
 
-def _level_result(run: LevelRun) -> LevelResult:
-    counters = run.counters
+def level_result(run: LevelRun, maximize: Maximize) -> LevelResult:
+    """One level, as it is reported."""
+    drafting = run.counters.drafting if run.counters else None
+    answers = run.warm_answers
     return LevelResult(
         concurrency=run.concurrency,
-        windows=tuple(round(one, 2) for one in run.windows),
+        windows=run.windows,
+        interactivity=_interactivity(run) if maximize is Maximize.INTERACTIVITY else None,
         requests=run.requests,
         failed_requests=len(run.failures),
+        ended_by_eos=sum(one.finish_reason != "length" for one in run.completions),
         output_tokens=run.output_tokens,
-        drafts=counters.drafts if counters else None,
-        draft_tokens=counters.draft_tokens if counters else None,
-        accepted_tokens=counters.accepted_tokens if counters else None,
-        accepted_per_position=counters.accepted_per_position if counters else (),
+        drafts=drafting.drafts if drafting else None,
+        draft_tokens=drafting.draft_tokens if drafting else None,
+        accepted_tokens=drafting.accepted_tokens if drafting else None,
+        accepted_per_position=drafting.accepted_per_position if drafting else (),
+        categories=categories(answers),
+        latencies=latencies(answers) if answers else None,
+        limits=limit_counts(answers, run.limits),
+        client_cpu_share=run.client_cpu_seconds / run.seconds if run.seconds else None,
     )
+
+
+def _interactivity(run: LevelRun) -> tuple[float, ...] | None:
+    return interactivity(run.warm[-MAX_WINDOWS:]) or None
 
 
 def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[str, Any]:
@@ -174,10 +186,20 @@ def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[
                 "concurrency": run.concurrency,
                 "seconds": round(run.seconds, 3),
                 "passes": [{"outputTokens": one.output_tokens, "seconds": round(one.seconds, 3)} for one in run.passes],
-                "warmUpPasses": len(run.passes) - len(run.windows),
+                "warmUpPasses": len(run.passes) - len(run.warm),
+                "requests": [
+                    {
+                        "category": one.category,
+                        "outputTokens": one.output_tokens,
+                        "seconds": round(one.seconds, 4),
+                        "firstTokenSeconds": one.first_token_seconds and round(one.first_token_seconds, 4),
+                    }
+                    for one in run.completions
+                ],
                 "finishReasons": run.finish_reasons,
                 "failures": run.failures,
                 "counters": asdict(run.counters) if run.counters else None,
+                "machine": asdict(run.machine),
             }
             for run in runs
         ],

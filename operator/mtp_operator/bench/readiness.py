@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .client import EngineClient, RequestError
+from .client import EngineClient
 from .load import EngineGoneError
 from .prompts import Prompt
+from .stream import RequestError
 
 POLL_SECONDS: Final = 0.2
 
@@ -58,7 +59,9 @@ async def wait_until_ready(client: EngineClient, probe: Prompt, output_tokens: i
 async def _first_completion(client: EngineClient, probe: Prompt, output_tokens: int) -> None:
     for attempt in range(1, MAX_BROKEN_COMPLETIONS + 1):
         try:
-            await client.complete(probe, output_tokens)
+            answer = await client.complete(probe, output_tokens)
+            if answer.output_tokens is None:
+                await _refuse_uncountable(client)
         except RequestError as failure:
             if not await client.is_healthy():
                 raise EngineGoneError(
@@ -69,3 +72,12 @@ async def _first_completion(client: EngineClient, probe: Prompt, output_tokens: 
             await asyncio.sleep(1)
         else:
             return
+
+
+async def _refuse_uncountable(client: EngineClient) -> None:
+    counters = await client.counters()
+    if counters is None or counters.generated_tokens is None:
+        raise NotReadyError(
+            "the engine is healthy, but nothing says how many tokens it generates: its answers have no "
+            "usage.completion_tokens, and its /metrics no counter of them"
+        )

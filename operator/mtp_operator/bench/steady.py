@@ -1,12 +1,15 @@
-"""When a level is warm, and when its throughput is known well enough. Pure arithmetic on passes."""
+"""When a level is warm, when its throughput is known well enough, and whether it sank. Pure arithmetic on passes."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from itertools import accumulate, pairwise
+from statistics import fmean, linear_regression, median, stdev
 from typing import Final
 
 from mtp_operator.api.base import MAX_WINDOWS
+
+from .stream import Completion
 
 PASS_NOISE: Final = 0.02
 """Relative standard deviation that one pass of a warm engine is taken to have."""
@@ -19,6 +22,12 @@ MIN_WINDOWS: Final = 4
 PRECISION: Final = 0.01
 """Relative standard error of the mean at which a level is known well enough."""
 
+DRIFT_LIMIT: Final = 0.10
+"""Share of its throughput that an engine may lose over a level."""
+
+DRIFT_SIGMAS: Final = 4
+"""The same in standard deviations of a pass, where these are larger."""
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -26,6 +35,7 @@ class Pass:
 
     output_tokens: int
     seconds: float
+    answers: tuple[Completion, ...] = ()
 
     @property
     def tokens_per_second(self) -> float:
@@ -33,8 +43,16 @@ class Pass:
         return self.output_tokens / self.seconds
 
 
-def windows(passes: Sequence[Pass], level_seconds: float) -> tuple[float, ...]:
-    """Throughput of the passes that count: those from the first on that agrees with all that follow it.
+@dataclass(frozen=True)
+class Drift:
+    """Throughput that sank by more than noise explains."""
+
+    lost_share: float
+    limit: float
+
+
+def warm_passes(passes: Sequence[Pass], level_seconds: float) -> Sequence[Pass]:
+    """The passes that count: those from the first on that agrees with all that follow it.
 
     It agrees when it differs from their median by less than two standard deviations; two slow passes at the start are
     thus taken back once later ones are faster. Where none agrees within the time that a warm-up may take, the passes
@@ -45,16 +63,21 @@ def windows(passes: Sequence[Pass], level_seconds: float) -> tuple[float, ...]:
         level_seconds: time of the level.
 
     Returns:
-        Output tokens per second of each, of the last `MAX_WINDOWS` at most; empty while the level is not warm.
+        The last passes; none while the level is not warm.
     """
     speeds = tuple(one.tokens_per_second for one in passes)
     elapsed = 0.0
     for index, one in enumerate(passes):
         later = speeds[index + 1 :]
         if elapsed >= WARM_UP_SHARE * level_seconds or (later and _agree(speeds[index], median(later))):
-            return speeds[index:][-MAX_WINDOWS:]
+            return passes[index:]
         elapsed += one.seconds
     return ()
+
+
+def windows(passes: Sequence[Pass], level_seconds: float) -> tuple[float, ...]:
+    """Output tokens per second of the passes that count, of the last `MAX_WINDOWS` at most; see `warm_passes`."""
+    return tuple(one.tokens_per_second for one in warm_passes(passes, level_seconds)[-MAX_WINDOWS:])
 
 
 def is_enough(measured: Sequence[float], elapsed_seconds: float, pass_seconds: float, level_seconds: float) -> bool:
@@ -70,7 +93,44 @@ def is_enough(measured: Sequence[float], elapsed_seconds: float, pass_seconds: f
         return False
     if len(measured) >= MAX_WINDOWS or elapsed_seconds + pass_seconds > level_seconds:
         return True
-    return stdev(measured) / math.sqrt(len(measured)) <= PRECISION * fmean(measured)
+    return standard_error(measured) <= PRECISION
+
+
+def standard_error(measured: Sequence[float]) -> float:
+    """Standard error of the mean of windows, as a share of it."""
+    return stdev(measured) / math.sqrt(len(measured)) / fmean(measured)
+
+
+def drift(passes: Sequence[Pass]) -> Drift | None:
+    """How far throughput sank over a level, if that is more than its noise explains.
+
+    A straight line is fitted to log throughput over time. Noise is what consecutive passes differ by, less their common
+    trend. Slow passes at the start are a warm-up, no drift.
+
+    Args:
+        passes: all of one level, in their order.
+    """
+    kept = passes[_first_at_speed(passes) :]
+    if len(kept) < MIN_WINDOWS or min(one.output_tokens for one in kept) == 0:
+        return None
+    ends = list(accumulate(one.seconds for one in kept))
+    middles = [end - one.seconds / 2 for end, one in zip(ends, kept, strict=True)]
+    logs = [math.log(one.tokens_per_second) for one in kept]
+    slope = linear_regression(middles, logs).slope
+    lost_share = 1 - math.exp(slope * (middles[-1] - middles[0]))
+    noise = stdev(later - earlier for earlier, later in pairwise(logs)) / math.sqrt(2)
+    limit = max(DRIFT_LIMIT, DRIFT_SIGMAS * noise)
+    return Drift(lost_share, limit) if lost_share > limit else None
+
+
+def _first_at_speed(passes: Sequence[Pass]) -> int:
+    """Index of the first pass that is not slower than those after it."""
+    speeds = [one.tokens_per_second for one in passes]
+    for index, speed in enumerate(speeds[:-1]):
+        typical = median(speeds[index + 1 :])
+        if speed >= typical or _agree(speed, typical):
+            return index
+    return len(passes)
 
 
 def _agree(one: float, other: float) -> bool:

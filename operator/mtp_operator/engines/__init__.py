@@ -4,7 +4,7 @@ from typing import Final
 
 from mtp_operator.api.spec import EngineType
 
-from .engine import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, SpeculationMetrics
+from .engine import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, EngineMetrics, RequestDrafts, tokens_in_usage
 from .llamacpp import LlamaCpp
 from .telling import telling_lines
 from .vllm import VLLM
@@ -16,9 +16,11 @@ __all__ = [
     "HOME",
     "LOG_FOLDER",
     "Engine",
-    "SpeculationMetrics",
+    "EngineMetrics",
+    "RequestDrafts",
     "engine_for",
     "telling_lines",
+    "tokens_in_usage",
 ]
 
 

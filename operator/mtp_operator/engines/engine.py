@@ -19,9 +19,11 @@ HOME: Final = "/tmp"  # noqa: S108  # a volume of the pod's own: the root file s
 
 
 @dataclass(frozen=True)
-class SpeculationMetrics:
-    """Names of the Prometheus counters, as they stand in the samples, that count speculation."""
+class EngineMetrics:
+    """Names of the engine's Prometheus counters, as they stand in the samples."""
 
+    generated_tokens: str
+    """Output tokens of all requests."""
     drafts: str
     """Drafting steps: one for each request and step of the target model."""
     draft_tokens: str
@@ -29,6 +31,14 @@ class SpeculationMetrics:
     accepted_per_position: str
     position_label: str
     """Label of `accepted_per_position` that holds the position, counted from 0."""
+
+
+@dataclass(frozen=True)
+class RequestDrafts:
+    """What an engine says of the speculation of one request, in its answer."""
+
+    draft_tokens: int
+    accepted_tokens: int
 
 
 class Engine(ABC):
@@ -39,7 +49,7 @@ class Engine(ABC):
     health_path: ClassVar[str] = "/health"
     """Answers 200 while the server is up, which is not yet ready."""
     metrics_path: ClassVar[str] = "/metrics"
-    speculation_metrics: ClassVar[SpeculationMetrics]
+    metrics: ClassVar[EngineMetrics]
 
     @property
     def log_path(self) -> str:
@@ -77,18 +87,30 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def completion_tokens(self, answer: Mapping[str, Any]) -> int | None:
-        """Output tokens of one completion as the engine counted them; None where the answer does not say."""
+    def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """Output tokens of a completion as the engine counted them; None where a message of it does not say."""
+
+    @abstractmethod
+    def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
+        """What was drafted for a completion; None where a message of it does not say."""
 
     @abstractmethod
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Why these settings cannot work or cannot be measured: one sentence each, none if they can."""
 
 
-def tokens_in_usage(answer: Mapping[str, Any]) -> int | None:
+def tokens_in_usage(message: Mapping[str, Any]) -> int | None:
     """`usage.completion_tokens` of an OpenAI-style answer."""
-    tokens = (answer.get("usage") or {}).get("completion_tokens")
+    tokens = (message.get("usage") or {}).get("completion_tokens")
     return tokens if isinstance(tokens, int) else None
+
+
+def drafts_in(counts: Mapping[str, Any], draft_tokens: str, accepted_tokens: str) -> RequestDrafts | None:
+    """What was drafted, from a part of a message; None where one of the two names is not there."""
+    drafted, accepted = counts.get(draft_tokens), counts.get(accepted_tokens)
+    if not isinstance(drafted, int) or not isinstance(accepted, int):
+        return None
+    return RequestDrafts(draft_tokens=drafted, accepted_tokens=accepted)
 
 
 def argument_name(argument: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import EngineType, FlashAttention, LlamaCppSettings, SpeculationMethod
 
-from .engine import HOME, Engine, SpeculationMetrics, argument_name, tokens_in_usage, unusable
+from .engine import HOME, Engine, EngineMetrics, RequestDrafts, argument_name, drafts_in, tokens_in_usage, unusable
 
 _SPECULATION_TYPES: Final = {SpeculationMethod.MTP: "draft-mtp", SpeculationMethod.DRAFT_MODEL: "draft-simple"}
 
@@ -46,7 +46,8 @@ class LlamaCpp(Engine):
 
     type = EngineType.LLAMA_CPP
     port = 8080
-    speculation_metrics = SpeculationMetrics(
+    metrics = EngineMetrics(
+        generated_tokens="llamacpp:tokens_predicted_total",
         drafts="llamacpp:spec_decode_num_drafts_total",
         draft_tokens="llamacpp:spec_decode_num_draft_tokens_total",
         accepted_tokens="llamacpp:spec_decode_num_accepted_tokens_total",
@@ -94,13 +95,17 @@ class LlamaCpp(Engine):
         del salt
         return {"cache_prompt": False}
 
-    def completion_tokens(self, answer: Mapping[str, Any]) -> int | None:
+    def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
         """As in `usage`, else in llama-server's own `timings`."""
-        tokens = tokens_in_usage(answer)
+        tokens = tokens_in_usage(message)
         if tokens is not None:
             return tokens
-        predicted = (answer.get("timings") or {}).get("predicted_n")
+        predicted = (message.get("timings") or {}).get("predicted_n")
         return predicted if isinstance(predicted, int) else None
+
+    def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
+        """In `timings`, while speculation is on."""
+        return drafts_in(message.get("timings") or {}, "draft_n", "draft_n_accepted")
 
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""

@@ -7,7 +7,16 @@ from typing import Any, Final
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import EngineType, PrefixCaching, SamplingMode, SpeculationMethod, VLLMSettings
 
-from .engine import CONFIGURATION_FOLDER, HOME, Engine, SpeculationMetrics, tokens_in_usage, unusable
+from .engine import (
+    CONFIGURATION_FOLDER,
+    HOME,
+    Engine,
+    EngineMetrics,
+    RequestDrafts,
+    drafts_in,
+    tokens_in_usage,
+    unusable,
+)
 
 CUDA_GRAPH_CAPTURE_TOKENS: Final = 512
 """Widest decode batch for which vLLM captures CUDA graphs by itself (1,024 on the sm_100 family)."""
@@ -34,7 +43,8 @@ class VLLM(Engine):
 
     type = EngineType.VLLM
     port = 8000
-    speculation_metrics = SpeculationMetrics(
+    metrics = EngineMetrics(
+        generated_tokens="vllm:generation_tokens_total",
         drafts="vllm:spec_decode_num_drafts_total",
         draft_tokens="vllm:spec_decode_num_draft_tokens_total",
         accepted_tokens="vllm:spec_decode_num_accepted_tokens_total",
@@ -112,9 +122,14 @@ class VLLM(Engine):
         """A salt of its own, which the hash of each cached block starts from."""
         return {"cache_salt": salt}
 
-    def completion_tokens(self, answer: Mapping[str, Any]) -> int | None:
+    def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
         """As in `usage`."""
-        return tokens_in_usage(answer)
+        return tokens_in_usage(message)
+
+    def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
+        """With `--per-request-spec-decode-metrics`: beside `usage`."""
+        counts = (message.get("metrics") or {}).get("speculative_decoding") or {}
+        return drafts_in(counts, "num_draft_tokens", "num_accepted_draft_tokens")
 
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""

@@ -3,7 +3,7 @@
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.bench.counters import Counters, read_counters
+from mtp_operator.bench.counters import Counters, DraftCounters, read_counters
 from mtp_operator.engines import engine_for
 
 VLLM = """\
@@ -20,9 +20,12 @@ vllm:spec_decode_num_accepted_tokens_total{engine="0",model_name="tiny"} 1642.0
 # TYPE vllm:spec_decode_num_accepted_tokens_per_pos_total counter
 vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="tiny",position="0"} 976.0
 vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="tiny",position="1"} 666.0
+# TYPE vllm:generation_tokens_total counter
+vllm:generation_tokens_total{engine="0",model_name="tiny"} 3339.0
 """
 
 LLAMA_CPP = """\
+llamacpp:tokens_predicted_total 761
 llamacpp:prompt_tokens_total 329
 llamacpp:spec_decode_num_draft_tokens_total 857
 llamacpp:spec_decode_num_accepted_tokens_total 531
@@ -34,16 +37,16 @@ llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position="2"} 108
 """
 
 
-def read(engine_type: EngineType, text: str) -> Counters | None:
-    return read_counters(text, engine_for(engine_type).speculation_metrics)
+def read(engine_type: EngineType, text: str) -> Counters:
+    return read_counters(text, engine_for(engine_type).metrics)
 
 
 def test_vllm() -> None:
-    assert read(EngineType.VLLM, VLLM) == Counters(1673, 3346, 1642, (976, 666))
+    assert read(EngineType.VLLM, VLLM) == Counters(3339, DraftCounters(1673, 3346, 1642, (976, 666)))
 
 
 def test_llama_cpp() -> None:
-    assert read(EngineType.LLAMA_CPP, LLAMA_CPP) == Counters(222, 857, 531, (191, 143, 108, 89))
+    assert read(EngineType.LLAMA_CPP, LLAMA_CPP) == Counters(761, DraftCounters(222, 857, 531, (191, 143, 108, 89)))
 
 
 def test_processes_of_one_server_are_summed() -> None:
@@ -51,20 +54,32 @@ def test_processes_of_one_server_are_summed() -> None:
         line.replace('engine="0"', 'engine="1"') + "\n" for line in VLLM.splitlines() if line.startswith("vllm:")
     )
 
-    assert read(EngineType.VLLM, both) == Counters(2 * 1673, 2 * 3346, 2 * 1642, (2 * 976, 2 * 666))
+    assert read(EngineType.VLLM, both) == Counters(
+        2 * 3339, DraftCounters(2 * 1673, 2 * 3346, 2 * 1642, (2 * 976, 2 * 666))
+    )
 
 
-def test_an_engine_without_speculation_has_no_counters() -> None:
-    assert read(EngineType.LLAMA_CPP, "llamacpp:prompt_tokens_total 329\n") is None
+def test_an_engine_without_speculation_counts_its_tokens_only() -> None:
+    assert read(EngineType.LLAMA_CPP, "llamacpp:tokens_predicted_total 329\n") == Counters(329, None)
+    assert read(EngineType.LLAMA_CPP, "other 1\n") == Counters(None, None)
 
 
 def test_difference_between_two_moments() -> None:
-    earlier, later = Counters(10, 20, 12, (8,)), Counters(15, 30, 19, (12, 7))
+    earlier = Counters(100, DraftCounters(10, 20, 12, (8,)))
+    later = Counters(150, DraftCounters(15, 30, 19, (12, 7)))
 
-    assert later.since(earlier) == Counters(5, 10, 7, (4, 7))
+    assert later.since(earlier) == Counters(50, DraftCounters(5, 10, 7, (4, 7)))
+    assert later.since(Counters(100, None)) == Counters(50, later.drafting)
     assert later.since(None) == later
 
 
-def test_counters_that_go_backwards_are_of_another_boot() -> None:
+@pytest.mark.parametrize(
+    ("now", "before"),
+    [
+        (Counters(10), Counters(20)),
+        (Counters(None, DraftCounters(1, 2, 1, (1,))), Counters(None, DraftCounters(10, 20, 12, (8,)))),
+    ],
+)
+def test_counters_that_go_backwards_are_of_another_boot(now: Counters, before: Counters) -> None:
     with pytest.raises(ValueError, match="went backwards"):
-        Counters(1, 2, 1, (1,)).since(Counters(10, 20, 12, (8,)))
+        now.since(before)

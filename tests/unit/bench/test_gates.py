@@ -1,21 +1,63 @@
-"""What disqualifies an arm that was measured."""
+"""What disqualifies an arm that was measured, what leaves it in doubt, and what is only told."""
+
+from collections.abc import Sequence
 
 import pytest
 
-from mtp_operator.bench.client import Completion
-from mtp_operator.bench.counters import Counters
-from mtp_operator.bench.gates import disqualification
+from mtp_operator.bench.counters import Counters, DraftCounters
+from mtp_operator.bench.gates import disqualification, doubt, warnings
 from mtp_operator.bench.load import LevelRun
+from mtp_operator.bench.machine import MachineLoad
+from mtp_operator.bench.steady import Pass
+from mtp_operator.bench.stream import Completion
+from mtp_operator.engines import RequestDrafts
+
+REQUESTS = 100
+TOKENS = 128
+N_SPEC = 3
+
+HEALTHY = DraftCounters(drafts=5000, draft_tokens=15000, accepted_tokens=7700, accepted_per_position=(4000, 2500, 1200))
+"""100 requests, 5,000 drafts and 7,700 accepted tokens make 12,800 tokens."""
 
 
-def level(failed: int = 0, drafts: int | None = None) -> LevelRun:
+def answer(tokens: int | None = TOKENS, drafts: RequestDrafts | None = None, last_share: float = 0.1) -> Completion:
+    return Completion(
+        output_tokens=tokens,
+        seconds=1.0,
+        finish_reason="length",
+        first_token_seconds=0.1,
+        last_arrival_share=last_share,
+        drafts=drafts,
+    )
+
+
+def level(
+    failed: int = 0,
+    drafting: DraftCounters | None = None,
+    generated: int | None = REQUESTS * TOKENS,
+    answers: Sequence[Completion] | None = None,
+    speeds: Sequence[float] = (100.0,) * 6,
+) -> LevelRun:
+    completions = list(answers or [answer()] * (REQUESTS - failed))
+    passes = [Pass(1000, 1000 / speed, tuple(completions)) for speed in speeds]
     return LevelRun(
         concurrency=1,
-        windows=(100.0,) * 4,
-        completions=[Completion(output_tokens=128, seconds=1.0, finish_reason="length")] * (100 - failed),
+        passes=passes,
+        warm=passes,
+        windows=tuple(speeds),
+        completions=completions,
         failures=["HTTP 500: broken"] * failed,
-        counters=None if drafts is None else Counters(drafts, 2 * drafts, drafts, (drafts,)),
+        seconds=60.0,
+        counters=Counters(generated, drafting),
     )
+
+
+def drafting(drafts: int = 5000, accepted: int = 7700, *positions: int) -> DraftCounters:
+    return DraftCounters(drafts, N_SPEC * drafts, accepted, positions or (4000, 2500, 1200))
+
+
+def by_answers(drafted: int, accepted: int) -> LevelRun:
+    return level(answers=[answer(drafts=RequestDrafts(drafted, accepted))] * REQUESTS)
 
 
 @pytest.mark.parametrize(
@@ -29,14 +71,86 @@ def level(failed: int = 0, drafts: int | None = None) -> LevelRun:
             "RequestsFailed",
             "2 of 100 requests failed at concurrency 1; the first: HTTP 500: broken",
         ),
-        (3, [level(drafts=50)], None, ""),
-        (3, [level(drafts=0)], "SpeculationNotEngaged", "started with 3 draft tokens per step, but counted no draft"),
-        (3, [level()], "SpeculationNotEngaged", "shows no counters of drafts"),
-        (3, [level(drafts=50), level(drafts=0)], "SpeculationNotEngaged", "counted no draft"),
+        (N_SPEC, [level(drafting=HEALTHY)], None, ""),
+        (
+            N_SPEC,
+            [level(drafting=drafting(0, 0))],
+            "SpeculationNotEngaged",
+            "started with 3 draft tokens per step, but counted no draft during 100 requests",
+        ),
+        (N_SPEC, [level(drafting=HEALTHY), level(drafting=drafting(0, 0))], "SpeculationNotEngaged", "no draft"),
+        # The engine counts tokens that max_tokens cut off: up to n for each request.
+        (N_SPEC, [level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS))], None, ""),
+        (N_SPEC, [level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS + 1))], "CountersDisagree", "somebody"),
+        # 2 % of the tokens, and one a request for which llama.cpp drafts nothing.
+        (N_SPEC, [level(drafting=drafting(accepted=7700 - 356))], None, ""),
+        (
+            N_SPEC,
+            [level(drafting=drafting(accepted=7700 - 357))],
+            "CountersDisagree",
+            "do not make 12800 output tokens",
+        ),
+        (N_SPEC, [level(drafting=drafting(12700, 0, 0, 0, 0))], "AcceptanceTooLow", "0.0% of the drafts"),
+        (N_SPEC, [level(drafting=drafting(11600, 1100, 1000, 100, 0))], "AcceptanceTooLow", "8.6% of the drafts"),
+        (N_SPEC, [level(drafting=drafting(11450, 1250, 1150, 100, 0))], None, ""),
+        (N_SPEC, [by_answers(150, 77)], None, ""),
+        (N_SPEC, [by_answers(375, 2)], "AcceptanceTooLow", "1.6% of the drafts"),
+        (N_SPEC, [by_answers(0, 0)], "SpeculationNotEngaged", "the answers speak of no draft"),
+        (N_SPEC, [level()], None, ""),
+        (0, [level(speeds=(100, 96, 92, 88, 84, 80))], "Drifting", "sank by 20% while concurrency 1 was measured"),
+        (0, [level(speeds=(80, 84, 88, 92, 96, 100))], None, ""),
     ],
 )
-def test_gates(n_spec: int, levels: list[LevelRun], reason: str | None, words: str) -> None:
+def test_disqualification(n_spec: int, levels: list[LevelRun], reason: str | None, words: str) -> None:
     failure = disqualification(n_spec, levels)
 
     assert (failure.reason if failure else None) == reason
     assert words in (failure.message if failure else "")
+
+
+@pytest.mark.parametrize(
+    ("n_spec", "run", "reason"),
+    [
+        (0, level(), None),
+        (N_SPEC, level(drafting=HEALTHY), None),
+        (N_SPEC, by_answers(150, 77), None),
+        (N_SPEC, level(), "DrafterUnproven"),
+        (N_SPEC, level(generated=None), "DrafterUnproven"),
+    ],
+)
+def test_an_arm_is_in_doubt_only_where_nothing_speaks_of_drafts(n_spec: int, run: LevelRun, reason: str | None) -> None:
+    found = doubt(n_spec, [run])
+
+    assert (found.reason if found else None) == reason
+
+
+def noticed(run: LevelRun, n_spec: int = 0) -> list[str]:
+    return [warning.reason for warning in warnings(n_spec, [run])]
+
+
+def test_what_is_in_order_is_not_mentioned() -> None:
+    assert noticed(level(drafting=HEALTHY), N_SPEC) == []
+    assert noticed(level()) == []
+
+
+def test_tolerated_faults_are_told_once() -> None:
+    assert noticed(level(answers=[answer(None)] * REQUESTS)) == ["UsageMissing"]
+    assert noticed(level(generated=None)) == ["MetricsMissing"]
+    assert noticed(level(generated=2 * REQUESTS * TOKENS)) == ["OtherRequests"]
+    assert noticed(by_answers(150, 77), N_SPEC) == ["DraftsFromAnswers"]
+    assert noticed(level(answers=[answer(last_share=0.95)] * REQUESTS)) == ["LatenciesUnmeasurable"]
+    assert noticed(level(speeds=(100.0, 50.0, 100.0, 50.0))) == ["Noisy"]
+    twice = warnings(0, [level(generated=None), level(generated=None)])
+    assert [one.message for one in twice] == ["concurrency 1: the engine shows no counter of its tokens in /metrics"]
+
+
+def test_the_state_of_the_machine_is_told() -> None:
+    run = level()
+    run.machine = MachineLoad(waiting_seconds=45.0, throttled_seconds=3.0)
+    run.client_cpu_seconds = 50.0
+
+    assert [one.message for one in warnings(0, [run])] == [
+        "concurrency 1: tasks of the node waited for a CPU in 75% of the time",
+        "concurrency 1: the bench container reached its own CPU limit",
+        "concurrency 1: the bench took 83% of a core: it may be the limit",
+    ]

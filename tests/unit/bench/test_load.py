@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtp_operator.api.spec import PromptCategory, Sampling, SamplingMode
+from mtp_operator.api.spec import LatencyConstraint, LatencyMetric, PromptCategory, Sampling, SamplingMode
 from mtp_operator.bench.load import MAX_FAILED_REQUESTS, EngineGoneError, Level, LevelRun, TooSlowError, run_level
 from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.steady import MIN_WINDOWS
@@ -18,9 +18,10 @@ def measure(
     output_tokens: int = 128,
     level_seconds: float = 60,
     sampling: Sampling | None = None,
+    limits: tuple[LatencyConstraint, ...] = (),
 ) -> LevelRun:
-    level = Level(concurrency, output_tokens, level_seconds, MIX.level(0), MIX.pass_length(concurrency))
-    return run_in_virtual_time(run_level(engine.client(sampling), level))
+    level = Level(concurrency, output_tokens, level_seconds, MIX.level(0), MIX.pass_length(concurrency), limits)
+    return run_in_virtual_time(engine.run(lambda client: run_level(client, level), sampling))
 
 
 def test_a_steady_engine_is_measured_in_the_fewest_passes() -> None:
@@ -101,10 +102,11 @@ def test_counters_belong_to_all_requests_of_the_level() -> None:
     run = measure(engine, concurrency=4)
 
     assert run.counters is not None
+    assert run.counters.drafting is not None
     assert run.requests == len(engine.bodies)
     assert run.output_tokens == 128 * run.requests
-    assert run.counters.drafts == 10 * run.requests
-    assert run.counters.accepted_per_position == (10 * run.requests, 0)
+    assert run.counters.drafting.drafts == 10 * run.requests
+    assert run.counters.drafting.accepted_per_position == (10 * run.requests, 0)
 
 
 def test_requests_under_way_at_the_end_are_waited_for_and_counted() -> None:
@@ -115,7 +117,8 @@ def test_requests_under_way_at_the_end_are_waited_for_and_counted() -> None:
     assert run.seconds > 2 * 3
     assert run.requests == len(engine.bodies)
     assert run.counters is not None
-    assert run.counters.drafts == 10 * run.requests
+    assert run.counters.drafting is not None
+    assert run.counters.drafting.drafts == 10 * run.requests
 
 
 def test_a_request_that_hangs_at_the_end_is_not_waited_for_for_ever() -> None:
@@ -128,6 +131,48 @@ def test_failed_requests_are_counted_and_the_loop_goes_on() -> None:
 
     assert run.failures == ["HTTP 500: broken"]
     assert len(run.windows) >= MIN_WINDOWS
+
+
+def test_a_stream_that_is_cut_is_a_failed_request() -> None:
+    run = measure(FakeEngine(is_cut=lambda number: number == 3))
+
+    assert run.failures == ["the answer is cut: its stream ended after 40 characters, without a finish_reason"]
+
+
+def test_times_of_tokens_are_those_of_the_stream() -> None:
+    run = measure(FakeEngine(tokens_per_second=lambda _: 100.0), output_tokens=101)
+
+    for answer in run.completions:
+        assert answer.first_token_seconds == pytest.approx(1.01 / 4, abs=1e-6)
+        assert answer.seconds == pytest.approx(1.01)
+        assert answer.seconds_per_output_token == pytest.approx(1.01 * 3 / 4 / 100)
+
+
+def test_where_usage_is_missing_the_engines_counter_tells_the_tokens() -> None:
+    run = measure(FakeEngine(says_usage=False, generated=5000))
+
+    assert run.windows == pytest.approx([100.0] * MIN_WINDOWS)
+    assert run.uncounted == run.requests
+    assert run.output_tokens == 128 * run.requests
+
+
+def test_answers_that_nobody_counts_are_failures() -> None:
+    run = measure(FakeEngine(says_usage=False, has_metrics=False))
+
+    assert len(run.failures) == MAX_FAILED_REQUESTS
+    assert "usage.completion_tokens" in run.failures[0]
+
+
+def test_a_level_with_a_limit_uses_its_time_for_as_many_requests_as_it_can() -> None:
+    limit = LatencyConstraint(metric=LatencyMetric.P95_TTFT, concurrency=1, max_milliseconds=500)
+
+    steady = measure(FakeEngine(), output_tokens=16, limits=(limit,))
+    slow = measure(FakeEngine(), limits=(limit,))
+
+    assert 59 < steady.seconds <= 60
+    assert len(steady.warm_answers) > 300
+    assert 60 < slow.seconds < 120
+    assert len(slow.warm_answers) in (60, 61, 62)
 
 
 def test_an_engine_that_fails_every_request_is_not_asked_for_ever() -> None:

@@ -26,9 +26,10 @@ from mtp_operator.api.trial import (
     TrialPlan,
     TrialResult,
 )
-from mtp_operator.bench.counters import Counters
+from mtp_operator.bench.counters import Counters, DraftCounters
 from mtp_operator.bench.load import LevelRun
 from mtp_operator.bench.program import plain, trial_result
+from tests.unit.bench.fake_engine import delta, event
 
 PROGRAM = """
 import sys
@@ -46,8 +47,8 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.drafts = 0
-        self.drafts_per_request = 1
+        self.answered = 0
+        self.has_drafter = True
         self.hangs = False
         self.asked = threading.Event()
         self.questions: set[str] = set()
@@ -58,7 +59,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self._answer(f"llamacpp:spec_decode_num_drafts_total {self.server.drafts}\n".encode())
+        answered, drafts = self.server.answered, self.server.answered * self.server.has_drafter
+        name = "llamacpp:spec_decode_num"
+        text = (
+            f"llamacpp:tokens_predicted_total {32 * answered}\n"
+            f"{name}_drafts_total {16 * drafts}\n"
+            f"{name}_draft_tokens_total {32 * drafts}\n"
+            f"{name}_accepted_tokens_total {15 * drafts}\n"
+            f'{name}_accepted_tokens_per_pos_total{{position="0"}} {10 * drafts}\n'
+            f'{name}_accepted_tokens_per_pos_total{{position="1"}} {5 * drafts}\n'
+        )
+        self._answer(text.encode())
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -67,9 +78,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.set()
         if self.server.hangs:
             time.sleep(60)
-        self.server.drafts += self.server.drafts_per_request
-        answer = {"choices": [{"finish_reason": "length"}], "usage": {"completion_tokens": tokens}}
-        self._answer(json.dumps(answer).encode())
+        self.server.answered += 1
+        last = {"choices": [], "usage": {"completion_tokens": tokens}}
+        self._answer(event(delta(content="word")) + event(delta("length")) + event(last) + b"data: [DONE]\n\n")
 
     def _answer(self, content: bytes) -> None:
         self.send_response(200)
@@ -132,12 +143,16 @@ def test_a_measured_trial(server: Server, tmp_path: Path) -> None:
     for level, details in zip(result.levels, record["levels"], strict=True):
         assert len(level.windows) >= 4
         assert level.output_tokens == 32 * level.requests
-        assert level.drafts == level.requests
+        assert level.drafts == 16 * level.requests
+        assert level.accepted_per_position == (10 * level.requests, 5 * level.requests)
+        assert level.ended_by_eos == 0
+        assert set(level.categories) == {"Code", "Chat", "Summarize", "JSON"}
+        assert level.client_cpu_share is not None
         assert details["finishReasons"] == {"length": level.requests}
 
 
 def test_a_disqualified_trial_is_a_result_too(server: Server, tmp_path: Path) -> None:
-    server.drafts_per_request = 0
+    server.has_drafter = False
 
     status, result, _ = finish(start(plan(server, tmp_path), tmp_path), tmp_path)
 
@@ -243,11 +258,22 @@ def test_whatever_was_seen_fits_into_a_termination_message(message: str, windows
         concurrency=1024,
         windows=(12345.678,) * windows,
         failures=["HTTP 500"],
-        counters=Counters(10**7, 10**8, 10**8, (10**7,) * 16),
+        counters=Counters(10**8, DraftCounters(10**7, 10**8, 10**8, (10**7,) * 16)),
     )
     failure = TrialFailure(reason="RequestsFailed", message=plain(message))
 
-    encoded = trial_result(16, [run] * levels, failure).encode()
+    planned = TrialPlan(
+        engine=EngineType.VLLM,
+        url="http://127.0.0.1:9",
+        served_name="tiny",
+        n_spec=16,
+        output_tokens=128,
+        levels=(PlannedLevel(concurrency=1024),),
+        level_seconds=60,
+        ready_seconds=60,
+    )
+
+    encoded = trial_result(planned, [run] * levels, failure).encode()
 
     assert len(encoded) <= RESULT_LIMIT_BYTES + 5
     assert TrialResult.decode(encoded).failure is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mtp_operator.api.spec import PromptCategory
+from mtp_operator.bench.client import EngineClient
 from mtp_operator.bench.load import EngineGoneError
 from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.readiness import MAX_BROKEN_COMPLETIONS, NotReadyError, model_problem, wait_until_ready
@@ -16,11 +17,11 @@ from tests.unit.bench.virtual_time import run_in_virtual_time
 def wait(engine: FakeEngine, output_tokens: int = 100, ready_seconds: float = 600) -> float:
     """The time at which the engine was ready."""
 
-    async def ready_at() -> float:
-        await wait_until_ready(engine.client(), built_in_mix([PromptCategory.CODE]).probe, output_tokens, ready_seconds)
+    async def ready_at(client: EngineClient) -> float:
+        await wait_until_ready(client, built_in_mix([PromptCategory.CODE]).probe, output_tokens, ready_seconds)
         return asyncio.get_running_loop().time()
 
-    return run_in_virtual_time(ready_at())
+    return run_in_virtual_time(engine.run(ready_at))
 
 
 def test_ready_is_a_completion_of_the_largest_size() -> None:
@@ -69,6 +70,13 @@ def test_a_request_that_the_engine_refuses_is_not_repeated() -> None:
 def test_an_engine_that_dies_at_its_first_completion() -> None:
     with pytest.raises(EngineGoneError, match="healthy and ended at its first completion"):
         wait(FakeEngine(dies_at_request=0))
+
+
+def test_an_engine_whose_tokens_nobody_counts() -> None:
+    with pytest.raises(NotReadyError, match="nothing says how many tokens it generates"):
+        wait(FakeEngine(says_usage=False, has_metrics=False))
+
+    assert wait(FakeEngine(says_usage=False)) > 0
 
 
 def test_a_file_or_a_folder_with_something_in_it_is_a_model(tmp_path: Path) -> None:

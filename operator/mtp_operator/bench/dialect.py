@@ -1,0 +1,53 @@
+"""What a server has to be known by to be measured: an engine's own ways, or those that all OpenAI-compatible have."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from mtp_operator.engines import EngineMetrics, RequestDrafts, tokens_in_usage
+
+
+class Dialect(Protocol):
+    """The part of an engine that the load needs; `engines.Engine` has it."""
+
+    @property
+    def health_path(self) -> str:
+        """Answers 200 while the server is up."""
+
+    @property
+    def metrics_path(self) -> str:
+        """Prometheus metrics."""
+
+    @property
+    def metrics(self) -> EngineMetrics | None:
+        """Names of the counters, where it has any."""
+
+    def cache_breaking_fields(self, salt: str) -> Mapping[str, Any]:
+        """Fields of a request that keep its prompt from being answered out of a cache."""
+
+    def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """Output tokens of the whole completion, if this message of its stream tells them."""
+
+    def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
+        """What was drafted for this completion, if this message of its stream tells it."""
+
+
+class OpenAICompatible:
+    """Any other server: nothing is sent and nothing is expected that the OpenAI API does not have."""
+
+    health_path = "/v1/models"
+    metrics_path = "/metrics"
+    metrics = None
+
+    def cache_breaking_fields(self, salt: str) -> Mapping[str, Any]:
+        """None that every server takes."""
+        del salt
+        return {}
+
+    def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """As in `usage`."""
+        return tokens_in_usage(message)
+
+    def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
+        """Unknown."""
+        del message
+        return None

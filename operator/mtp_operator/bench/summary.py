@@ -1,0 +1,117 @@
+"""What is told of the answers of a level: latencies, limits, categories. Pure.
+
+docs/how-speed-is-measured.md has the formulas.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean, quantiles
+from typing import Final
+
+from mtp_operator.api.spec import LatencyConstraint
+from mtp_operator.api.trial import Latencies, LatencySummary, LimitCount
+
+from .steady import Pass
+from .stream import Completion
+
+LUMP_SHARE: Final = 0.9
+"""Share of a stream in one arrival at its end from which on the stream says nothing about when tokens were made."""
+
+LUMPY_STREAMS_LIMIT: Final = 0.01
+"""Share of such streams from which on the times of tokens cannot be told; a single one may be chance."""
+
+SHORTEST_STREAM_TOKENS: Final = 32
+"""Speculation may bring a shorter answer in one step."""
+
+_QUANTITIES: Final[Mapping[str, Callable[[Completion], float | None]]] = {
+    "TimeToFirstToken": lambda answer: answer.first_token_seconds,
+    "TimePerOutputToken": lambda answer: answer.seconds_per_output_token,
+    "RequestLatency": lambda answer: answer.seconds,
+}
+"""The latencies of one answer, in seconds, under the names that limits have."""
+
+_OF_TOKENS: Final = ("TimeToFirstToken", "TimePerOutputToken")
+
+_UNCOUNTED: Final = "there are answers that do not say how many tokens they have (usage.completion_tokens)"
+
+
+def hidden_times(answers: Sequence[Completion]) -> str | None:
+    """Why these streams do not say when their tokens were made, if so."""
+    long = [one for one in answers if one.output_tokens is None or one.output_tokens >= SHORTEST_STREAM_TOKENS]
+    lumpy = sum(one.last_arrival_share >= LUMP_SHARE for one in long)
+    if lumpy <= max(1, LUMPY_STREAMS_LIMIT * len(long)):
+        return None
+    return (
+        f"{lumpy} of {len(long)} streams brought {LUMP_SHARE:.0%} of their text or more at once at their end: "
+        "something between the engine and its client keeps tokens back"
+    )
+
+
+def latencies(answers: Sequence[Completion]) -> Latencies:
+    """Mean and quantiles of the latencies."""
+    hidden = hidden_times(answers)
+    told = {name: _summary(_values(name, answers)) for name in _QUANTITIES if not (hidden and name in _OF_TOKENS)}
+    uncounted = any(one.output_tokens is None for one in answers)
+    return Latencies(
+        time_to_first_token=told.get("TimeToFirstToken"),
+        time_per_output_token=told.get("TimePerOutputToken"),
+        request_latency=told.get("RequestLatency"),
+        unmeasurable=hidden or (_UNCOUNTED if uncounted else None),
+    )
+
+
+def limit_counts(answers: Sequence[Completion], limits: Iterable[LatencyConstraint]) -> tuple[LimitCount, ...]:
+    """How many answers exceed each limit; nothing of a latency that cannot be measured."""
+    hidden = hidden_times(answers)
+    counts = []
+    for limit in limits:
+        name = limit.metric.value[len("P95") :]
+        values = _values(name, answers)
+        if values and not (hidden and name in _OF_TOKENS):
+            counts.append(
+                LimitCount(
+                    metric=limit.metric,
+                    max_milliseconds=limit.max_milliseconds,
+                    requests=len(values),
+                    exceeding=sum(1000 * value > limit.max_milliseconds for value in values),
+                )
+            )
+    return tuple(counts)
+
+
+def categories(answers: Iterable[Completion]) -> dict[str, float]:
+    """Category -> output tokens per second of one request: tokens over latency, both summed over its requests."""
+    tokens: dict[str, int] = defaultdict(int)
+    seconds: dict[str, float] = defaultdict(float)
+    for answer in answers:
+        if answer.output_tokens is not None and answer.category:
+            tokens[answer.category] += answer.output_tokens
+            seconds[answer.category] += answer.seconds
+    return {name: tokens[name] / seconds[name] for name in tokens if seconds[name] > 0}
+
+
+def interactivity(passes: Sequence[Pass]) -> tuple[float, ...]:
+    """Of each pass, the mean over its answers of 1 / time per output token; empty where one has none."""
+    answers = [answer for one in passes for answer in one.answers]
+    if hidden_times(answers):
+        return ()
+    means = []
+    for one in passes:
+        times = [time for time in _values("TimePerOutputToken", one.answers) if time > 0]
+        if not times:
+            return ()
+        means.append(fmean(1 / time for time in times))
+    return tuple(means)
+
+
+def _values(name: str, answers: Iterable[Completion]) -> list[float]:
+    return [value for value in map(_QUANTITIES[name], answers) if value is not None]
+
+
+def _summary(seconds: Sequence[float]) -> LatencySummary | None:
+    """Quantiles by linear interpolation between order statistics (type 7 of Hyndman and Fan 1996, numpy's default)."""
+    if not seconds:
+        return None
+    times = [1000 * value for value in seconds]
+    cuts = quantiles(times, n=100, method="inclusive") if len(times) > 1 else times * 99
+    return LatencySummary(mean=fmean(times), p50=cuts[49], p95=cuts[94], p99=cuts[98])
