@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field
 
 from .base import (
+    MAX_CATEGORIES,
     MAX_CONSTRAINTS,
     MAX_LEVELS,
     MAX_N_SPEC,
@@ -33,6 +34,9 @@ from .spec import (
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
+
+MAX_WARNINGS: Final = 8
+"""Warnings of one arm."""
 
 MAX_ATTEMPTS: Final = 3
 """Jobs of one arm at most: a pod that was lost is repeated."""
@@ -110,11 +114,32 @@ class ArmLimit(Schema):
     exceeding: Annotated[int, Field(ge=0, description="Requests of them that took longer.")]
 
 
+class ArmCategory(Schema):
+    """How fast one category of prompts was answered."""
+
+    category: Annotated[str, Field(max_length=16, description="The category.")]
+    output_tokens_per_second: Annotated[
+        DecimalString, Field(description="Output tokens over latency, both summed over its requests.")
+    ]
+
+
+class ArmLatency(Schema):
+    """A latency over the requests after the warm-up, in milliseconds."""
+
+    mean: Annotated[DecimalString, Field(description="Arithmetic mean.")]
+    p50: Annotated[DecimalString, Field(description="Median.")]
+    p95: Annotated[DecimalString, Field(description="95 % of the requests were not slower.")]
+    p99: Annotated[DecimalString, Field(description="99 % of the requests were not slower.")]
+
+
 class ArmLevel(Schema):
     """What was measured at one concurrency level. Counters are the engine's own."""
 
     concurrency: Annotated[int, Field(ge=1, description="Requests in flight.")]
-    output_tokens_per_second: Annotated[DecimalString, Field(description="Output throughput: the mean over windows.")]
+    output_tokens_per_second: Annotated[
+        DecimalString,
+        Field(description="Output throughput: the mean over windows without the slowest and the fastest eighth."),
+    ]
     windows: Annotated[
         tuple[DecimalString, ...],
         Field(
@@ -142,6 +167,10 @@ class ArmLevel(Schema):
     ] = ()
     requests: Annotated[int, Field(ge=0, description="Requests that were measured.")]
     failed_requests: Annotated[int, Field(ge=0, description="Requests that failed or were cut.")] = 0
+    ended_by_eos: Annotated[
+        int,
+        Field(ge=0, alias="endedByEOS", description="Requests that the model ended by itself, before outputTokens."),
+    ] = 0
     output_tokens: Annotated[int, Field(ge=0, description="Output tokens that the engine reported in `usage`.")]
     drafts: Annotated[int | None, Field(ge=0, description="Drafting steps; absent where the engine counts none.")] = (
         None
@@ -156,6 +185,31 @@ class ArmLevel(Schema):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
+    categories: Annotated[
+        tuple[ArmCategory, ...],
+        Field(
+            max_length=MAX_CATEGORIES,
+            description="Speed of a single request by category of prompts.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["category"]},
+        ),
+    ] = ()
+    time_to_first_token: Annotated[
+        ArmLatency | None, Field(description="From sending to the first token of any kind, in milliseconds.")
+    ] = None
+    time_per_output_token: Annotated[
+        ArmLatency | None,
+        Field(description="The time after the first token, divided by the output tokens less one, in milliseconds."),
+    ] = None
+    request_latency: Annotated[
+        ArmLatency | None, Field(description="From sending to the last token, in milliseconds.")
+    ] = None
+    unmeasurable: Annotated[
+        str | None, Field(max_length=256, description="Why the times of tokens are not told, where they are not.")
+    ] = None
+    client_cpu_share: Annotated[
+        DecimalString | None,
+        Field(alias="clientCPUShare", description="CPU that the measuring itself took; 1 is one core."),
+    ] = None
 
 
 class ArmStatus(Schema):
@@ -163,7 +217,11 @@ class ArmStatus(Schema):
 
     n_spec: Annotated[int, Field(ge=0, description="Draft tokens per step of this boot.")]
     boot: Annotated[int, Field(ge=0, description="How often this n_spec had been booted before.")]
-    attempt: Annotated[int, Field(ge=0, description="How often this boot was lost before (node gone, preempted).")] = 0
+    attempt: Annotated[int, Field(ge=0, description="How often this boot was repeated: it was lost, or drifted.")] = 0
+    drifted: Annotated[
+        int,
+        Field(ge=0, description="Attempts of these whose throughput sank while it was measured; the second one fails."),
+    ] = 0
     job_name: Annotated[str, Field(max_length=63, description="The trial's Job.")]
     job_uid: Annotated[str | None, Field(max_length=64, alias="jobUID", description="uid of the Job.")] = None
     state: Annotated[
@@ -175,10 +233,22 @@ class ArmStatus(Schema):
         ),
     ]
     why: Annotated[str | None, Field(max_length=512, description="Why this n_spec was measured.")] = None
-    reason: Annotated[str | None, Field(max_length=64, description="Why the arm failed, as one word.")] = None
-    message: Annotated[str | None, Field(max_length=1024, description="Why the arm failed, in the engine's words.")] = (
-        None
-    )
+    reason: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="Why the arm failed, or is never chosen by itself although Measured, as one word.",
+        ),
+    ] = None
+    message: Annotated[str | None, Field(max_length=1024, description="The same for a person, in a sentence.")] = None
+    warnings: Annotated[
+        tuple[Annotated[str, Field(max_length=256)], ...],
+        Field(
+            max_length=MAX_WARNINGS,
+            description="Faults that were tolerated: the figures are right all the same.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
     node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
     started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
     gpu_seconds: Annotated[int | None, Field(ge=0, description="Seconds of GPU time that the arm held.")] = None

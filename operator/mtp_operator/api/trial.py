@@ -40,7 +40,7 @@ _WINDOWS: Final = frozenset({"windows", "interactivity"})
 RESULT_VERSION: Final = 1
 
 DRIFTING: Final = "Drifting"
-"""Reason of a failure that may have been the machine's: throughput sank while it was measured."""
+"""Reason of a failure that may be the machine's: throughput sank while it was measured. The trial is repeated once."""
 
 PROMPTS_UNUSABLE: Final = "PromptsUnusable"
 """Reason of a failure that no arm is to blame for: the user's own prompts are wrong, and stay so for every n."""
@@ -112,7 +112,7 @@ class TrialPlan(Document):
 
 
 class LatencySummary(NamedTuple):
-    """A latency over the requests of the windows, in milliseconds: its mean and three quantiles."""
+    """A latency over the requests after the warm-up, in milliseconds: its mean and three quantiles."""
 
     mean: Measure
     p50: Measure
@@ -121,7 +121,7 @@ class LatencySummary(NamedTuple):
 
 
 class Latencies(Document):
-    """Latencies of the requests of the windows; docs/how-speed-is-measured.md has the formulas."""
+    """Latencies of the requests after the warm-up; docs/how-speed-is-measured.md has the formulas."""
 
     time_to_first_token: LatencySummary | None = None
     time_per_output_token: LatencySummary | None = None
@@ -132,7 +132,7 @@ class Latencies(Document):
 
 
 class LimitCount(Document):
-    """How many requests of the windows took longer than a limit of the plan."""
+    """How many requests after the warm-up took longer than a limit of the plan."""
 
     metric: LatencyMetric
     max_milliseconds: Annotated[int, Field(ge=1)]
@@ -153,7 +153,7 @@ class LevelResult(Document):
     """Requests of the whole level, warm-up included, as in the engine's counters."""
     failed_requests: Annotated[int, Field(ge=0)] = 0
     """Requests that failed or were cut."""
-    ended_by_eos: Annotated[int, Field(ge=0)] = 0
+    ended_by_eos: Annotated[int, Field(ge=0, alias="endedByEOS")] = 0
     """Requests that the model ended by itself, before `max_tokens`."""
     output_tokens: Annotated[int, Field(ge=0)]
     """Of the whole level likewise."""
@@ -163,11 +163,11 @@ class LevelResult(Document):
     accepted_per_position: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=MAX_N_SPEC)] = ()
     """The first position first."""
     categories: Annotated[Mapping[Category, Measure], Field(max_length=MAX_CATEGORIES, default_factory=dict)]
-    """Category of prompts -> output tokens per second of one request, over the requests of the windows."""
+    """Category of prompts -> output tokens per second of one request, over the requests after the warm-up."""
     latencies: Latencies | None = None
     limits: Annotated[tuple[LimitCount, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     """One for each limit of the plan at this level whose latency could be measured."""
-    client_cpu_share: Measure | None = None
+    client_cpu_share: Annotated[Measure | None, Field(alias="clientCPUShare")] = None
     """CPU seconds that the bench itself took, over the seconds of the level: 1 is one core."""
 
 

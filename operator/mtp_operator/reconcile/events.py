@@ -3,6 +3,7 @@
 from mtp_operator.api.conditions import ConditionType
 from mtp_operator.api.model import MTPModelStatus
 from mtp_operator.api.run import CHOICES, ArmState, MTPTuningRunStatus, VerdictType
+from mtp_operator.api.trial import DRIFTING
 
 from .records import EventDraft, Reference
 from .trial import Obstacle
@@ -19,7 +20,8 @@ def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRun
         if arm.state is ArmState.PLANNED and arm.attempt == 0:
             events.append(EventDraft(about, "Normal", "TrialPlanned", f"measuring {arm.why}"))
         elif arm.state is ArmState.PLANNED:
-            events.append(EventDraft(about, "Warning", "TrialLost", f"n={arm.n_spec}: {arm.message}; it is repeated"))
+            reason = "TrialDrifted" if arm.reason == DRIFTING else "TrialLost"
+            events.append(EventDraft(about, "Warning", reason, f"n={arm.n_spec}: {arm.message}; it is repeated"))
         elif arm.state is ArmState.MEASURED:
             accepted = f", {arm.acceptance_length} tokens per step" if arm.acceptance_length else ""
             said = f"n={arm.n_spec}: {arm.output_tokens_per_second} tokens/s{accepted}"

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from mtp_operator import tuner
+from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import (
+    ArmCategory,
+    ArmLatency,
     ArmLevel,
     ArmLimit,
     ArmState,
@@ -20,7 +23,7 @@ from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.spec import Level, Maximize, Objective
-from mtp_operator.api.trial import LevelResult, TrialResult
+from mtp_operator.api.trial import Latencies, LatencySummary, LevelResult, TrialResult
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner.records import LatencyConstraint, LatencyCount
 
@@ -36,11 +39,12 @@ def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -
     return arm.model_copy(
         update={
             "state": ArmState.MEASURED,
-            "reason": None,
-            "message": None,
+            "reason": result.doubt.reason if result.doubt else None,
+            "message": shorten(result.doubt.message) if result.doubt else None,
+            "warnings": tuple(shorten(f"{one.reason}: {one.message}", 256) for one in result.warnings),
             "levels": tuple(_arm_level(level) for level in result.levels),
             "output_tokens_per_second": decimal(
-                objective({level.concurrency: mean(level.windows) for level in result.levels}, levels)
+                objective({level.concurrency: tuner.typical(level.windows) for level in result.levels}, levels)
             ),
             "acceptance_length": _acceptance_length(result.levels),
         }
@@ -48,20 +52,35 @@ def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -
 
 
 def _arm_level(level: LevelResult) -> ArmLevel:
+    told = level.latencies or Latencies()
     return ArmLevel(
         concurrency=level.concurrency,
-        output_tokens_per_second=decimal(mean(level.windows)),
+        output_tokens_per_second=decimal(tuner.typical(level.windows)),
         windows=tuple(decimal(window) for window in level.windows),
         interactivity=tuple(decimal(window) for window in level.interactivity or ()),
         limits=tuple(ArmLimit.model_validate(dict(limit)) for limit in level.limits),
         requests=level.requests,
         failed_requests=level.failed_requests,
+        ended_by_eos=level.ended_by_eos,
         output_tokens=level.output_tokens,
         drafts=level.drafts,
         draft_tokens=level.draft_tokens,
         accepted_tokens=level.accepted_tokens,
         accepted_per_position=level.accepted_per_position,
+        categories=tuple(
+            ArmCategory(category=name, output_tokens_per_second=decimal(speed))
+            for name, speed in sorted(level.categories.items())
+        ),
+        time_to_first_token=_arm_latency(told.time_to_first_token),
+        time_per_output_token=_arm_latency(told.time_per_output_token),
+        request_latency=_arm_latency(told.request_latency),
+        unmeasurable=shorten(told.unmeasurable, 256) if told.unmeasurable else None,
+        client_cpu_share=decimal(level.client_cpu_share) if level.client_cpu_share is not None else None,
     )
+
+
+def _arm_latency(summary: LatencySummary | None) -> ArmLatency | None:
+    return summary and ArmLatency(**{name: decimal(value) for name, value in summary._asdict().items()})
 
 
 def objective(speeds: Mapping[int, float], levels: Sequence[Level]) -> float:
@@ -129,6 +148,7 @@ def tuner_arms(arms: Iterable[ArmStatus], maximize: Maximize) -> tuple[tuner.Arm
                 if arm.state is ArmState.MEASURED
                 else (),
                 failed=(arm.reason or "Failed") if arm.state is ArmState.FAILED else None,
+                output_verified=arm.state is ArmState.MEASURED and arm.reason is None,
                 node=arm.node,
                 gpu_minutes=(arm.gpu_seconds or 0) / 60,
             )
@@ -210,11 +230,6 @@ def gpu_seconds(pod: Pod | None, count: int, now: datetime) -> int:
     if pod is None or pod.started_at is None:
         return 0
     return max(0, round(((pod.finished_at or now) - pod.started_at).total_seconds())) * count
-
-
-def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean."""
-    return sum(values) / len(values)
 
 
 def decimal(value: float) -> str:

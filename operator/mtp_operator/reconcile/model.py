@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import fmean
 
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
 from mtp_operator.api.model import MTPModel, ResolvedImages, RunReference, TuningMode
@@ -155,7 +156,7 @@ def _chosen(run: MTPTuningRun, verdict: VerdictStatus) -> dict[str, object]:
     return {
         "n_spec": verdict.n_spec,
         "speedup": verdict.speedup or "1.00",
-        "output_tokens_per_second": round(evidence.mean(speeds)) if speeds else None,
+        "output_tokens_per_second": round(fmean(speeds)) if speeds else None,
         "acceptance_length": evidence.acceptance_length(arms),
         "gpu_product": run.status.observed.gpu_product if run.status.observed else evidence.UNKNOWN,
         "fingerprint": run.status.fingerprint,

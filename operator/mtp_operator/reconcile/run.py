@@ -22,6 +22,7 @@ from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.spec import Objective
+from mtp_operator.api.trial import DRIFTING
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 
@@ -164,7 +165,12 @@ def _judged(
     seconds = evidence.gpu_seconds(pod, run.spec.accelerator.count, now)
     status = _spent(status, seconds)
     if isinstance(judgement, trial.Lost):
-        return _repeated(run, status, arm, judgement)
+        return _lost(run, status, arm, judgement)
+    if isinstance(judgement, trial.Drifted):
+        if not arm.drifted:
+            return _with_arm(status, _again(run, arm, DRIFTING, judgement.message, drifted=1))
+        message = f"{judgement.message}; so it did when it was measured before"
+        judgement = trial.Failed("Unstable", message, judgement.result)
     ended = _running(arm, job, pod, judgement).model_copy(update={"gpu_seconds": (arm.gpu_seconds or 0) + seconds})
     if isinstance(judgement, trial.Measured):
         status = _with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
@@ -230,25 +236,32 @@ def _failed(arm: ArmStatus, reason: str, message: str) -> ArmStatus:
     return arm.model_copy(update={"state": ArmState.FAILED, "reason": reason, "message": shorten(message)})
 
 
-def _repeated(run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, lost: trial.Lost) -> MTPTuningRunStatus:
+def _lost(run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, lost: trial.Lost) -> MTPTuningRunStatus:
     status = _counted(status, lost=1)
-    attempt = arm.attempt + 1
-    if attempt >= MAX_ATTEMPTS:
-        message = f"the trial was lost {attempt} times; the last time {lost.message}"
+    times = arm.attempt - arm.drifted + 1
+    if times >= MAX_ATTEMPTS:
+        message = f"the trial was lost {times} times; the last time {lost.message}"
         return _counted(_with_arm(status, _failed(arm, "LostTooOften", message)), failed=1)
-    repeated = arm.model_copy(
+    message = f"attempt {arm.attempt} was lost: {lost.message}"
+    return _with_arm(status, _again(run, arm, "Lost", message, drifted=arm.drifted))
+
+
+def _again(run: MTPTuningRun, arm: ArmStatus, reason: str, message: str, *, drifted: int) -> ArmStatus:
+    """The arm, planned for another attempt."""
+    attempt = arm.attempt + 1
+    return arm.model_copy(
         update={
             "attempt": attempt,
+            "drifted": drifted,
             "job_name": job_name(run.metadata.name, arm.n_spec, arm.boot, attempt),
             "job_uid": None,
             "state": ArmState.PLANNED,
-            "reason": "Lost",
-            "message": shorten(f"attempt {arm.attempt} was lost: {lost.message}"),
+            "reason": reason,
+            "message": shorten(message),
             "node": None,
             "started_at": None,
         }
     )
-    return _with_arm(status, repeated)
 
 
 def _node_is_gone(

@@ -7,7 +7,7 @@ from typing import Final
 
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.spec import AcceleratorSpec, Architecture
-from mtp_operator.api.trial import PROMPTS_UNUSABLE, LevelResult, TrialResult
+from mtp_operator.api.trial import DRIFTING, PROMPTS_UNUSABLE, LevelResult, TrialResult
 from mtp_operator.engines import telling_lines
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 
@@ -47,6 +47,14 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Drifted:
+    """Throughput sank while it was measured: the trial is repeated once, for it may have been the machine."""
+
+    message: str
+    result: TrialResult
+
+
+@dataclass(frozen=True)
 class MustEnd:
     """The trial has failed for certain while its pod still runs."""
 
@@ -67,7 +75,7 @@ class Going:
     """The trial goes on, or waits for something."""
 
 
-Judgement = Measured | Failed | Lost | MustEnd | Broken | Going
+Judgement = Measured | Failed | Lost | Drifted | MustEnd | Broken | Going
 
 
 def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
@@ -86,6 +94,8 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
             return Failed("NothingMeasured", "the bench ended well, but a level has no throughput", result)
         if result.failure is None:
             return Measured(result)
+        if result.failure.reason == DRIFTING:
+            return Drifted(result.failure.message, result)
         return Failed(result.failure.reason, result.failure.message, result)
     if ended:
         return _end_of_ended(arm, pod, result)

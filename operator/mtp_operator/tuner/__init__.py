@@ -1,5 +1,6 @@
 """Which n to measure next, when to stop, and the verdict: pure functions of the arms measured so far."""
 
+from .evidence import typical
 from .records import (
     Acceptance,
     Arm,
@@ -24,4 +25,5 @@ __all__ = [
     "Verdict",
     "VerdictType",
     "next_step",
+    "typical",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -150,6 +152,62 @@ def test_a_lost_pod_is_repeated_and_not_counted() -> None:
     assert len(world.jobs) == 2
     world.finish()
     assert world.run()["status"]["verdict"]["nSpec"] == 3
+
+
+def drifting(world: World) -> dict[str, Any]:
+    """The open trial ends with sinking throughput; answers its arm, after everything has settled."""
+    job = world.open_job()
+    n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+    pod = world.start_pod(job)
+    world.settle()
+    world.tick(60)
+    world.end_bench(pod, 0, disqualified(n_spec, "Drifting", "throughput sank by 20%").encode())
+    world.settle()
+    arm: dict[str, Any] = next(one for one in world.run()["status"]["arms"] if one["nSpec"] == n_spec)
+    return arm
+
+
+def test_a_drifting_trial_is_repeated_once_and_counts_neither_as_lost_nor_as_failed() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+
+    arm = drifting(world)
+
+    assert (arm["state"], arm["attempt"], arm["drifted"]) == ("Running", 1, 1)
+    assert (arm["reason"], arm["message"]) == ("Drifting", "throughput sank by 20%")
+    assert world.events[-1] == ("TrialDrifted", f"n={arm['nSpec']}: throughput sank by 20%; it is repeated")
+    assert world.run()["status"]["trials"] == {"measured": 1, "failed": 0, "lost": 0, "gpuSeconds": 90}
+    world.finish()
+    assert world.model is not None
+    assert world.model["status"]["nSpec"] == 3
+
+
+def test_an_arm_that_drifts_twice_is_unstable() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    drifting(world)
+
+    arm = drifting(world)
+
+    assert (arm["state"], arm["reason"]) == ("Failed", "Unstable")
+    assert arm["message"] == "throughput sank by 20%; so it did when it was measured before"
+    assert world.run()["status"]["trials"]["failed"] == 1
+
+
+def test_a_lost_attempt_in_between_does_not_make_up_for_drifting() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    drifting(world)
+    world.jobs.pop(world.open_job()["metadata"]["name"])
+    world.settle()
+
+    assert drifting(world)["reason"] == "Unstable"
 
 
 def test_an_arm_that_is_lost_three_times_fails() -> None:
