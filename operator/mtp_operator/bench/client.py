@@ -23,11 +23,13 @@ _SHORT: Final = aiohttp.ClientTimeout(total=10)
 def open_session(url: str, connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
     """A session for an `EngineClient`; to be closed by the caller.
 
-    A completion takes as long as it takes: whoever asks bounds it. There is no limit on connections and no proxy.
+    A completion takes as long as it takes: whoever asks bounds it. There is no limit on connections and no proxy. Each
+    request has a connection of its own: one that the server closes in the moment in which it is used again would look
+    like a failed request, and llama-server closes them after five seconds.
     """
     return aiohttp.ClientSession(
         base_url=url,
-        connector=connector or aiohttp.TCPConnector(limit=0),
+        connector=connector or aiohttp.TCPConnector(limit=0, force_close=True),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
         trust_env=False,
     )

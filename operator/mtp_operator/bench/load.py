@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -111,7 +111,7 @@ def planned_levels(plan: TrialPlan, mix: PromptMix) -> tuple[Level, ...]:
     )
 
 
-async def run_level(client: EngineClient, level: Level) -> LevelRun:
+async def run_level(client: EngineClient, level: Level, watch: Callable[[LevelRun], None] | None = None) -> LevelRun:
     """Measure one concurrency.
 
     A pass ends with every `pass_length`-th answer, and the loop goes on without a pause between passes: waiting for the
@@ -120,6 +120,7 @@ async def run_level(client: EngineClient, level: Level) -> LevelRun:
     Args:
         client: of a ready engine.
         level: what it is asked.
+        watch: told of the level after each pass.
 
     Raises:
         EngineGoneError: the engine ended.
@@ -131,7 +132,7 @@ async def run_level(client: EngineClient, level: Level) -> LevelRun:
     machine_before, cpu_before, begin = machine_load(), time.process_time(), clock()
     try:
         async with asyncio.timeout(LEVEL_OVERTIME * level.seconds) as deadline:
-            await _ClosedLoop(client, run, level, deadline, before).run()
+            await _ClosedLoop(client, run, level, deadline, before, watch).run()
     except TimeoutError:
         raise TooSlowError(_too_slow(run, clock() - begin)) from None
     run.seconds = clock() - begin
@@ -155,11 +156,13 @@ class _ClosedLoop:
         level: Level,
         deadline: asyncio.Timeout,
         counters: Counters | None,
+        watch: Callable[[LevelRun], None] | None,
     ) -> None:
         self._client = client
         self._run = run
         self._level = level
         self._deadline = deadline
+        self._watch = watch
         self._generated = counters.generated_tokens if counters else None
         self._clock = asyncio.get_running_loop().time
         self._begin = self._pass_begin = self._clock()
@@ -205,6 +208,8 @@ class _ClosedLoop:
             self._end()
         elif self._answered % self._level.pass_length == 0:
             await self._close_pass()
+            if self._watch is not None:
+                self._watch(run)
             if self._is_enough():
                 self._end()
 
@@ -244,6 +249,6 @@ class _ClosedLoop:
 def _too_slow(run: LevelRun, seconds: float) -> str:
     return (
         f"{len(run.completions)} answers within {seconds:.0f} s at concurrency {run.concurrency}, which makes "
-        f"{len(run.windows)} of the {MIN_WINDOWS} passes needed; lower spec.tuning.workload.outputTokens, or give a "
-        "level more time"
+        f"{len(run.windows)} of the {MIN_WINDOWS} passes needed; lower outputTokens of the workload, or give a level more "
+        "time"
     )

@@ -7,17 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from mtp_operator.api.base import MAX_WINDOWS
-from mtp_operator.api.spec import Maximize
-from mtp_operator.api.trial import PROMPTS_UNUSABLE, LevelResult, TrialFailure, TrialPlan, TrialResult
+from mtp_operator.api.trial import PROMPTS_UNUSABLE, TrialFailure, TrialPlan, TrialResult
 from mtp_operator.engines import engine_for, telling_lines
 
 from .client import EngineClient, open_session
-from .gates import disqualification, doubt, warnings
-from .load import EngineGoneError, LevelRun, TooSlowError, planned_levels, run_level
+from .gates import disqualification
+from .load import EngineGoneError, LevelRun, TooSlowError, planned_levels
+from .measure import measure
 from .prompts import PromptMix, PromptsUnusableError, planned_mix
-from .readiness import NotReadyError, model_problem, wait_until_ready
-from .summary import categories, interactivity, latencies, limit_counts
+from .readiness import NotReadyError, model_problem
+from .report import trial_result
 
 TERMINATION_LOG: Final = Path("/dev/termination-log")
 
@@ -56,7 +55,7 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
         failure, status = asyncio.run(_outcome(plan, mix, runs))
     except PromptsUnusableError as error:
         failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
-    result = trial_result(plan, runs, failure, prompts_sha256)
+    result = trial_result(plan.n_spec, runs, failure, prompts_sha256, plan.maximize)
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status
@@ -87,10 +86,7 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> None:
     async with open_session(plan.url) as session:
         client = EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:
-            await wait_until_ready(client, mix.probe, plan.output_tokens, plan.ready_seconds)
-            for level in planned_levels(plan, mix):
-                run = await run_level(client, level)
-                runs.append(run)
+            await measure(client, mix.probe, planned_levels(plan, mix), plan.ready_seconds, runs)
         except NotReadyError as error:
             raise TrialError("NotReady", _explained(error, plan)) from error
         except TooSlowError as error:
@@ -133,47 +129,6 @@ def _explained(error: Exception, plan: TrialPlan) -> str:
 def plain(message: str) -> str:
     """One line of ASCII, bounded: what a termination message has room for."""
     return " ".join(message.encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
-
-
-def trial_result(
-    plan: TrialPlan, runs: list[LevelRun], failure: TrialFailure | None, prompts_sha256: str | None = None
-) -> TrialResult:
-    """What was seen, as it is reported."""
-    return TrialResult(
-        n_spec=plan.n_spec,
-        levels=tuple(level_result(run, plan.maximize) for run in runs),
-        failure=failure,
-        doubt=doubt(plan.n_spec, runs),
-        warnings=warnings(plan.n_spec, runs),
-        prompts_sha256=prompts_sha256,
-    )
-
-
-def level_result(run: LevelRun, maximize: Maximize) -> LevelResult:
-    """One level, as it is reported."""
-    drafting = run.counters.drafting if run.counters else None
-    answers = run.warm_answers
-    return LevelResult(
-        concurrency=run.concurrency,
-        windows=run.windows,
-        interactivity=_interactivity(run) if maximize is Maximize.INTERACTIVITY else None,
-        requests=run.requests,
-        failed_requests=len(run.failures),
-        ended_by_eos=sum(one.finish_reason != "length" for one in run.completions),
-        output_tokens=run.output_tokens,
-        drafts=drafting.drafts if drafting else None,
-        draft_tokens=drafting.draft_tokens if drafting else None,
-        accepted_tokens=drafting.accepted_tokens if drafting else None,
-        accepted_per_position=drafting.accepted_per_position if drafting else (),
-        categories=categories(answers),
-        latencies=latencies(answers) if answers else None,
-        limits=limit_counts(answers, run.limits),
-        client_cpu_share=run.client_cpu_seconds / run.seconds if run.seconds else None,
-    )
-
-
-def _interactivity(run: LevelRun) -> tuple[float, ...] | None:
-    return interactivity(run.warm[-MAX_WINDOWS:]) or None
 
 
 def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The `mtp` command: the operator, the bench container's program, and the tuner from outside."""
+"""The `mtp` command: the operator, the bench container's program, the same by hand, and the tuner from outside."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mtp_operator.api.trial import TrialPlan
 
-from . import tuner_commands
+from . import bench_command, tuner_commands
 
 app = typer.Typer(
     help="n_spec for models with Multi-Token Prediction, measured where they run.",
@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+bench_command.register(app)
 tuner_commands.register(app)
 
 REFUSED = 2

@@ -148,7 +148,9 @@ async def served(
         await runner.setup()
         await web.UnixSite(runner, str(socket)).start()
         try:
-            async with open_session("http://engine", aiohttp.UnixConnector(str(socket), limit=0)) as session:
+            async with open_session(
+                "http://engine", aiohttp.UnixConnector(str(socket), limit=0, force_close=True)
+            ) as session:
                 yield session
         finally:
             await runner.cleanup()

@@ -28,7 +28,8 @@ from mtp_operator.api.trial import (
 )
 from mtp_operator.bench.counters import Counters, DraftCounters
 from mtp_operator.bench.load import LevelRun
-from mtp_operator.bench.program import plain, trial_result
+from mtp_operator.bench.program import plain
+from mtp_operator.bench.report import trial_result
 from tests.unit.bench.fake_engine import delta, event
 
 PROGRAM = """
@@ -262,18 +263,7 @@ def test_whatever_was_seen_fits_into_a_termination_message(message: str, windows
     )
     failure = TrialFailure(reason="RequestsFailed", message=plain(message))
 
-    planned = TrialPlan(
-        engine=EngineType.VLLM,
-        url="http://127.0.0.1:9",
-        served_name="tiny",
-        n_spec=16,
-        output_tokens=128,
-        levels=(PlannedLevel(concurrency=1024),),
-        level_seconds=60,
-        ready_seconds=60,
-    )
-
-    encoded = trial_result(planned, [run] * levels, failure).encode()
+    encoded = trial_result(16, [run] * levels, failure).encode()
 
     assert len(encoded) <= RESULT_LIMIT_BYTES + 5
     assert TrialResult.decode(encoded).failure is not None

@@ -1,0 +1,71 @@
+"""From what a measurement brought to the result document."""
+
+from collections.abc import Sequence
+
+from mtp_operator.api.base import MAX_WINDOWS
+from mtp_operator.api.spec import Maximize
+from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
+
+from .gates import disqualification, doubt, warnings
+from .load import LevelRun
+from .summary import categories, interactivity, latencies, limit_counts
+
+
+def trial_result(
+    n_spec: int,
+    runs: Sequence[LevelRun],
+    failure: TrialFailure | None,
+    prompts_sha256: str | None = None,
+    maximize: Maximize = Maximize.OUTPUT_THROUGHPUT,
+) -> TrialResult:
+    """What was seen, as it is reported."""
+    return TrialResult(
+        n_spec=n_spec,
+        levels=tuple(level_result(run, maximize) for run in runs),
+        failure=failure,
+        doubt=doubt(n_spec, runs),
+        warnings=warnings(n_spec, runs),
+        prompts_sha256=prompts_sha256,
+    )
+
+
+def result_by_hand(n_spec: int | None, runs: Sequence[LevelRun], prompts_sha256: str | None) -> TrialResult:
+    """The same for a server that somebody else has started, with the gates of a trial.
+
+    Args:
+        n_spec: what it was started with; None: as many positions as it has counted, which proves nothing where it
+            counts none.
+        runs: of the levels.
+        prompts_sha256: of the prompts, where they are the user's own.
+    """
+    if n_spec is None:
+        counted = [run.counters.drafting for run in runs if run.counters and run.counters.drafting]
+        n_spec = max((len(one.accepted_per_position) for one in counted), default=0)
+    return trial_result(n_spec, runs, disqualification(n_spec, runs), prompts_sha256)
+
+
+def level_result(run: LevelRun, maximize: Maximize) -> LevelResult:
+    """One level, as it is reported."""
+    drafting = run.counters.drafting if run.counters else None
+    answers = run.warm_answers
+    return LevelResult(
+        concurrency=run.concurrency,
+        windows=run.windows,
+        interactivity=_interactivity(run) if maximize is Maximize.INTERACTIVITY else None,
+        requests=run.requests,
+        failed_requests=len(run.failures),
+        ended_by_eos=sum(one.finish_reason != "length" for one in run.completions),
+        output_tokens=run.output_tokens,
+        drafts=drafting.drafts if drafting else None,
+        draft_tokens=drafting.draft_tokens if drafting else None,
+        accepted_tokens=drafting.accepted_tokens if drafting else None,
+        accepted_per_position=drafting.accepted_per_position if drafting else (),
+        categories=categories(answers),
+        latencies=latencies(answers) if answers else None,
+        limits=limit_counts(answers, run.limits),
+        client_cpu_share=run.client_cpu_seconds / run.seconds if run.seconds else None,
+    )
+
+
+def _interactivity(run: LevelRun) -> tuple[float, ...] | None:
+    return interactivity(run.warm[-MAX_WINDOWS:]) or None

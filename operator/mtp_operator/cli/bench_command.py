@@ -1,0 +1,357 @@
+"""`mtp bench`: what a trial's bench container does, by hand, against any OpenAI-compatible server."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mtp_operator.api.spec import Workload
+    from mtp_operator.api.trial import Latencies, LatencySummary, LevelResult, TrialResult
+    from mtp_operator.bench.load import LevelRun
+    from mtp_operator.bench.prompts import PromptMix
+    from mtp_operator.bench.request_list import Drain, ListResult, ListRun
+
+FAILED: Final = 1
+"""Exit status where nothing could be measured, or a gate speaks against it."""
+
+REFUSED: Final = 2
+"""Exit status where the arguments cannot be used."""
+
+FILE_WIDTH: Final = 160
+
+SEED: Final = 0
+
+
+class Output(StrEnum):
+    """How a measurement is reported."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Draining(StrEnum):
+    """Which time counts for a list of requests."""
+
+    INCLUDE = "include"
+    EXCLUDE = "exclude"
+
+
+class RefusedError(Exception):
+    """The arguments cannot be used; the message names the option and what is wrong."""
+
+
+class MeasuringError(Exception):
+    """The server cannot be measured; the message says why."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the `mtp` command."""
+    app.command("bench")(bench)
+
+
+def bench(
+    url: Annotated[str, typer.Option(help="The server's address, without a path.", metavar="http://HOST:PORT")],
+    model: Annotated[str | None, typer.Option(help="The model's name there. Default: the first it serves.")] = None,
+    workload: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file: an MTPModel, or its spec.tuning.workload. Default: that field's defaults."),
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Own prompts as JSONL, in place of the workload's.")] = None,
+    concurrency: Annotated[
+        list[int] | None, typer.Option(min=1, help="In place of the workload's levels; can be repeated.")
+    ] = None,
+    output_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of an answer, in place of the workload's.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Time for a level; most need less.")] = 120,
+    n_spec: Annotated[
+        int | None, typer.Option(min=0, help="Draft tokens per step that the server was started with, if you know.")
+    ] = None,
+    requests: Annotated[
+        Path | None,
+        typer.Option(help='Send this list once, in its order: JSONL of {"prompt": …, "output_tokens": …}.'),
+    ] = None,
+    drain: Annotated[
+        Draining, typer.Option(help="Whether the end of a list counts, as it does in `vllm bench serve`.")
+    ] = Draining.INCLUDE,
+    output: Annotated[Output, typer.Option(help="A table to read, or JSON.")] = Output.TABLE,
+) -> None:
+    """Measure a server that is already running, as a trial does."""
+    from mtp_operator.bench.prompts import PromptsUnusableError
+    from mtp_operator.bench.request_list import Drain
+
+    console = _console(to_standard_error=output is Output.JSON)
+    try:
+        asked = _workload(workload, concurrency, output_tokens)
+        if requests is None:
+            mix = _mix(asked, prompts)
+            result = asyncio.run(_measured(url, model, asked, mix, seconds, n_spec, console))
+            _report(result, output, console)
+            if result.failure is not None:
+                raise typer.Exit(FAILED)
+        else:
+            _refuse_beside_requests(prompts)
+            results = asyncio.run(_sent(url, model, asked, requests, Drain(drain.value), console))
+            _report_lists(results, output, console)
+    except (RefusedError, PromptsUnusableError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
+    except MeasuringError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+
+
+# -- what is asked -----------------------------------------------------------------------------------------------------
+
+
+def _workload(path: Path | None, concurrencies: Sequence[int] | None, output_tokens: int | None) -> "Workload":
+    from mtp_operator.api.spec import Level, Workload
+
+    asked = Workload() if path is None else _read_workload(path)
+    update: dict[str, Any] = {}
+    if concurrencies:
+        update["levels"] = tuple(Level(concurrency=one) for one in concurrencies)
+    if output_tokens is not None:
+        update["output_tokens"] = output_tokens
+    return asked.model_copy(update=update)
+
+
+def _read_workload(path: Path) -> "Workload":
+    import yaml
+    from pydantic import ValidationError
+
+    from mtp_operator.api.spec import Workload
+    from mtp_operator.tuner.records import describe_error
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RefusedError(f"--workload: {path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RefusedError(f"--workload: {path} is no YAML: {' '.join(str(error).split())}") from error
+    if isinstance(document, dict) and document.get("kind") == "MTPModel":
+        tuning = (document.get("spec") or {}).get("tuning") or {}
+        document = tuning.get("workload") or {}
+    if not isinstance(document, dict):
+        raise RefusedError(f"--workload: {path} is neither an MTPModel nor a workload: an object is expected")
+    known = {field.alias or name for name, field in Workload.model_fields.items()}
+    unknown = sorted(set(document) - known)
+    if unknown:
+        raise RefusedError(f"--workload: {path}: {unknown[0]} is no field; allowed are {', '.join(sorted(known))}")
+    try:
+        return Workload.model_validate(document)
+    except ValidationError as error:
+        raise RefusedError(f"--workload: {path}: {describe_error(error)}") from error
+
+
+def _mix(asked: "Workload", prompts: Path | None) -> "PromptMix":
+    from mtp_operator.bench.prompts import built_in_mix, read_mix
+
+    if prompts is not None:
+        return read_mix(prompts, "--prompts", SEED)
+    categories = asked.prompt_source.built_in
+    if categories is None:
+        raise RefusedError("--workload: its prompts lie in the cluster; give the file with --prompts")
+    return built_in_mix(categories, SEED)
+
+
+def _refuse_beside_requests(prompts: Path | None) -> None:
+    if prompts is not None:
+        raise RefusedError("--prompts: cannot be given together with --requests, which has prompts of its own")
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+async def _measured(
+    url: str,
+    model: str | None,
+    asked: "Workload",
+    mix: "PromptMix",
+    seconds: float,
+    n_spec: int | None,
+    console: "Console",
+) -> "TrialResult":
+    from mtp_operator.bench.client import EngineClient, open_session
+    from mtp_operator.bench.load import EngineGoneError, Level, LevelRun, TooSlowError
+    from mtp_operator.bench.measure import measure
+    from mtp_operator.bench.readiness import NotReadyError
+    from mtp_operator.bench.report import result_by_hand
+
+    levels = [
+        Level(level.concurrency, asked.output_tokens, seconds, mix.level(index), mix.pass_length(level.concurrency))
+        for index, level in enumerate(asked.levels)
+    ]
+    runs: list[LevelRun] = []
+    async with open_session(_address(url)) as session:
+        server = await _server(session, url, model)
+        console.print(f"{server.name} at {url}, model {server.model}, {asked.output_tokens} output tokens")
+        client = EngineClient(session, server.dialect, server.model, asked.sampling)
+        with _progress(console) as progress:
+            task = progress.add_task("a first completion")
+            try:
+                await measure(client, mix.probe, levels, seconds, runs, lambda run: _show(progress, task, run, seconds))
+            except (NotReadyError, EngineGoneError, TooSlowError) as error:
+                raise MeasuringError(str(error)) from error
+    return result_by_hand(n_spec, runs, mix.sha256)
+
+
+async def _sent(
+    url: str, model: str | None, asked: "Workload", path: Path, drain: "Drain", console: "Console"
+) -> list["ListResult"]:
+    from mtp_operator.bench.client import EngineClient, open_session
+    from mtp_operator.bench.request_list import read_requests, send_list
+
+    requests = read_requests(path, "--requests", asked.output_tokens)
+    results = []
+    async with open_session(_address(url)) as session:
+        server = await _server(session, url, model)
+        client = EngineClient(session, server.dialect, server.model, asked.sampling)
+        with _progress(console) as progress:
+            for level in asked.levels:
+                task = progress.add_task(f"concurrency {level.concurrency}", total=len(requests))
+
+                def show(run: "ListRun", task: Any = task) -> None:
+                    progress.update(task, completed=len(run.answers) + len(run.failures))
+
+                run = await send_list(client, requests, level.concurrency, drain, show)
+                if not run.answers:
+                    raise MeasuringError(f"all {len(requests)} requests failed; the first: {run.failures[0]}")
+                results.append(run.result())
+    return results
+
+
+async def _server(session: Any, url: str, model: str | None) -> Any:
+    from mtp_operator.bench.server import UnusableServerError, look_at
+
+    try:
+        return await look_at(session, url, model)
+    except UnusableServerError as error:
+        raise RefusedError(str(error)) from error
+
+
+def _address(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise RefusedError(f"--url: {url} is no address of a server: http://HOST:PORT is expected, without a path")
+    return url.rstrip("/")
+
+
+def _show(progress: "Progress", task: Any, run: "LevelRun", seconds: float) -> None:
+    speed = f"{run.windows[-1]:.1f} tok/s" if run.windows else "warming up"
+    progress.update(
+        task,
+        description=f"concurrency {run.concurrency}: {len(run.windows)} passes count, {speed}",
+        total=seconds,
+        completed=min(seconds, sum(one.seconds for one in run.passes)),
+    )
+
+
+# -- reporting ---------------------------------------------------------------------------------------------------------
+
+
+def _report(result: "TrialResult", output: Output, console: "Console") -> None:
+    import json
+
+    if output is Output.JSON:
+        print(json.dumps(result.to_wire(), indent=2))
+        return
+    from rich.table import Table
+
+    table = Table("concurrency", "tok/s", "±", "requests", "failed", "ended by EOS", "tokens per step", *_LATENCIES)
+    for level in result.levels:
+        table.add_row(str(level.concurrency), *_speed(level), *_told(level.latencies))
+    console.print(table)
+    console.print("Times are mean / P50 / P95 / P99 in ms, of the requests after the warm-up.")
+    categories = sorted({name for level in result.levels for name in level.categories})
+    if categories:
+        by_category = Table("concurrency", *(f"{name}, tok/s of a request" for name in categories))
+        for level in result.levels:
+            by_category.add_row(
+                str(level.concurrency), *(f"{level.categories.get(name, float('nan')):.1f}" for name in categories)
+            )
+        console.print(by_category)
+    for warning in result.warnings:
+        console.print(f"{warning.reason}: {warning.message}")
+    for verdict in (result.doubt, result.failure):
+        if verdict is not None:
+            console.print(f"{verdict.reason}: {verdict.message}")
+
+
+_LATENCIES: Final = ("time to first token", "time per output token", "request latency")
+
+
+def _speed(level: "LevelResult") -> tuple[str, ...]:
+    from mtp_operator.bench.steady import standard_error
+    from mtp_operator.tuner import typical
+
+    if not level.windows:
+        return ("", "", str(level.requests), str(level.failed_requests), "", "")
+    error = f"{1.96 * standard_error(level.windows):.1%}" if len(level.windows) > 1 else ""
+    completed = level.requests - level.failed_requests
+    return (
+        f"{typical(level.windows):.1f}",
+        error,
+        str(level.requests),
+        str(level.failed_requests),
+        f"{level.ended_by_eos / completed:.0%}" if completed else "",
+        f"{1 + (level.accepted_tokens or 0) / level.drafts:.2f}" if level.drafts else "",
+    )
+
+
+def _told(told: "Latencies | None") -> tuple[str, ...]:
+    if told is None:
+        return ("", "", "")
+    return tuple(map(_four, (told.time_to_first_token, told.time_per_output_token, told.request_latency)))
+
+
+def _four(summary: "LatencySummary | None") -> str:
+    return "" if summary is None else " / ".join(f"{value:.4g}" for value in summary)
+
+
+def _report_lists(results: Sequence["ListResult"], output: Output, console: "Console") -> None:
+    import json
+
+    if output is Output.JSON:
+        print(json.dumps([one.to_wire() for one in results], indent=2))
+        return
+    from rich.table import Table
+
+    table = Table("concurrency", "tok/s", "tokens", "engine's count", "requests", "failed", "seconds", *_LATENCIES)
+    for one in results:
+        table.add_row(
+            str(one.concurrency),
+            f"{one.output_tokens_per_second:.1f}",
+            str(one.output_tokens),
+            "" if one.generated_tokens is None else str(one.generated_tokens),
+            str(one.requests),
+            str(one.failed_requests),
+            f"{one.seconds:.2f}",
+            *_told(one.latencies),
+        )
+    console.print(table)
+
+
+def _console(*, to_standard_error: bool) -> "Console":
+    """Standard output; a file or a pipe is wide enough for every table."""
+    from rich.console import Console
+
+    stream = sys.stderr if to_standard_error else sys.stdout
+    return Console(stderr=to_standard_error, width=None if stream.isatty() else FILE_WIDTH, highlight=False)
+
+
+def _progress(console: "Console") -> "Progress":
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
