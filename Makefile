@@ -37,7 +37,7 @@ format: setup  ## Format the code and mend what the linter can.
 	.venv/bin/ruff check --fix .
 
 .PHONY: generate
-generate: setup  ## Write the CRDs and the API reference anew from the models.
+generate: setup  ## Write what is generated from the models anew: CRDs, API reference, result schema.
 	$(PYTHON) -m mtp_operator.api.crd
 
 .PHONY: lock

@@ -249,6 +249,6 @@ class _ClosedLoop:
 def _too_slow(run: LevelRun, seconds: float) -> str:
     return (
         f"{len(run.completions)} answers within {seconds:.0f} s at concurrency {run.concurrency}, which makes "
-        f"{len(run.windows)} of the {MIN_WINDOWS} passes needed; lower outputTokens of the workload, or give a level more "
-        "time"
+        f"{len(run.windows)} of the {MIN_WINDOWS} passes needed; lower outputTokens of the workload, or give a "
+        "level more time"
     )
