@@ -1,15 +1,12 @@
 """The program as kubelet runs it: a process of its own, an engine on a real socket, a termination message."""
 
 import hashlib
-import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +27,7 @@ from mtp_operator.bench.counters import Counters, DraftCounters
 from mtp_operator.bench.load import LevelRun
 from mtp_operator.bench.program import plain
 from mtp_operator.bench.report import trial_result
-from tests.unit.bench.fake_engine import delta, event
+from tests.unit.bench.instant_server import Server
 
 PROGRAM = """
 import sys
@@ -39,68 +36,6 @@ from mtp_operator.api.trial import TrialPlan
 from mtp_operator.bench.program import main
 sys.exit(main(TrialPlan.model_validate_json(sys.argv[1]), Path(sys.argv[2])))
 """
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Answers completions at once and counts a draft for each."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answered = 0
-        self.has_drafter = True
-        self.hangs = False
-        self.asked = threading.Event()
-        self.questions: set[str] = set()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        answered, drafts = self.server.answered, self.server.answered * self.server.has_drafter
-        name = "llamacpp:spec_decode_num"
-        text = (
-            f"llamacpp:tokens_predicted_total {32 * answered}\n"
-            f"{name}_drafts_total {16 * drafts}\n"
-            f"{name}_draft_tokens_total {32 * drafts}\n"
-            f"{name}_accepted_tokens_total {15 * drafts}\n"
-            f'{name}_accepted_tokens_per_pos_total{{position="0"}} {10 * drafts}\n'
-            f'{name}_accepted_tokens_per_pos_total{{position="1"}} {5 * drafts}\n'
-        )
-        self._answer(text.encode())
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        tokens = body["max_tokens"]
-        self.server.questions.add(body["messages"][-1]["content"])
-        self.server.asked.set()
-        if self.server.hangs:
-            time.sleep(60)
-        self.server.answered += 1
-        last = {"choices": [], "usage": {"completion_tokens": tokens}}
-        self._answer(event(delta(content="word")) + event(delta("length")) + event(last) + b"data: [DONE]\n\n")
-
-    def _answer(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def plan(server: Server | None, folder: Path, **changes: Any) -> TrialPlan:

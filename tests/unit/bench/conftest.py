@@ -1,0 +1,18 @@
+"""Fixtures of the bench's tests."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.bench.instant_server import Server
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
