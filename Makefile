@@ -62,6 +62,9 @@ test: check  ## Everything that CI runs: checks, unit tests, and the real cluste
 bench: setup cluster-up  ## The benchmarks: they print figures and assert none.
 	$(PYTHON) -m tests.cluster.images load operator
 	$(PYTHON) -m tests.perf.operator_scale
+	$(PYTHON) -m tests.perf.bench_client
+	$(PYTHON) -m tests.perf.bench_agreement $(if $(BENCH_VLLM),--vllm $(BENCH_VLLM)) \
+		$(if $(BENCH_LLAMA_SERVER),--llama-server $(BENCH_LLAMA_SERVER))
 
 .PHONY: cluster-up
 cluster-up: setup  ## Start a real cluster on this machine, with pretended GPUs (root, Linux).

@@ -29,6 +29,10 @@ DRIFT_SIGMAS: Final = 4
 """The same in standard deviations of a pass, where these are larger."""
 
 
+MAD_TO_SD: Final = 1.4826
+"""Standard deviation over median absolute deviation, for normal noise."""
+
+
 @dataclass(frozen=True)
 class Pass:
     """One pass over the prompts."""
@@ -104,8 +108,8 @@ def standard_error(measured: Sequence[float]) -> float:
 def drift(passes: Sequence[Pass]) -> Drift | None:
     """How far throughput sank over a level, if that is more than its noise explains.
 
-    A straight line is fitted to log throughput over time. Noise is what consecutive passes differ by, less their common
-    trend. Slow passes at the start are a warm-up, no drift.
+    A straight line is fitted to log throughput over time. Noise is what consecutive passes typically differ by, less
+    their common trend. Slow passes at the start are a warm-up, no drift.
 
     Args:
         passes: all of one level, in their order.
@@ -118,7 +122,9 @@ def drift(passes: Sequence[Pass]) -> Drift | None:
     logs = [math.log(one.tokens_per_second) for one in kept]
     slope = linear_regression(middles, logs).slope
     lost_share = 1 - math.exp(slope * (middles[-1] - middles[0]))
-    noise = stdev(later - earlier for earlier, later in pairwise(logs)) / math.sqrt(2)
+    steps = [later - earlier for earlier, later in pairwise(logs)]
+    # By the median absolute deviation: a single large step is drift, no noise.
+    noise = MAD_TO_SD * median(abs(step - fmean(steps)) for step in steps) / math.sqrt(2)
     limit = max(DRIFT_LIMIT, DRIFT_SIGMAS * noise)
     return Drift(lost_share, limit) if lost_share > limit else None
 

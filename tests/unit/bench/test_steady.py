@@ -1,11 +1,13 @@
 """Which passes count, and when there are enough."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtp_operator.api.base import MAX_WINDOWS
-from mtp_operator.bench.steady import MIN_WINDOWS, WARM_UP_SHARE, Pass, is_enough, windows
+from mtp_operator.bench.steady import MIN_WINDOWS, WARM_UP_SHARE, Pass, drift, is_enough, windows
 
 
 def passes(*speeds: float) -> list[Pass]:
@@ -63,3 +65,47 @@ def test_no_more_windows_than_are_kept() -> None:
 )
 def test_enough(measured: list[float], elapsed_seconds: float, *, enough: bool) -> None:
     assert is_enough(measured, elapsed_seconds, pass_seconds=10, level_seconds=100) is enough
+
+
+@pytest.mark.parametrize(
+    ("speeds", "lost_share"),
+    [
+        ((100, 96, 92, 88, 84, 80), 0.20),
+        ((100, 93, 87, 80), 0.20),
+        ((50, 70, 100, 96, 92, 88, 84, 80), 0.20),
+        ((100, 100, 100, 80, 80, 80, 80, 80), 0.25),
+        ((100, 98, 96, 94, 92, 91), None),
+        ((100, 100, 100, 100), None),
+        ((20, 60, 90, 99, 100, 100), None),
+        ((80, 84, 88, 92, 96, 100), None),
+        ((100, 50, 100, 50, 100, 50), None),
+        ((100, 90, 80), None),
+        ((), None),
+    ],
+)
+def test_sinking_throughput_is_drift(speeds: tuple[float, ...], lost_share: float | None) -> None:
+    found = drift(passes(*speeds))
+
+    assert (found is None) == (lost_share is None)
+    if found is not None and lost_share is not None:
+        assert found.lost_share == pytest.approx(lost_share, abs=0.03)
+        assert found.lost_share > found.limit >= 0.10
+
+
+def test_an_engine_that_answers_nothing_does_not_drift() -> None:
+    assert drift([Pass(output_tokens=0, seconds=1.0)] * 6) is None
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.03, 0.05, 0.10])
+def test_noise_is_seldom_taken_for_drift(noise: float) -> None:
+    """Levels end after four windows where passes differ by 2 %, and have more of them the more they differ."""
+    dice = random.Random(1)
+    shortest = max(MIN_WINDOWS, round((noise / 0.01) ** 2))
+
+    alarms = sum(
+        drift(passes(*(100 * (1 + dice.gauss(0, noise)) for _ in range(dice.randint(shortest, 32 + shortest)))))
+        is not None
+        for _ in range(2000)
+    )
+
+    assert alarms <= 2
