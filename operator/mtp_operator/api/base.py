@@ -22,6 +22,9 @@ MAX_CONSTRAINTS: Final = 4
 MAX_CATEGORIES: Final = 8
 """Categories of prompts of one workload."""
 
+MAX_WARNINGS: Final = 8
+"""Tolerated faults that are told of one arm."""
+
 MAX_WINDOWS: Final = 32
 """Throughput windows kept of one level of one arm."""
 

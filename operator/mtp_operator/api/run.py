@@ -12,6 +12,7 @@ from .base import (
     MAX_CONSTRAINTS,
     MAX_LEVELS,
     MAX_N_SPEC,
+    MAX_WARNINGS,
     MAX_WINDOWS,
     DecimalString,
     Schema,
@@ -34,9 +35,6 @@ from .spec import (
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
-
-MAX_WARNINGS: Final = 8
-"""Warnings of one arm."""
 
 MAX_ATTEMPTS: Final = 3
 """Jobs of one arm at most: a pod that was lost is repeated."""

@@ -11,14 +11,12 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_CATEGORIES, MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS, Schema
+from .base import MAX_CATEGORIES, MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, MAX_WARNINGS, MAX_WINDOWS, Schema
 from .conditions import shorten
 from .spec import EngineType, LatencyConstraint, LatencyMetric, Maximize, PromptCategory, Sampling
 
 RESULT_LIMIT_BYTES: Final = 3000
 """Largest encoded result."""
-
-MAX_WARNINGS: Final = 8
 
 _MESSAGE_LIMIT: Final = 1024
 

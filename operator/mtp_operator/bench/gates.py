@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from mtp_operator.api.trial import DRIFTING, MAX_WARNINGS, TrialFailure, TrialWarning
+from mtp_operator.api.base import MAX_WARNINGS
+from mtp_operator.api.trial import DRIFTING, TrialFailure, TrialWarning
 
 from .counters import DraftCounters
 from .load import LevelRun

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.api.base import MAX_CATEGORIES, MAX_LEVELS, MAX_N_SPEC, MAX_WINDOWS
+from mtp_operator.api.base import MAX_CATEGORIES, MAX_LEVELS, MAX_N_SPEC, MAX_WARNINGS, MAX_WINDOWS
 from mtp_operator.api.spec import LatencyMetric
 from mtp_operator.api.trial import (
-    MAX_WARNINGS,
     RESULT_LIMIT_BYTES,
     Divergence,
     Latencies,
