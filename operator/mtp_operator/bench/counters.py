@@ -40,7 +40,7 @@ class Counters:
 
     generated_tokens: int | None = None
     drafting: DraftCounters | None = None
-    """None where it does not speculate."""
+    """None where it shows none, which says that it does not speculate only where its `EngineMetrics` say so."""
 
     def since(self, earlier: "Counters | None") -> "Counters":
         """What was counted since an earlier moment of the same boot; None stands for its start.
@@ -83,13 +83,13 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
                 positions[int(sample.labels[names.position_label])] += sample.value
             else:
                 totals[sample.name] += sample.value
+    generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
     drafting = None
-    if names.drafts in totals:
+    if names.drafts in totals or (names.absence_is_zero and generated is not None):
         drafting = DraftCounters(
             drafts=int(totals[names.drafts]),
             draft_tokens=int(totals[names.draft_tokens]),
             accepted_tokens=int(totals[names.accepted_tokens]),
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
-    generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
     return Counters(generated_tokens=generated, drafting=drafting)

@@ -31,6 +31,9 @@ class EngineMetrics:
     accepted_per_position: str
     position_label: str
     """Label of `accepted_per_position` that holds the position, counted from 0."""
+    absence_is_zero: bool = False
+    """Whether an engine that shows `generated_tokens` and no `drafts` does not speculate, for all versions that are
+    supported."""
 
 
 @dataclass(frozen=True)

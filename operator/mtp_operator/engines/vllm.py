@@ -50,6 +50,7 @@ class VLLM(Engine):
         accepted_tokens="vllm:spec_decode_num_accepted_tokens_total",
         accepted_per_position="vllm:spec_decode_num_accepted_tokens_per_pos_total",
         position_label="position",
+        absence_is_zero=True,
     )
 
     def arguments(

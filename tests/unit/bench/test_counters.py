@@ -59,7 +59,14 @@ def test_processes_of_one_server_are_summed() -> None:
     )
 
 
-def test_an_engine_without_speculation_counts_its_tokens_only() -> None:
+def test_vllm_shows_its_counters_of_drafts_whenever_it_speculates() -> None:
+    assert read(EngineType.VLLM, 'vllm:generation_tokens_total{engine="0"} 329.0\n') == Counters(
+        329, DraftCounters(0, 0, 0, ())
+    )
+    assert read(EngineType.VLLM, "other 1\n") == Counters(None, None)
+
+
+def test_an_engine_without_counters_of_drafts_counts_its_tokens_only() -> None:
     assert read(EngineType.LLAMA_CPP, "llamacpp:tokens_predicted_total 329\n") == Counters(329, None)
     assert read(EngineType.LLAMA_CPP, "other 1\n") == Counters(None, None)
 
