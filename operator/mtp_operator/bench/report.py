@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mtp_operator.api.base import MAX_WINDOWS
+from mtp_operator.api.base import MAX_N_SPEC, MAX_WINDOWS
 from mtp_operator.api.spec import Maximize
 from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
 
@@ -40,7 +40,7 @@ def result_by_hand(n_spec: int | None, runs: Sequence[LevelRun], prompts_sha256:
     """
     if n_spec is None:
         counted = [run.counters.drafting for run in runs if run.counters and run.counters.drafting]
-        n_spec = max((len(one.accepted_per_position) for one in counted), default=0)
+        n_spec = min(MAX_N_SPEC, max((len(one.accepted_per_position) for one in counted), default=0))
     return trial_result(n_spec, runs, disqualification(n_spec, runs), prompts_sha256)
 
 
@@ -59,7 +59,7 @@ def level_result(run: LevelRun, maximize: Maximize) -> LevelResult:
         drafts=drafting.drafts if drafting else None,
         draft_tokens=drafting.draft_tokens if drafting else None,
         accepted_tokens=drafting.accepted_tokens if drafting else None,
-        accepted_per_position=drafting.accepted_per_position if drafting else (),
+        accepted_per_position=drafting.accepted_per_position[:MAX_N_SPEC] if drafting else (),
         categories=categories(answers),
         latencies=latencies(answers) if answers else None,
         limits=limit_counts(answers, run.limits),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mtp_operator.api.base import MAX_LEVELS, MAX_N_SPEC
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -73,7 +75,10 @@ def bench(
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Time for a level; most need less.")] = 120,
     n_spec: Annotated[
-        int | None, typer.Option(min=0, help="Draft tokens per step that the server was started with, if you know.")
+        int | None,
+        typer.Option(
+            min=0, max=MAX_N_SPEC, help="Draft tokens per step that the server was started with, if you know."
+        ),
     ] = None,
     requests: Annotated[
         Path | None,
@@ -118,6 +123,8 @@ def _workload(path: Path | None, concurrencies: Sequence[int] | None, output_tok
     asked = Workload() if path is None else _read_workload(path)
     update: dict[str, Any] = {}
     if concurrencies:
+        if len(concurrencies) > MAX_LEVELS or len(set(concurrencies)) < len(concurrencies):
+            raise RefusedError(f"--concurrency: at most {MAX_LEVELS} are measured in one go, each once")
         update["levels"] = tuple(Level(concurrency=one) for one in concurrencies)
     if output_tokens is not None:
         update["output_tokens"] = output_tokens

@@ -78,6 +78,7 @@ def test_a_list_is_sent_once_in_its_order(server: Server, tmp_path: Path) -> Non
         (["--workload", "FILE"], 2, "--workload: FILE: outputToken is no field; allowed are levels, outputTokens"),
         (["--workload", "NONE"], 2, "--workload: NONE cannot be read: No such file or directory"),
         (["--prompts", "FILE"], 2, "--prompts: line 1"),
+        (["--concurrency", "1", "--concurrency", "1"], 2, "--concurrency: at most 4 are measured in one go, each once"),
         (["--requests", "NONE"], 2, "--requests: NONE cannot be read: No such file or directory"),
         (["--requests", "FILE"], 2, "--requests: line 1: is no JSON"),
         (["--requests", "FILE", "--prompts", "FILE"], 2, "--prompts: cannot be given together with --requests"),
