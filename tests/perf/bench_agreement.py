@@ -56,11 +56,12 @@ def vllm_serve(program: Path, port: int) -> list[str]:
 
 
 def llama_serve(program: Path, port: int) -> list[str]:
-    """llama.cpp's server."""
+    """llama.cpp's server; one thread, so that the clients have a core of their own on the smallest machine."""
     return [
         str(program), "--model", str(model_folder() / "model.gguf"), "--alias", MODEL, "--host", "127.0.0.1",
         "--port", str(port), "--ctx-size", str(16 * 2048), "--parallel", "16", "--flash-attn", "off", "--fit", "off",
-        "--cache-ram", "0", "--metrics", "--offline", "--spec-type", "draft-mtp", "--spec-draft-n-max", str(N_SPEC),
+        "--cache-ram", "0", "--threads", "1", "--metrics", "--offline",
+        "--spec-type", "draft-mtp", "--spec-draft-n-max", str(N_SPEC),
     ]  # fmt: skip
 
 
@@ -118,6 +119,8 @@ def theirs(program: Path, url: str, requests: Path, concurrency: int) -> Figures
             "--base-url", url, "--model", MODEL, "--tokenizer", str(model_folder()), "--temperature", "0",
             "--dataset-name", "custom", "--dataset-path", str(requests), "--disable-shuffle", "--skip-chat-template",
             "--custom-output-len", "-1", "--num-prompts", str(REQUESTS), "--max-concurrency", str(concurrency),
+            # As `mtp bench` asks: llama-server would answer a prompt that it has seen before out of its cache.
+            "--extra-body", json.dumps({"cache_prompt": False}),
             "--save-result", "--result-dir", folder, "--result-filename", "result.json", "--disable-tqdm",
         ])  # fmt: skip
         told: dict[str, Any] = json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
