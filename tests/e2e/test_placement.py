@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.lifecycle import DEFAULT_GPUS
+
 from . import harness
 
 SAMPLE = "demo-llamacpp"
@@ -183,7 +185,7 @@ def test_where_none_fits_the_condition_says_what_there_is(placed: str) -> None:
         },
     )
 
-    there = f"8 x NVIDIA-B200, 8 x NVIDIA-B300, 2 x NVIDIA-L4, 2 x {REAL_PRODUCT}"
+    there = f"8 x NVIDIA-B200, 8 x NVIDIA-B300, 2 x NVIDIA-L4, {DEFAULT_GPUS + 1} x {REAL_PRODUCT}"
     wanted = "no node has 2 x nvidia.com/gpu of family blackwell of compute capability 12.1"
     assert message_of(placed, "missing").startswith(f"{wanted}; found: {there}: 0/5 nodes are available")
     assert message_of(placed, "shared").startswith(
