@@ -1,5 +1,6 @@
 """The parts of a spec that an MTPModel states and an MTPTuningRun keeps: model, engine, GPU, speculation, workload."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -362,13 +363,32 @@ class EnvironmentVariable(Schema):
     value: Annotated[str, Field(max_length=512, description="Its value, taken literally.")]
 
 
-_OLD_VLLM: Final = r"/vllm-openai[^:@]*:v0[.]([0-9]|[12][0-9]|30)([.-]|$)"
-"""Tags of vLLM's own images below 0.31."""
+@dataclass(frozen=True)
+class Floor:
+    """The oldest version of an engine that works.
 
-_OLD_LLAMA_CPP: Final = (
-    "/llama[.]cpp:[^@]*-(v0[.][0-6]([.-]|$)|b([0-9]{1,4}|10[0-9]{3}|11[0-5][0-9]{2}|116[0-5][0-9]|1166[0-8])$)"
-)
-"""Tags of llama.cpp's own images below 0.7.0, which is build 11669."""
+    Attributes:
+        older: a regular expression for tags of the engine's own images below it.
+        message: what is allowed, and why.
+    """
+
+    older: str
+    message: str
+
+
+FLOORS: Final = {
+    EngineType.VLLM: Floor(
+        r"/vllm-openai[^:@]*:v0[.]([0-9]|[12][0-9]|30)([.-]|$)",
+        "must be vLLM 0.31 or later: requests can run code in earlier versions, hang them, or end them while they "
+        "speculate",
+    ),
+    EngineType.LLAMA_CPP: Floor(
+        # 0.7.0 is build 11669.
+        "/llama[.]cpp:[^@]*-(v0[.][0-6]([.-]|$)|b([0-9]{1,4}|10[0-9]{3}|11[0-5][0-9]{2}|116[0-5][0-9]|1166[0-8])$)",
+        "must be llama.cpp 0.7.0 (b11669) or later: earlier versions count no drafts, do not know all flags, or "
+        "speculate wrongly",
+    ),
+}
 
 
 class EngineSpec(Schema):
@@ -376,17 +396,13 @@ class EngineSpec(Schema):
 
     model_config = ConfigDict(
         json_schema_extra=validated(
-            rule(
-                f"self.type != 'VLLM' || !has(self.image) || !self.image.matches('{_OLD_VLLM}')",
-                "must be vLLM 0.31 or later: requests can run code in earlier versions, hang them, or end them while "
-                "they speculate",
-                field_path=".image",
-            ),
-            rule(
-                f"self.type != 'LlamaCpp' || !has(self.image) || !self.image.matches('{_OLD_LLAMA_CPP}')",
-                "must be llama.cpp 0.7.0 (b11669) or later: earlier versions count no drafts, do not know all flags, "
-                "or speculate wrongly",
-                field_path=".image",
+            *(
+                rule(
+                    f"self.type != '{engine}' || !has(self.image) || !self.image.matches('{floor.older}')",
+                    floor.message,
+                    field_path=".image",
+                )
+                for engine, floor in FLOORS.items()
             ),
             rule("self.type == 'VLLM' || !has(self.vllm)", "may be set only where type is VLLM", field_path=".vllm"),
             rule(

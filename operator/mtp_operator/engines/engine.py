@@ -1,12 +1,13 @@
 """What an engine is, to those who start one, talk to one and judge one."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.spec import EngineType
+from mtp_operator.api.spec import FLOORS, EngineType
 
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""
@@ -100,6 +101,13 @@ class Engine(ABC):
     @abstractmethod
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Why these settings cannot work or cannot be measured: one sentence each, none if they can."""
+
+
+def too_old(settings: RunSettings) -> tuple[str, ...]:
+    """Why the image cannot be used, if it is known to be too old: the default one has not been at the API server."""
+    floor = FLOORS[settings.engine.type]
+    image = settings.engine.image or ""
+    return (f"spec.engine.image: {image} {floor.message}",) if re.search(floor.older, image) else ()
 
 
 def tokens_in_usage(message: Mapping[str, Any]) -> int | None:

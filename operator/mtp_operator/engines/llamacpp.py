@@ -16,6 +16,7 @@ from .engine import (
     argument_name,
     drafts_in,
     tokens_in_usage,
+    too_old,
     unusable,
 )
 
@@ -137,7 +138,7 @@ class LlamaCpp(Engine):
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
         extra = settings.engine.extra_args
         presets = {argument_name(one): _DOWNLOADS for one in extra if one.startswith(_PRESETS)}
-        return unusable(extra, {**_UNUSABLE, **presets})
+        return too_old(settings) + unusable(extra, {**_UNUSABLE, **presets})
 
 
 def split_values(arguments: tuple[str, ...]) -> tuple[str, ...]:

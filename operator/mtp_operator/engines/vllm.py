@@ -23,6 +23,7 @@ from .engine import (
     RequestDrafts,
     drafts_in,
     tokens_in_usage,
+    too_old,
     unusable,
 )
 
@@ -166,7 +167,7 @@ class VLLM(Engine):
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
         # vLLM takes the beginning of a flag for the flag.
-        return unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
+        return too_old(settings) + unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
 
 
 def _generation_config(settings: RunSettings) -> tuple[str, ...]:

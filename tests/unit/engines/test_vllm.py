@@ -162,5 +162,11 @@ def test_the_beginning_of_a_flag_is_the_flag() -> None:
     )
 
 
+def test_an_old_default_image_is_refused() -> None:
+    (refusal,) = ENGINE.refusals(run_settings(engine={"type": "VLLM", "image": "vllm/vllm-openai:v0.30.1"}))
+
+    assert refusal.startswith("spec.engine.image: vllm/vllm-openai:v0.30.1 must be vLLM 0.31 or later: ")
+
+
 def test_each_request_has_a_cache_of_its_own() -> None:
     assert ENGINE.cache_breaking_fields("a") != ENGINE.cache_breaking_fields("b")
