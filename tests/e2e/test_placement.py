@@ -1,11 +1,13 @@
 """Trials find the GPU that was asked for, by the real scheduler; where none is, the condition says what there is.
 
-The nodes here are objects without a kubelet: pods are assigned to them, and nothing more.
+The nodes here are objects without a kubelet: pods are assigned to them, and nothing more. Each test has nodes of its
+own name, for the node controller takes a new node for a dead one that it knew, where both have the same name.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,13 +51,13 @@ DEVICES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def node(name: str) -> dict[str, Any]:
+def node(name: str, suffix: str) -> dict[str, Any]:
     """A node that is ready, taints its GPUs as is usual, and runs nothing."""
     node_labels, resources = NODES[name]
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": {**node_labels, "kubernetes.io/hostname": name}},
+        "metadata": {"name": f"{name}-{suffix}", "labels": node_labels},
         "spec": {"taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]},
         "status": {
             "allocatable": {"cpu": "8", "memory": "64Gi", "pods": "16", **resources},
@@ -65,7 +67,7 @@ def node(name: str) -> dict[str, Any]:
     }
 
 
-def resource_slice(name: str) -> dict[str, Any]:
+def resource_slice(name: str, suffix: str) -> dict[str, Any]:
     """The devices of a node as NVIDIA's driver publishes them."""
     devices = [
         {
@@ -82,11 +84,11 @@ def resource_slice(name: str) -> dict[str, Any]:
     return {
         "apiVersion": "resource.k8s.io/v1",
         "kind": "ResourceSlice",
-        "metadata": {"name": name},
+        "metadata": {"name": f"{name}-{suffix}"},
         "spec": {
             "driver": DRIVER,
-            "nodeName": name,
-            "pool": {"name": name, "generation": 1, "resourceSliceCount": 1},
+            "nodeName": f"{name}-{suffix}",
+            "pool": {"name": f"{name}-{suffix}", "generation": 1, "resourceSliceCount": 1},
             "devices": devices,
         },
     }
@@ -112,18 +114,23 @@ def untainted(name: str) -> bool:
 @pytest.fixture
 def nodes() -> Iterator[None]:
     """The nodes, and their devices."""
-    objects = [device_class(), *map(node, NODES), *map(resource_slice, DEVICES)]
+    suffix = uuid.uuid4().hex[:6]
+    names = [f"{name}-{suffix}" for name in NODES]
+    slices = [resource_slice(name, suffix) for name in DEVICES]
+    objects = [device_class(), *(node(name, suffix) for name in NODES), *slices]
     harness.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": objects})
     try:
         for name in NODES:
-            status = json.dumps({"status": node(name)["status"]})
-            harness.kubectl("patch", "node", name, "--subresource=status", "--type=merge", f"--patch={status}")
-        harness.wait_until(lambda: all(map(untainted, NODES)), "nodes without taints of their own", 60)
+            status = json.dumps({"status": node(name, suffix)["status"]})
+            harness.kubectl(
+                "patch", "node", f"{name}-{suffix}", "--subresource=status", "--type=merge", f"--patch={status}"
+            )
+        harness.wait_until(lambda: all(map(untainted, names)), "nodes without taints of their own", 60)
         yield
     finally:
-        harness.kubectl("delete", "resourceslice", *DEVICES)
+        harness.kubectl("delete", "resourceslice", *(one["metadata"]["name"] for one in slices))
         harness.kubectl("delete", "deviceclass", DRIVER)
-        harness.kubectl("delete", "node", *NODES)
+        harness.kubectl("delete", "node", *names)
 
 
 @pytest.fixture
@@ -147,14 +154,14 @@ def pods_of(namespace: str, model: str) -> list[dict[str, Any]]:
 
 
 def node_of(namespace: str, model: str) -> str:
-    """Where the scheduler has put the model's trial."""
+    """Where the scheduler has put the model's trial, without the suffix of this test."""
     found = harness.wait_until(
         lambda: [one["spec"]["nodeName"] for one in pods_of(namespace, model) if "nodeName" in one["spec"]],
         f"a node for {model}",
         60,
         lambda: harness.story(namespace, model),
     )
-    return str(found[0])
+    return str(found[0]).rpartition("-")[0]
 
 
 def message_of(namespace: str, model: str) -> str:
