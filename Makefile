@@ -30,6 +30,7 @@ check: setup  ## Formatter, linter, types, import contracts, generated files: se
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m mtp_operator.api.crd --check
+	$(PYTHON) docs/scripts/three_systems.py --check
 
 .PHONY: format
 format: setup  ## Format the code and mend what the linter can.
@@ -37,8 +38,10 @@ format: setup  ## Format the code and mend what the linter can.
 	.venv/bin/ruff check --fix .
 
 .PHONY: generate
-generate: setup  ## Write what is generated from the models anew: CRDs, API reference, result schema.
+generate: setup  ## Write what follows from the code anew: CRDs, references, result schema, rendered samples.
 	$(PYTHON) -m mtp_operator.api.crd
+	$(PYTHON) docs/scripts/three_systems.py
+	$(PYTHON) -m tests.unit.cli.golden
 
 .PHONY: lock
 lock: setup  ## Resolve the requirements anew.

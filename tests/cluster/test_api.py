@@ -171,17 +171,80 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "flag that runs code": (
         model(("spec.engine.extraArgs", ["--trust-remote-code"])),
         "spec.engine.extraArgs[0]",
-        "must not be --trust-remote-code, which runs code of the model's repository",
+        "must not be --trust-remote-code, which is spec.engine.vllm.trustRemoteCode",
     ),
     "beginning of a flag that runs code": (
         model(("spec.engine.extraArgs", ["--trust-remote=true"])),
         "spec.engine.extraArgs[0]",
-        "must not be --trust-remote-code, which runs code of the model's repository",
+        "must not be --trust-remote-code, which is spec.engine.vllm.trustRemoteCode",
     ),
     "flag that is a field": (
         model(("spec.engine.extraArgs", ["--speculative-config={}"])),
         "spec.engine.extraArgs[0]",
         "must not be --speculative-config, which is what the operator tunes",
+    ),
+    "file with code": (
+        model(("spec.engine.extraArgs", ["--structured-outputs-config={}"])),
+        "spec.engine.extraArgs[0]",
+        "must not be --structured-outputs-config, which can run code",
+    ),
+    "vLLM that is too old": (
+        model(("spec.engine.image", "docker.io/vllm/vllm-openai:v0.30.2-cu130")),
+        "spec.engine.image",
+        "must be vLLM 0.31 or later",
+    ),
+    "llama.cpp that is too old": (
+        model(("spec.engine.image", "ghcr.io/ggml-org/llama.cpp:server-cuda13-b10742"), engine="LlamaCpp"),
+        "spec.engine.image",
+        "must be llama.cpp 0.7.0 (b11669) or later",
+    ),
+    "old version of llama.cpp": (
+        model(("spec.engine.image", "ghcr.io/ggml-org/llama.cpp:server-cuda13-v0.6.1"), engine="LlamaCpp"),
+        "spec.engine.image",
+        "must be llama.cpp 0.7.0 (b11669) or later",
+    ),
+    "variable with a dash": (
+        model(("spec.engine.env", [{"name": "OMP-THREADS", "value": "1"}])),
+        "spec.engine.env[0].name",
+        "must be letters, digits and '_'",
+    ),
+    "variable that opens the server": (
+        model(("spec.engine.env", [{"name": "VLLM_SERVER_DEV_MODE", "value": "1"}])),
+        "spec.engine.env[0].name",
+        "must not be VLLM_SERVER_DEV_MODE, which lets any client change the server",
+    ),
+    "variable that runs code": (
+        model(("spec.engine.env", [{"name": "OMP_NUM_THREADS", "value": "1"}, {"name": "LD_PRELOAD", "value": "x"}])),
+        "spec.engine.env[1].name",
+        "must not be LD_PRELOAD, which runs code",
+    ),
+    "flag as a variable": (
+        model(("spec.engine.env", [{"name": "LLAMA_ARG_MODEL", "value": "x"}]), engine="LlamaCpp"),
+        "spec.engine.env[0].name",
+        "must not be LLAMA_ARG_MODEL, which is a flag in disguise",
+    ),
+    "the same variable twice": (
+        model(("spec.engine.env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}])),
+        "spec.engine.env[1]",
+        "Duplicate value",
+    ),
+    "unknown allocation": (
+        model(("spec.accelerator.allocation", "MPS")),
+        "spec.accelerator.allocation",
+        '"DevicePlugin", "DynamicResourceAllocation"',
+    ),
+    "extended resource that is claimed": (
+        model(
+            ("spec.accelerator.allocation", "DynamicResourceAllocation"),
+            ("spec.accelerator.resourceName", "nvidia.com/mig-2g.48gb"),
+        ),
+        "spec.accelerator.resourceName",
+        "must be left out where allocation is DynamicResourceAllocation",
+    ),
+    "code of the model by a word": (
+        model(("spec.engine.vllm.trustRemoteCode", "true")),
+        "spec.engine.vllm.trustRemoteCode",
+        '"Enabled", "Disabled"',
     ),
     "unknown architecture": (
         model(("spec.accelerator.architecture", "Hopper")),
@@ -204,11 +267,25 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.accelerator.resourceName",
         "<domain>/<name>",
     ),
-    "unknown method": (model(("spec.speculation.method", "Medusa")), "spec.speculation.method", '"MTP", "DraftModel"'),
+    "unknown method": (
+        model(("spec.speculation.method", "Medusa")),
+        "spec.speculation.method",
+        '"MTP", "DraftModel", "Eagle3", "NGram"',
+    ),
     "no drafter": (
         model(("spec.speculation.method", "DraftModel")),
         "spec.speculation.drafter",
-        "must be set where method is DraftModel",
+        "must be set where method is DraftModel or Eagle3",
+    ),
+    "no head": (
+        model(("spec.speculation.method", "Eagle3")),
+        "spec.speculation.drafter",
+        "must be set where method is DraftModel or Eagle3",
+    ),
+    "drafter that nobody asks": (
+        model(("spec.speculation", {"method": "NGram", "drafter": {"uri": "pvc://weights/small"}})),
+        "spec.speculation.drafter",
+        "must be left out where method is NGram",
     ),
     "drafter without a scheme": (
         model(("spec.speculation.drafter.uri", "drafter")),
@@ -425,6 +502,17 @@ TAKEN = {
     "claim with dots": model(("spec.model.uri", "pvc://team.weights-1/a/b_c.d")),
     "drafter with shared cache": model(("spec.speculation.drafter.uri", "pvc://weights/assistant")),
     "draft model": model(("spec.speculation", {"method": "DraftModel", "drafter": {"uri": "pvc://weights/small"}})),
+    "head": model(("spec.speculation", {"method": "Eagle3", "drafter": {"uri": "pvc://weights/head"}})),
+    "text of the request": model(("spec.speculation.method", "NGram")),
+    "oldest vLLM": model(("spec.engine.image", "docker.io/vllm/vllm-openai:v0.31.0")),
+    "vLLM of tomorrow": model(("spec.engine.image", "docker.io/vllm/vllm-openai:v0.300.0")),
+    "nightly": model(("spec.engine.image", "docker.io/vllm/vllm-openai:nightly")),
+    "oldest llama.cpp": model(
+        ("spec.engine.image", "ghcr.io/ggml-org/llama.cpp:server-cuda13-b11669"), engine="LlamaCpp"
+    ),
+    "variable": model(("spec.engine.env", [{"name": "NCCL_P2P_DISABLE", "value": "1"}])),
+    "claimed GPU": model(("spec.accelerator.allocation", "DynamicResourceAllocation")),
+    "code of the model": model(("spec.engine.vllm.trustRemoteCode", "Enabled")),
     "pinned": model(("spec.speculation.nSpec", 3)),
     "speculation off": model(("spec.speculation.nSpec", 0)),
     "image by digest": model(("spec.engine.image", f"registry.example:5000/vllm@sha256:{'a' * 64}")),
@@ -476,7 +564,12 @@ def test_defaults_of_what_is_left_out() -> None:
     assert stored["spec"] == {
         "model": {"uri": "pvc://weights/model"},
         "engine": {"type": "VLLM"},
-        "accelerator": {"architecture": "Blackwell", "count": 1, "resourceName": "nvidia.com/gpu"},
+        "accelerator": {
+            "architecture": "Blackwell",
+            "count": 1,
+            "allocation": "DevicePlugin",
+            "resourceName": "nvidia.com/gpu",
+        },
         "speculation": {"method": "MTP"},
         "tuning": {
             "mode": "Auto",
@@ -503,6 +596,7 @@ def test_defaults_beside_what_is_set() -> None:
         "maxNumSeqs": 4,
         "tensorParallelSize": 1,
         "prefixCaching": "Disabled",
+        "trustRemoteCode": "Disabled",
     }
     assert stored["spec"]["tuning"]["workload"] == {
         "sampling": {"mode": "Greedy"},

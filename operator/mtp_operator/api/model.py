@@ -129,7 +129,7 @@ class MTPModelSpec(Schema):
     ]
     accelerator: Annotated[
         AcceleratorSpec,
-        Field(description="The GPU that trials run on, chosen by the node labels of GPU Feature Discovery."),
+        Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ] = AcceleratorSpec()
     speculation: Annotated[SpeculationSpec, Field(description="How tokens are drafted.")] = SpeculationSpec()
     tuning: Annotated[TuningSpec, Field(description="How n_spec, the number of draft tokens per step, is found.")] = (

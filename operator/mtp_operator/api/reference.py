@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from .base import API_VERSION
-from .spec import REFUSED_ARGUMENTS
+from .spec import REFUSED_ARGUMENTS, REFUSED_VARIABLES
 
 _INTRODUCTION: Final = f"""\
 # API reference
@@ -23,6 +23,16 @@ _REFUSED: Final = """\
 it for the whole. Flags that contradict a field of the spec are reported by the operator, in the condition `Stalled`.
 
 | Flag | It … |
+|---|---|
+"""
+
+_REFUSED_VARIABLES: Final = """\
+
+## Refused environment variables
+
+`spec.engine.env` takes any variable but these; an asterisk stands for any ending.
+
+| Variable | It … |
 |---|---|
 """
 
@@ -76,8 +86,14 @@ def api_reference(definitions: Iterable[Mapping[str, Any]]) -> str:
         definitions: CustomResourceDefinitions, whose descriptions do not state limits and defaults.
     """
     kinds = "\n".join(_kind(definition["spec"]) for definition in definitions)
-    refused = "".join(f"| `{flag}` | {reason} |\n" for flag, reason in sorted(REFUSED_ARGUMENTS.items()))
-    return f"{_INTRODUCTION}\n{kinds}\n{_REFUSED}{refused}"
+    return (
+        f"{_INTRODUCTION}\n{kinds}\n"
+        f"{_REFUSED}{_reasons(REFUSED_ARGUMENTS)}{_REFUSED_VARIABLES}{_reasons(REFUSED_VARIABLES)}"
+    )
+
+
+def _reasons(refused: Mapping[str, str]) -> str:
+    return "".join(f"| `{name}` | {reason} |\n" for name, reason in sorted(refused.items()))
 
 
 def _kind(definition: Mapping[str, Any]) -> str:

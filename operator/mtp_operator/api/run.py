@@ -48,7 +48,7 @@ class RunSettings(Schema):
     bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
     accelerator: Annotated[
         AcceleratorSpec,
-        Field(description="The GPU that trials run on, chosen by the node labels of GPU Feature Discovery."),
+        Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ]
     speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
     max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]

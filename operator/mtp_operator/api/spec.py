@@ -1,5 +1,6 @@
 """The parts of a spec that an MTPModel states and an MTPTuningRun keeps: model, engine, GPU, speculation, workload."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -23,13 +24,20 @@ REFUSED_ARGUMENTS: Final[dict[str, str]] = {
     "--control-vector": "changes the model",
     "--control-vector-scaled": "changes the model",
     "--data-parallel-address": "opens the network",
+    "--data-parallel-rpc-port": "opens the network",
+    "--data-parallel-supervisor-port": "opens the network",
     "--default-mm-loras": "changes the model",
     "--distributed-executor-backend": "starts other processes",
     "--docker-repo": "changes the model",
     "--ec-transfer-config": "opens the network",
     "--enable-lora": "changes the model",
+    "--enable-mm-embeds": "lets requests crash the engine",
+    "--enable-prompt-embeds": "lets requests crash the engine",
+    "--fault-tolerance-config": "opens the network",
     "--generation-config": "changes the sampling that is measured",
+    "--grpc": "is set by the operator",
     "--grpc-port": "opens the network",
+    "--headless": "is set by the operator",
     "--hf-config-path": "changes the model",
     "--hf-file": "changes the model",
     "--hf-overrides": "changes the model",
@@ -49,22 +57,29 @@ REFUSED_ARGUMENTS: Final[dict[str, str]] = {
     "--lora-modules": "changes the model",
     "--lora-scaled": "changes the model",
     "--master-addr": "opens the network",
+    "--master-port": "opens the network",
     "--mcp-servers-config": "runs code",
     "--mcp-servers-json": "runs code",
     "--media-path": "opens the file system",
     "--middleware": "runs code",
+    "--mm-encoder-fp8-scale-save-path": "opens the file system",
     "--mmproj-url": "changes the model",
     "--model": "is spec.model.uri",
     "--model-class-overrides": "changes the model",
     "--model-draft": "is spec.speculation.drafter",
+    "--model-loader-extra-config": "changes the model",
     "--model-url": "changes the model",
     "--models-dir": "changes the model",
     "--models-preset": "changes the model",
+    "--nnodes": "opens the network",
+    "--node-rank": "opens the network",
     "--otlp-traces-endpoint": "opens the network",
     "--override-generation-config": "changes the sampling that is measured",
     "--override-kv": "changes the model",
     "--path": "opens the file system",
     "--port": "is set by the operator",
+    "--profiler-config": "opens the file system",
+    "--props": "lets any client change the server",
     "--quantization": "changes the model",
     "--quantization-config": "changes the model",
     "--reasoning-parser-plugin": "runs code",
@@ -86,17 +101,20 @@ REFUSED_ARGUMENTS: Final[dict[str, str]] = {
     "--ssl-certfile": "is not supported",
     "--ssl-key-file": "is not supported",
     "--ssl-keyfile": "is not supported",
+    "--structured-outputs-config": "can run code",
     "--tokenizer": "changes the model",
     "--tokenizer-revision": "changes the model",
     "--tool-parser-plugin": "runs code",
     "--tool-server": "opens the network",
     "--tools": "runs code",
     "--tools-runtime": "runs code",
-    "--trust-remote-code": "runs code of the model's repository",
+    "--trust-remote-code": "is spec.engine.vllm.trustRemoteCode",
     "--trust-request-chat-template": "runs code of requests",
     "--trust-request-mm-kwargs": "runs code of requests",
     "--uds": "is set by the operator",
     "--ui-mcp-proxy": "opens the network",
+    "--video-ffmpeg-dir": "runs code",
+    "--watermark-config": "changes the sampling that is measured",
     "--webui-mcp-proxy": "opens the network",
     "--weight-transfer-config": "changes the model",
     "--worker-cls": "runs code",
@@ -105,6 +123,60 @@ REFUSED_ARGUMENTS: Final[dict[str, str]] = {
 """Engine flags that would change the model, open the network or run code, and why each is refused.
 
 The beginning of one is refused as well, because vLLM takes it for the flag.
+"""
+
+REFUSED_VARIABLES: Final[dict[str, str]] = {
+    "BASH_ENV": "runs code",
+    "CC": "runs code",
+    "CUDA_INJECTION64_PATH": "runs code",
+    "CUDA_VISIBLE_DEVICES": "is set by the device plugin or driver",
+    "CXX": "runs code",
+    "DO_NOT_TRACK": "is set by the operator",
+    "GCONV_PATH": "runs code",
+    "GGML_BACKEND_PATH": "runs code",
+    "HF_*": "changes where models come from",
+    "HOME": "is set by the operator",
+    "HTTPS_PROXY": "opens the network",
+    "HTTP_PROXY": "opens the network",
+    "HUGGING_FACE_HUB_TOKEN": "puts a secret into the pod",
+    "LD_*": "runs code",
+    "LLAMA_API_KEY": "locks the bench out",
+    "LLAMA_ARG_*": "is a flag in disguise: write it into extraArgs",
+    "LOGNAME": "is set by the operator",
+    "MODELSCOPE_*": "changes where models come from",
+    "NCCL_NET_PLUGIN": "runs code",
+    "NCCL_PROFILER_PLUGIN": "runs code",
+    "NCCL_TUNER_PLUGIN": "runs code",
+    "NVIDIA_*": "is set by the device plugin or driver",
+    "OTEL_*": "opens the network",
+    "PATH": "runs code",
+    "PYTHON*": "runs code",
+    "RAY_*": "opens the network",
+    "SSL_*": "changes who is trusted",
+    "TRANSFORMERS_*": "changes where models come from",
+    "USER": "is set by the operator",
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "runs code of requests",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "lets any client change the model",
+    "VLLM_API_KEY": "locks the bench out",
+    "VLLM_CACHE_ROOT": "moves the caches",
+    "VLLM_CONFIGURE_LOGGING": "hides why the engine fails",
+    "VLLM_CONFIG_ROOT": "moves the caches",
+    "VLLM_CUDART_SO_PATH": "runs code",
+    "VLLM_HOST_IP": "opens the network",
+    "VLLM_LOGGING_CONFIG_PATH": "is set by the operator",
+    "VLLM_NCCL_SO_PATH": "runs code",
+    "VLLM_NO_USAGE_STATS": "is set by the operator",
+    "VLLM_PLUGINS": "runs code",
+    "VLLM_PORT": "opens the network",
+    "VLLM_SERVER_DEV_MODE": "lets any client change the server",
+    "VLLM_USE_MODELSCOPE": "changes where models come from",
+    "XDG_*": "moves the caches",
+    "http_proxy": "opens the network",
+    "https_proxy": "opens the network",
+}
+"""Environment variables that would change the model, open the network or run code, and why each is refused.
+
+An asterisk stands for any ending.
 """
 
 _FLAGS_OF_THEIR_OWN: Final = ("--mmproj", "--reasoning", "--reasoning-parser", "--ui", "--webui")
@@ -168,6 +240,13 @@ class PrefixCaching(StrEnum):
     DISABLED = "Disabled"
 
 
+class TrustRemoteCode(StrEnum):
+    """Whether Python code of the model's repository may run."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
 class FlashAttention(StrEnum):
     """Whether llama.cpp uses its flash attention kernels."""
 
@@ -198,6 +277,13 @@ class VLLMSettings(Schema):
         PrefixCaching,
         Field(description="Disabled measures what decoding gives; Enabled also reuses equal prefixes of prompts."),
     ] = PrefixCaching.DISABLED
+    trust_remote_code: Annotated[
+        TrustRemoteCode,
+        Field(
+            description="Enabled runs Python code that lies beside the weights, with all that the engine's pod may do; "
+            "only for a model that vLLM does not know by itself, from a repository that you have read."
+        ),
+    ] = TrustRemoteCode.DISABLED
 
 
 class LlamaCppSettings(Schema):
@@ -245,11 +331,79 @@ ExtraArgument = Annotated[
 ]
 
 
+_REFUSED_BY_NAME = (
+    f"{sorted(REFUSED_VARIABLES)!r}.filter(one, one.endsWith('*') ? "
+    "self.startsWith(one.substring(0, one.size() - 1)) : self == one)"
+)
+
+
+class EnvironmentVariable(Schema):
+    """An environment variable of the engine."""
+
+    name: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Its name. Some names are refused.",
+            json_schema_extra=validated(
+                rule(
+                    "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+                    "must be letters, digits and '_', and not start with a digit",
+                ),
+                rule(
+                    f"{_REFUSED_BY_NAME}.size() == 0",
+                    "must not be a variable that the operator sets, that changes the model, opens the network or runs "
+                    "code; the API reference lists them",
+                    message_expression=f"'must not be ' + self + ', which ' + "
+                    f"{REFUSED_VARIABLES!r}[{_REFUSED_BY_NAME}[0]]",
+                ),
+            ),
+        ),
+    ]
+    value: Annotated[str, Field(max_length=512, description="Its value, taken literally.")]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The oldest version of an engine that works.
+
+    Attributes:
+        older: a regular expression for tags of the engine's own images below it.
+        message: what is allowed, and why.
+    """
+
+    older: str
+    message: str
+
+
+FLOORS: Final = {
+    EngineType.VLLM: Floor(
+        r"/vllm-openai[^:@]*:v0[.]([0-9]|[12][0-9]|30)([.-]|$)",
+        "must be vLLM 0.31 or later: requests can run code in earlier versions, hang them, or end them while they "
+        "speculate",
+    ),
+    EngineType.LLAMA_CPP: Floor(
+        # 0.7.0 is build 11669.
+        "/llama[.]cpp:[^@]*-(v0[.][0-6]([.-]|$)|b([0-9]{1,4}|10[0-9]{3}|11[0-5][0-9]{2}|116[0-5][0-9]|1166[0-8])$)",
+        "must be llama.cpp 0.7.0 (b11669) or later: earlier versions count no drafts, do not know all flags, or "
+        "speculate wrongly",
+    ),
+}
+
+
 class EngineSpec(Schema):
     """The inference engine and its settings; only the settings of `type` may be set."""
 
     model_config = ConfigDict(
         json_schema_extra=validated(
+            *(
+                rule(
+                    f"self.type != '{engine}' || !has(self.image) || !self.image.matches('{floor.older}')",
+                    floor.message,
+                    field_path=".image",
+                )
+                for engine, floor in FLOORS.items()
+            ),
             rule("self.type == 'VLLM' || !has(self.vllm)", "may be set only where type is VLLM", field_path=".vllm"),
             rule(
                 "self.type == 'LlamaCpp' || !has(self.llamaCpp)",
@@ -287,6 +441,14 @@ class EngineSpec(Schema):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
+    env: Annotated[
+        tuple[EnvironmentVariable, ...],
+        Field(
+            max_length=32,
+            description="Further environment variables of the engine, for example NCCL_P2P_DISABLE. Some are refused.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = ()
 
 
 class Architecture(StrEnum):
@@ -296,12 +458,36 @@ class Architecture(StrEnum):
     ANY = "Any"
 
 
+class Allocation(StrEnum):
+    """How a pod gets its GPUs."""
+
+    DEVICE_PLUGIN = "DevicePlugin"
+    DYNAMIC_RESOURCE_ALLOCATION = "DynamicResourceAllocation"
+
+
+_WHOLE_GPU: Final = "nvidia.com/gpu"
+
+
 class AcceleratorSpec(Schema):
-    """The GPU that trials run on, chosen by the node labels of GPU Feature Discovery."""
+    """The GPU that trials run on, chosen by node labels or by the attributes of the device."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule(
+                "!has(self.allocation) || !has(self.resourceName) || self.allocation == 'DevicePlugin' || "
+                f"self.resourceName == '{_WHOLE_GPU}'",
+                "must be left out where allocation is DynamicResourceAllocation, which knows no extended resources",
+                field_path=".resourceName",
+            )
+        )
+    )
 
     architecture: Annotated[
         Architecture,
-        Field(description="Blackwell asks for nodes with nvidia.com/gpu.family=blackwell; Any lifts the constraint."),
+        Field(
+            description="Blackwell asks for nodes with nvidia.com/gpu.family=blackwell, or with "
+            "DynamicResourceAllocation for devices of that architecture; Any lifts the constraint."
+        ),
     ] = Architecture.BLACKWELL
     products: Annotated[
         tuple[
@@ -322,8 +508,8 @@ class AcceleratorSpec(Schema):
         ],
         Field(
             max_length=16,
-            description="Accepted values of nvidia.com/gpu.product. Empty: any. "
-            "An example is NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition.",
+            description="Accepted values of nvidia.com/gpu.product, or product names of devices with '-' for each "
+            "blank. Empty: any. An example is NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition.",
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = ()
@@ -348,6 +534,13 @@ class AcceleratorSpec(Schema):
         ),
     ] = ()
     count: Annotated[int, Field(ge=1, le=16, description="GPUs that one engine gets.")] = 1
+    allocation: Annotated[
+        Allocation,
+        Field(
+            description="DevicePlugin asks for resourceName; DynamicResourceAllocation claims devices of the class "
+            "gpu.nvidia.com by a ResourceClaimTemplate (Kubernetes 1.34 and NVIDIA's DRA driver)."
+        ),
+    ] = Allocation.DEVICE_PLUGIN
     resource_name: Annotated[
         str,
         Field(
@@ -361,7 +554,7 @@ class AcceleratorSpec(Schema):
                 )
             ),
         ),
-    ] = "nvidia.com/gpu"
+    ] = _WHOLE_GPU
 
 
 class SpeculationMethod(StrEnum):
@@ -369,6 +562,8 @@ class SpeculationMethod(StrEnum):
 
     MTP = "MTP"
     DRAFT_MODEL = "DraftModel"
+    EAGLE3 = "Eagle3"
+    N_GRAM = "NGram"
 
 
 class Drafter(Schema):
@@ -384,8 +579,13 @@ class SpeculationMethodSpec(Schema):
         json_schema_extra=validated(
             rule(
                 # The API server holds the rule against the default {} before it fills in the method.
-                "!has(self.method) || self.method != 'DraftModel' || has(self.drafter)",
-                "must be set where method is DraftModel: drafter.uri names the model that drafts",
+                "!has(self.method) || !(self.method in ['DraftModel', 'Eagle3']) || has(self.drafter)",
+                "must be set where method is DraftModel or Eagle3: drafter.uri names the model that drafts",
+                field_path=".drafter",
+            ),
+            rule(
+                "!has(self.method) || self.method != 'NGram' || !has(self.drafter)",
+                "must be left out where method is NGram, which drafts from the request's own text",
                 field_path=".drafter",
             ),
         )
@@ -395,7 +595,8 @@ class SpeculationMethodSpec(Schema):
         SpeculationMethod,
         Field(
             description="MTP drafts with heads trained into the model, or with an assistant (drafter) that shares its "
-            "KV cache; DraftModel drafts with a small model of its own (drafter)."
+            "KV cache; DraftModel drafts with a small model of its own (drafter); Eagle3 with a head trained for the "
+            "model (drafter); NGram repeats what followed the last four tokens earlier in the request."
         ),
     ] = SpeculationMethod.MTP
     drafter: Annotated[Drafter | None, Field(description="The model that drafts, where the method needs one.")] = None

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from mtp_operator.api.trial import TrialPlan
 
 from . import bench_command, tuner_commands
+from .render import render
 
 app = typer.Typer(
     help="n_spec for models with Multi-Token Prediction, measured where they run.",
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 bench_command.register(app)
 tuner_commands.register(app)
+app.command()(render)
 
 REFUSED = 2
 """Exit status where the arguments or the environment cannot be used."""

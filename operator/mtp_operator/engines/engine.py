@@ -1,15 +1,19 @@
 """What an engine is, to those who start one, talk to one and judge one."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.spec import EngineType
+from mtp_operator.api.spec import FLOORS, EngineType
 
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""
+
+N_GRAM_LOOKUP_TOKENS: Final = 4
+"""Tokens that NGram looks for earlier in the request: shorter ones are found often and mean little."""
 
 CONFIGURATION_FOLDER: Final = "/etc/engine"
 """Where the files of `Engine.configuration_files` lie, read-only."""
@@ -102,6 +106,13 @@ class Engine(ABC):
         """Why these settings cannot work or cannot be measured: one sentence each, none if they can."""
 
 
+def too_old(settings: RunSettings) -> tuple[str, ...]:
+    """Why the image cannot be used, if it is known to be too old: the default one has not been at the API server."""
+    floor = FLOORS[settings.engine.type]
+    image = settings.engine.image or ""
+    return (f"spec.engine.image: {image} {floor.message}",) if re.search(floor.older, image) else ()
+
+
 def tokens_in_usage(message: Mapping[str, Any]) -> int | None:
     """`usage.completion_tokens` of an OpenAI-style answer."""
     tokens = (message.get("usage") or {}).get("completion_tokens")
@@ -121,7 +132,19 @@ def argument_name(argument: str) -> str:
     return argument.partition("=")[0]
 
 
-def unusable(extra_arguments: Iterable[str], reasons: Mapping[str, str]) -> tuple[str, ...]:
-    """One sentence for each extra argument that has a reason against it."""
-    names = map(argument_name, extra_arguments)
-    return tuple(f"spec.engine.extraArgs: {name} {reasons[name]}" for name in names if name in reasons)
+def unusable(
+    extra_arguments: Iterable[str],
+    reasons: Mapping[str, str],
+    means: Callable[[str, str], bool] = str.__eq__,
+) -> tuple[str, ...]:
+    """One sentence for each extra argument that has a reason against it.
+
+    Args:
+        extra_arguments: as in the spec.
+        reasons: flag -> what it does, or which field it is.
+        means: whether the engine takes what is written (the second) for the flag (the first).
+    """
+    found = (
+        next((flag for flag in reasons if means(flag, name)), None) for name in map(argument_name, extra_arguments)
+    )
+    return tuple(f"spec.engine.extraArgs: {flag} {reasons[flag]}" for flag in found if flag is not None)

@@ -7,9 +7,30 @@ from typing import Any, Final
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import EngineType, FlashAttention, LlamaCppSettings, SpeculationMethod
 
-from .engine import HOME, Engine, EngineMetrics, RequestDrafts, argument_name, drafts_in, tokens_in_usage, unusable
+from .engine import (
+    HOME,
+    N_GRAM_LOOKUP_TOKENS,
+    Engine,
+    EngineMetrics,
+    RequestDrafts,
+    argument_name,
+    drafts_in,
+    tokens_in_usage,
+    too_old,
+    unusable,
+)
 
-_SPECULATION_TYPES: Final = {SpeculationMethod.MTP: "draft-mtp", SpeculationMethod.DRAFT_MODEL: "draft-simple"}
+BATCH_TOKENS: Final = 2048
+"""llama-server's default for the tokens of one step (--batch-size)."""
+
+MICRO_BATCH_TOKENS: Final = 512
+"""llama-server's default for the tokens that are computed together (--ubatch-size)."""
+
+_DRAFTER_TYPES: Final = {
+    SpeculationMethod.MTP: "draft-mtp",
+    SpeculationMethod.DRAFT_MODEL: "draft-simple",
+    SpeculationMethod.EAGLE3: "draft-eagle3",
+}
 
 _REMOVED: Final = "has been removed from llama-server; the operator sets --spec-draft-n-max"
 _DOWNLOADS: Final = "downloads another model"
@@ -22,7 +43,12 @@ _UNUSABLE: Final = {
     "--flash-attn": "is spec.engine.llamaCpp.flashAttention",
     "--alias": "is spec.model.servedName",
     "--api-prefix": "moves the paths that the operator asks",
+    "--ignore-eos": "changes where outputs end",
+    "--predict": "changes where outputs end",
+    "--n-predict": "changes where outputs end",
     "--log-disable": "hides why the engine fails",
+    "--log-jsonl": "hides why the engine fails",
+    "--sleep-idle-seconds": "unloads the model between two measurements",
     "--log-file": "is set by the operator",
     "--embedding": "turns text generation off",
     "--embeddings": "turns text generation off",
@@ -70,6 +96,7 @@ class LlamaCpp(Engine):
             # The total, which is divided evenly among the slots.
             "--ctx-size": str(llama.context_size * llama.parallel),
             "--parallel": str(llama.parallel),
+            **_batches(llama, settings.max_n_spec),
             "--gpu-layers": layers,
             "--flash-attn": "on" if llama.flash_attention is FlashAttention.ENABLED else "off",
             # Otherwise what is not set here would be fitted to the free memory, differently for each n.
@@ -111,7 +138,7 @@ class LlamaCpp(Engine):
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
         extra = settings.engine.extra_args
         presets = {argument_name(one): _DOWNLOADS for one in extra if one.startswith(_PRESETS)}
-        return unusable(extra, {**_UNUSABLE, **presets})
+        return too_old(settings) + unusable(extra, {**_UNUSABLE, **presets})
 
 
 def split_values(arguments: tuple[str, ...]) -> tuple[str, ...]:
@@ -119,12 +146,29 @@ def split_values(arguments: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(chain.from_iterable(one.split("=", 1) for one in arguments))
 
 
+def _batches(llama: LlamaCppSettings, max_n_spec: int) -> dict[str, str]:
+    """Drafts of all slots are verified together, or a step is cut in two: a cliff that would be blamed on n.
+
+    The same for every n, for prompts are cut by it too.
+    """
+    width = llama.parallel * (max_n_spec + 1)
+    defaults = {"--batch-size": BATCH_TOKENS, "--ubatch-size": MICRO_BATCH_TOKENS}
+    return {flag: str(width) for flag, default in defaults.items() if width > default}
+
+
 def _speculation(settings: RunSettings, n_spec: int, drafter_path: str | None, layers: str) -> dict[str, str]:
     if n_spec == 0:
         return {}
+    if settings.speculation.method is SpeculationMethod.N_GRAM:
+        return {
+            # --spec-draft-n-max means nothing to it, and ngram-simple cannot draft fewer tokens than it looks up.
+            "--spec-type": "ngram-map-k",
+            "--spec-ngram-map-k-size-n": str(N_GRAM_LOOKUP_TOKENS),
+            "--spec-ngram-map-k-size-m": str(n_spec),
+        }
     # The type has to be spelled out: a drafter alone does not turn speculation on.
     flags = {
-        "--spec-type": _SPECULATION_TYPES[settings.speculation.method],
+        "--spec-type": _DRAFTER_TYPES[settings.speculation.method],
         "--spec-draft-n-max": str(n_spec),
     }
     if drafter_path is not None:

@@ -5,27 +5,58 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.spec import EngineType, PrefixCaching, SamplingMode, SpeculationMethod, VLLMSettings
+from mtp_operator.api.spec import (
+    EngineType,
+    PrefixCaching,
+    SamplingMode,
+    SpeculationMethod,
+    TrustRemoteCode,
+    VLLMSettings,
+)
 
 from .engine import (
     CONFIGURATION_FOLDER,
     HOME,
+    N_GRAM_LOOKUP_TOKENS,
     Engine,
     EngineMetrics,
     RequestDrafts,
     drafts_in,
     tokens_in_usage,
+    too_old,
     unusable,
 )
 
 CUDA_GRAPH_CAPTURE_TOKENS: Final = 512
 """Widest decode batch for which vLLM captures CUDA graphs by itself (1,024 on the sm_100 family)."""
 
-_METHODS: Final = {SpeculationMethod.MTP: "mtp", SpeculationMethod.DRAFT_MODEL: "draft_model"}
+BATCHED_TOKENS: Final = 2048
+"""Least default of vLLM for the tokens of one step, over all GPUs and ways of starting it."""
+
+WIDE_BATCHED_TOKENS: Final = 8192
+"""What vLLM advises at the least where it speculates with many requests, and its own default on large GPUs."""
+
+_METHODS: Final = {
+    SpeculationMethod.MTP: "mtp",
+    SpeculationMethod.DRAFT_MODEL: "draft_model",
+    SpeculationMethod.EAGLE3: "eagle3",
+    SpeculationMethod.N_GRAM: "ngram",
+}
 
 _LOGGING_FILE: Final = "vllm-logging.json"
 
 _UNUSABLE: Final = {
+    "--convert": "turns text generation off",
+    "--data-parallel-size": "takes GPUs that the model was not granted",
+    "--enable-trace-replay": "lets a request decide what is generated",
+    "--logprobs-mode": "changes the probabilities that the output is checked by",
+    "--max-logprobs": "changes the probabilities that the output is checked by",
+    "--per-request-spec-decode-metrics": "keeps vLLM from starting without speculation (n=0)",
+    "--return-tokens-as-token-ids": "changes the answers that the bench reads",
+    "--root-path": "moves the paths that the operator asks",
+    "--runner": "turns text generation off",
+    "--skip-tokenizer-init": "turns text off",
+    "--tokens-only": "turns text off",
     "--disable-log-stats": "turns the counters off that prove that speculation works",
     "--kv-sharing-fast-prefill": "does not work together with speculation",
     "--max-model-len": "is spec.engine.vllm.maxModelLen",
@@ -73,6 +104,8 @@ class VLLM(Engine):
             *_generation_config(settings),
             # One line a request would push the telling ones out of the short tail that kubelet keeps.
             "--disable-uvicorn-access-log",
+            *(("--trust-remote-code",) if vllm.trust_remote_code is TrustRemoteCode.ENABLED else ()),
+            *_batched_tokens(vllm, settings.max_n_spec),
             *_cuda_graphs(vllm, n_spec),
             *_speculation(settings, n_spec, drafter_path),
             *settings.engine.extra_args,
@@ -134,7 +167,8 @@ class VLLM(Engine):
 
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
-        return unusable(settings.engine.extra_args, _UNUSABLE)
+        # vLLM takes the beginning of a flag for the flag.
+        return too_old(settings) + unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
 
 
 def _generation_config(settings: RunSettings) -> tuple[str, ...]:
@@ -149,6 +183,12 @@ def _memory(vllm: VLLMSettings) -> tuple[str, ...]:
     return () if percent is None else (f"--gpu-memory-utilization={percent / 100:.2f}",)
 
 
+def _batched_tokens(vllm: VLLMSettings, max_n_spec: int) -> tuple[str, ...]:
+    """One step has to hold the drafts of all requests; the same for every n, for prompts are cut by it too."""
+    width = vllm.max_num_seqs * (max_n_spec + 1)
+    return () if width <= BATCHED_TOKENS else (f"--max-num-batched-tokens={max(width, WIDE_BATCHED_TOKENS)}",)
+
+
 def _cuda_graphs(vllm: VLLMSettings, n_spec: int) -> tuple[str, ...]:
     """A decode batch wider than the largest captured graph runs eagerly: a cliff that would be blamed on n."""
     width = vllm.max_num_seqs * (n_spec + 1)
@@ -160,6 +200,8 @@ def _speculation(settings: RunSettings, n_spec: int, drafter_path: str | None) -
         # A schedule with no draft tokens still runs the drafter's prefill; only no configuration at all is free.
         return ()
     configuration: dict[str, Any] = {"method": _METHODS[settings.speculation.method]}
+    if settings.speculation.method is SpeculationMethod.N_GRAM:
+        configuration["prompt_lookup_max"] = N_GRAM_LOOKUP_TOKENS
     if drafter_path is not None:
         configuration["model"] = drafter_path
     configuration["num_speculative_tokens"] = n_spec

@@ -129,6 +129,7 @@ def _plan(plans: Sequence[RunPlan]) -> Plan:
     wakes = [plan.wake_after_seconds for plan in plans if plan.wake_after_seconds is not None]
     return Plan(
         run_statuses=tuple(plan.status for plan in plans if plan.status is not None),
+        ensures=tuple(ensure for plan in plans for ensure in plan.ensures),
         creates=tuple(create for plan in plans for create in plan.creates),
         ends=tuple(end for plan in plans for end in plan.ends),
         releases=tuple(release for plan in plans for release in plan.releases),

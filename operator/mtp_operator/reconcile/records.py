@@ -164,6 +164,7 @@ class Kind(StrEnum):
     RUN = "MTPTuningRun"
     JOB = "Job"
     POD = "Pod"
+    CLAIM_TEMPLATE = "ResourceClaimTemplate"
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,17 @@ class Reference:
 @dataclass(frozen=True)
 class Create:
     """POST of a new object, after one live GET has shown that it is not there."""
+
+    kind: Kind
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ensure:
+    """POST of an object that nobody watches and that is never changed; it may be there already.
+
+    The model owns it, so that Kubernetes collects it.
+    """
 
     kind: Kind
     body: Mapping[str, Any]
@@ -230,6 +242,7 @@ class Plan:
     """What to do, carried out in the order of the fields; the first failure ends it, and it is decided anew."""
 
     run_statuses: tuple[StatusUpdate, ...] = ()
+    ensures: tuple[Ensure, ...] = ()
     creates: tuple[Create, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
@@ -243,5 +256,11 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether the plan changes nothing in the cluster."""
         return not (
-            self.run_statuses or self.creates or self.ends or self.releases or self.deletes or self.model_status
+            self.run_statuses
+            or self.ensures
+            or self.creates
+            or self.ends
+            or self.releases
+            or self.deletes
+            or self.model_status
         )

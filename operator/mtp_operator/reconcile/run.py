@@ -21,8 +21,9 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.spec import Objective
+from mtp_operator.api.spec import Allocation, Objective
 from mtp_operator.api.trial import DRIFTING
+from mtp_operator.resources.claim_template import claim_template
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 
@@ -32,6 +33,7 @@ from .records import (
     Create,
     Delete,
     EndTrial,
+    Ensure,
     EventDraft,
     Job,
     Kind,
@@ -53,6 +55,7 @@ class RunPlan:
     """What one run needs, and what keeps it from going on."""
 
     status: StatusUpdate | None = None
+    ensures: tuple[Ensure, ...] = ()
     creates: tuple[Create, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
@@ -127,9 +130,11 @@ def advance(
         update={"conditions": merge_conditions(before.conditions, _conditions(run, status, obstacle, now))}
     )
     events += arm_events(about, before, status) + verdict_events(about, before, status)
+    creates = _creates(run, observed, jobs, settings)
     return RunPlan(
         status=_update(run, status, events),
-        creates=_creates(run, observed, jobs, settings),
+        ensures=_ensures(run, about) if creates else (),
+        creates=creates,
         ends=_ends(run, jobs, pods, arm),
         lookup=lookup,
         wake_after_seconds=wake,
@@ -342,6 +347,14 @@ def _creates(
     pinned = run.status.observed.node if run.status.observed else None
     body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=settings.level_seconds)
     return (Create(Kind.JOB, body),)
+
+
+def _ensures(run: MTPTuningRun, model: Reference) -> tuple[Ensure, ...]:
+    """What the pod of a trial refers to, and nothing watches."""
+    accelerator = run.spec.accelerator
+    if accelerator.allocation is Allocation.DEVICE_PLUGIN:
+        return ()
+    return (Ensure(Kind.CLAIM_TEMPLATE, claim_template(model.namespace, run.spec.model_name, model.uid, accelerator)),)
 
 
 def _ends(

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
-from mtp_operator.api.spec import AcceleratorSpec, Architecture
+from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
 from mtp_operator.api.trial import DRIFTING, PROMPTS_UNUSABLE, LevelResult, TrialResult
 from mtp_operator.engines import telling_lines
+from mtp_operator.resources.claim_template import DRIVER
+from mtp_operator.resources.placement import fits, found_gpus
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 
 from .records import Container, Job, Kind, Lookup, Observed, OperatorSettings, Pod, Reference, Terminated
@@ -216,9 +218,8 @@ def obstacle(
         overdue = now - pod.created_at >= timedelta(seconds=settings.pending_seconds)
         if "persistentvolumeclaim" in message:
             return Obstacle("ClaimUnusable", f"{_claim_field(asked, message)}: {message}", needs_a_person=True)
-        return Obstacle(
-            "NoNodeFits", f"no node has {looked_for(asked.accelerator)} free: {message}", needs_a_person=overdue
-        )
+        words = _no_node_fits(asked.accelerator, observed, settings, message)
+        return Obstacle("NoNodeFits", words, needs_a_person=overdue)
     if is_starting(pod):
         return _not_started(observed.lookups.get(pod.uid))
     return None
@@ -272,9 +273,22 @@ def container_obstacle(pod: Pod) -> Obstacle | None:
     return None
 
 
+def _no_node_fits(accelerator: AcceleratorSpec, observed: Observed, settings: OperatorSettings, message: str) -> str:
+    """What was looked for, what there is, and the scheduler's words."""
+    wanted = looked_for(accelerator)
+    if accelerator.allocation is not Allocation.DEVICE_PLUGIN or not settings.nodes_readable:
+        return f"no node has {wanted} free: {message}"
+    labels = [node.labels for node in observed.nodes.values()]
+    fitting = [one for one in labels if fits(accelerator, one)]
+    if not fitting:
+        return f"no node has {wanted}; found: {found_gpus(labels)}: {message}"
+    return f"no node has {wanted} free; found: {found_gpus(fitting)}: {message}"
+
+
 def looked_for(accelerator: AcceleratorSpec) -> str:
     """The GPU that is asked for, in words."""
-    wanted = [f"{accelerator.count} x {accelerator.resource_name}"]
+    by_claim = accelerator.allocation is Allocation.DYNAMIC_RESOURCE_ALLOCATION
+    wanted = [f"{accelerator.count} x {DRIVER if by_claim else accelerator.resource_name}"]
     if accelerator.architecture is not Architecture.ANY:
         wanted.append(f"of family {accelerator.architecture.value.lower()}")
     if accelerator.products:

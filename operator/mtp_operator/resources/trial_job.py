@@ -9,8 +9,9 @@ from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.api.trial import PlannedLevel, TrialPlan
 from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, engine_for
 
+from .claim_template import claim_template_name
 from .labels import trial_labels
-from .placement import gpu_affinity, gpu_tolerations
+from .placement import container_claims, gpu_affinity, gpu_limits, gpu_tolerations, pod_claims
 from .prompts import planned_prompts, prompt_mounts, prompt_volumes
 from .weights import Weights, mounts, volumes, weights
 
@@ -108,6 +109,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
 
 def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pinned_node: str | None) -> dict[str, Any]:
     sources = _sources(run)
+    accelerator = run.spec.accelerator
     return {
         "restartPolicy": "Never",
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
@@ -123,8 +125,9 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
             "runAsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "affinity": gpu_affinity(run.spec.accelerator, pinned_node),
+        "affinity": gpu_affinity(accelerator, pinned_node),
         "tolerations": gpu_tolerations(),
+        **pod_claims(accelerator, claim_template_name(run.spec.model_name, accelerator)),
         "initContainers": [_engine_container(run, arm, engine, sources)],
         "containers": [_bench_container(run, plan, sources)],
         "volumes": [
@@ -149,19 +152,20 @@ def _engine_container(
         model.container_path,
         drafter[0].container_path if drafter else None,
     )
-    gpus = {run.spec.accelerator.resource_name: str(run.spec.accelerator.count)}
+    environment = dict(engine.environment()) | {variable.name: variable.value for variable in run.spec.engine.env}
+    gpus = gpu_limits(run.spec.accelerator)
     # Without a share of the CPU of its own, whatever else runs on the node would be measured.
     requests = {"cpu": ENGINE_CPU_REQUEST, **gpus}
     return {
         "name": ENGINE_CONTAINER,
         "image": run.spec.engine.image,
         "args": [_literal(argument) for argument in arguments],
-        "env": [{"name": name, "value": _literal(value)} for name, value in engine.environment().items()],
+        "env": [{"name": name, "value": _literal(value)} for name, value in environment.items()],
         "ports": [{"name": "http", "containerPort": engine.port}],
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "restartPolicy": "Always",
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {"limits": gpus, "requests": requests},
+        "resources": {"limits": gpus, "requests": requests, **container_claims(run.spec.accelerator)},
         "securityContext": _container_security(),
         "volumeMounts": [
             *mounts(sources),

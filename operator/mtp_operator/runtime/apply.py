@@ -13,6 +13,7 @@ from mtp_operator.reconcile.records import (
     Create,
     Delete,
     EndTrial,
+    Ensure,
     EventDraft,
     Plan,
     Reference,
@@ -22,7 +23,7 @@ from mtp_operator.reconcile.records import (
 from mtp_operator.resources.labels import MANAGER
 
 from .cache import RESOURCES, Cache, key_of, version_of
-from .client import EVENTS, AlreadyExistsError, ApiError, Client, ConflictError, NotFoundError
+from .client import EVENTS, AlreadyExistsError, ApiError, Body, Client, ConflictError, NotFoundError
 from .metrics import WRITES
 
 log = structlog.get_logger(__name__)
@@ -76,6 +77,8 @@ class Applier:
         """
         for update in plan.run_statuses:
             await self._update_status(update, applied)
+        for ensure in plan.ensures:
+            await self._ensure(ensure, applied)
         for create in plan.creates:
             await self._create(create, applied)
         for end in plan.ends:
@@ -120,6 +123,18 @@ class Applier:
             if self._note("status", target, before, reply, applied):
                 for draft in update.events:
                     await self._post_event(draft)
+
+    async def _ensure(self, ensure: Ensure, applied: Applied) -> None:
+        resource, metadata = RESOURCES[ensure.kind], ensure.body["metadata"]
+        try:
+            await self._client.create(resource, ensure.body)
+        except AlreadyExistsError:
+            live = await self._client.get(resource, metadata["namespace"], metadata["name"])
+        else:
+            self._count("create", ensure.kind, metadata["name"], applied)
+            return
+        if _owner_uids(live) != _owner_uids(ensure.body):
+            raise NameTakenError(f"{ensure.kind} {metadata['name']} exists already and is not of this model: remove it")
 
     async def _create(self, create: Create, applied: Applied) -> None:
         resource, metadata = RESOURCES[create.kind], create.body["metadata"]
@@ -214,3 +229,7 @@ class Applier:
             await self._client.create(EVENTS, body)
         except ApiError as error:
             log.warning("an Event could not be posted", about=about.name, reason=draft.reason, error=str(error))
+
+
+def _owner_uids(body: Body) -> list[str]:
+    return [owner["uid"] for owner in body["metadata"].get("ownerReferences", ())]

@@ -13,9 +13,15 @@ from typing import Any, Final
 from mtp_operator.reconcile.records import Kind, ModelKey
 from mtp_operator.resources.labels import MODEL_LABEL
 
-from .client import JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+from .client import CLAIM_TEMPLATES, JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
 
-RESOURCES: Final[Mapping[Kind, Resource]] = {Kind.MODEL: MODELS, Kind.RUN: RUNS, Kind.JOB: JOBS, Kind.POD: PODS}
+RESOURCES: Final[Mapping[Kind, Resource]] = {
+    Kind.MODEL: MODELS,
+    Kind.RUN: RUNS,
+    Kind.JOB: JOBS,
+    Kind.POD: PODS,
+    Kind.CLAIM_TEMPLATE: CLAIM_TEMPLATES,
+}
 
 TOMBSTONE_SECONDS: Final = 600
 """Time for which it is remembered that an object is gone: longer than any reply to a write takes."""

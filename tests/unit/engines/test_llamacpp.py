@@ -54,6 +54,21 @@ def test_the_context_is_each_slots_own() -> None:
                 ("--spec-draft-ngl", "all"),
             },
         ),
+        (
+            {"method": "Eagle3", "drafter": {"uri": "pvc://weights/head.gguf"}},
+            "/models/weights/head.gguf",
+            {
+                ("--spec-type", "draft-eagle3"),
+                ("--spec-draft-n-max", "3"),
+                ("--spec-draft-model", "/models/weights/head.gguf"),
+                ("--spec-draft-ngl", "all"),
+            },
+        ),
+        (
+            {"method": "NGram"},
+            None,
+            {("--spec-type", "ngram-map-k"), ("--spec-ngram-map-k-size-n", "4"), ("--spec-ngram-map-k-size-m", "3")},
+        ),
     ],
 )
 def test_speculation(speculation: Any, drafter: str | None, flags: set[tuple[str, str]]) -> None:
@@ -64,6 +79,17 @@ def test_speculation(speculation: Any, drafter: str | None, flags: set[tuple[str
 
 def test_no_flag_speaks_of_speculation_at_n_0() -> None:
     assert not [one for one in arguments(0, "/models/weights/small.gguf") if "spec" in one or "small" in one]
+
+
+@pytest.mark.parametrize("n_spec", [0, 3, 8])
+@pytest.mark.parametrize(
+    ("parallel", "flags"),
+    [(56, {}), (57, {"--ubatch-size": "513"}), (256, {"--batch-size": "2304", "--ubatch-size": "2304"})],
+)
+def test_a_step_holds_all_drafts_and_is_as_wide_at_every_n(n_spec: int, parallel: int, flags: dict[str, str]) -> None:
+    stated = arguments(n_spec, parallel=parallel)
+
+    assert {flag: value for flag, value in pairwise(stated) if "batch" in flag} == flags
 
 
 def test_values_become_arguments_of_their_own() -> None:

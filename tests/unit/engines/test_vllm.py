@@ -75,6 +75,12 @@ def test_the_models_own_sampling_applies_only_where_it_is_asked_for(mode: str, i
             "/models/weights/small",
             {"method": "draft_model", "model": "/models/weights/small", "num_speculative_tokens": 3},
         ),
+        (
+            {"method": "Eagle3", "drafter": {"uri": "pvc://weights/head"}},
+            "/models/weights/head",
+            {"method": "eagle3", "model": "/models/weights/head", "num_speculative_tokens": 3},
+        ),
+        ({"method": "NGram"}, None, {"method": "ngram", "prompt_lookup_max": 4, "num_speculative_tokens": 3}),
     ],
 )
 def test_speculation(speculation: Any, drafter: str | None, configuration: dict[str, Any]) -> None:
@@ -94,6 +100,24 @@ def test_no_flag_speaks_of_speculation_at_n_0() -> None:
 )
 def test_decode_batches_never_outgrow_the_captured_graphs(seqs: int, n_spec: int, flags: list[str]) -> None:
     assert [one for one in arguments(n_spec, maxNumSeqs=seqs) if "cudagraph" in one] == flags
+
+
+@pytest.mark.parametrize("n_spec", [0, 3, 8])
+@pytest.mark.parametrize(
+    ("seqs", "flags"),
+    [
+        (227, []),
+        (228, ["--max-num-batched-tokens=8192"]),
+        (1024, ["--max-num-batched-tokens=9216"]),
+    ],
+)
+def test_a_step_holds_all_drafts_and_is_as_wide_at_every_n(n_spec: int, seqs: int, flags: list[str]) -> None:
+    assert [one for one in arguments(n_spec, maxNumSeqs=seqs) if "batched" in one] == flags
+
+
+def test_code_of_the_model_runs_only_where_the_spec_says_so() -> None:
+    assert "--trust-remote-code" in arguments(0, trustRemoteCode="Enabled")
+    assert "--trust-remote-code" not in arguments(0, trustRemoteCode="Disabled")
 
 
 def test_logs_to_its_output_and_to_the_shared_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +151,21 @@ def test_arguments_that_spoil_the_measurement_are_refused(argument: str) -> None
 
     (refusal,) = ENGINE.refusals(settings)
     assert refusal.startswith(f"spec.engine.extraArgs: {argument.split('=')[0]} ")
+
+
+def test_the_beginning_of_a_flag_is_the_flag() -> None:
+    settings = run_settings(engine={"type": "VLLM", "image": "engine:1", "extraArgs": ["--pipeline-parallel=2"]})
+
+    assert ENGINE.refusals(settings) == (
+        "spec.engine.extraArgs: --pipeline-parallel-size does not work together with MTP: draft heads live on the last "
+        "stage only",
+    )
+
+
+def test_an_old_default_image_is_refused() -> None:
+    (refusal,) = ENGINE.refusals(run_settings(engine={"type": "VLLM", "image": "vllm/vllm-openai:v0.30.1"}))
+
+    assert refusal.startswith("spec.engine.image: vllm/vllm-openai:v0.30.1 must be vLLM 0.31 or later: ")
 
 
 def test_each_request_has_a_cache_of_its_own() -> None:

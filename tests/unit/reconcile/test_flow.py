@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -318,6 +319,51 @@ def test_a_gpu_that_no_node_has_is_waited_for_with_the_reason() -> None:
     world.tick(3600)
     world.settle()
     assert world.model_condition("Stalled")["status"] == "True"
+
+
+L4 = {
+    "nvidia.com/gpu.product": "NVIDIA-L4",
+    "nvidia.com/gpu.family": "ada-lovelace",
+    "nvidia.com/gpu.count": "2",
+}
+B200 = {"nvidia.com/gpu.product": "NVIDIA-B200", "nvidia.com/gpu.family": "blackwell", "nvidia.com/gpu.count": "8"}
+WANTED = "no node has 1 x nvidia.com/gpu of family blackwell"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "readable", "message"),
+    [
+        pytest.param([], True, f"{WANTED}; found: no node with the labels of GPU Feature Discovery: 0/1", id="none"),
+        pytest.param([L4], True, f"{WANTED}; found: 2 x NVIDIA-L4: 0/1", id="another one"),
+        pytest.param([L4, B200, B200], True, f"{WANTED} free; found: 16 x NVIDIA-B200: 0/1", id="taken"),
+        pytest.param([], False, f"{WANTED} free: 0/1", id="nodes may not be read"),
+    ],
+)
+def test_what_was_looked_for_and_what_there_is(nodes: list[dict[str, str]], readable: bool, message: str) -> None:
+    world = World()
+    world.nodes = [{"metadata": {"name": f"node-{n}", "labels": labels}} for n, labels in enumerate(nodes)]
+    world.settings = replace(world.settings, nodes_readable=readable)
+    world.settle()
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+
+    pod = world.start_pod(world.open_job(), phase="Pending", conditions=[unschedulable], containerStatuses=[])
+    pod["spec"] = {}
+    world.settle()
+
+    assert world.model_condition("Ready")["message"].startswith(message)
+
+
+def test_devices_are_claimed_by_one_template_of_the_model() -> None:
+    world = World(model_body(accelerator={"allocation": "DynamicResourceAllocation"}))
+
+    world.finish()
+
+    ((name, template),) = world.claim_templates.items()
+    (owner,) = template["metadata"]["ownerReferences"]
+    assert world.model is not None
+    assert owner["uid"] == world.model["metadata"]["uid"]
+    assert world.model["status"]["nSpec"] == 3
+    assert name.startswith("gemma-gpu-")
 
 
 def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:

@@ -91,6 +91,7 @@ class World:
         self.runs: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
+        self.claim_templates: dict[str, dict[str, Any]] = {}
         self.nodes: list[dict[str, Any]] = [NODE]
         self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
         self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
@@ -128,6 +129,7 @@ class World:
     def _acts(self, plan: Plan) -> list[Callable[[], None]]:
         return [
             *(partial(self._write_status, update) for update in plan.run_statuses),
+            *(partial(self._ensure, ensure.body) for ensure in plan.ensures),
             *(partial(self._create, create.kind, create.body) for create in plan.creates),
             *(partial(self._end, end.target) for end in plan.ends),
             *(partial(self._release, release.target) for release in plan.releases),
@@ -150,6 +152,11 @@ class World:
         body["status"] = copy.deepcopy(dict(update.status))
         self.writes.append(f"status {update.target.kind} {update.target.name}")
         self.events += [(event.reason, event.message) for event in update.events]
+
+    def _ensure(self, body: Mapping[str, Any]) -> None:
+        new = copy.deepcopy(dict(body))
+        if new != self.claim_templates.setdefault(new["metadata"]["name"], new):
+            raise AssertionError("a claim template is made anew with the same name")
 
     def _create(self, kind: Kind, body: Mapping[str, Any]) -> None:
         new = copy.deepcopy(dict(body))

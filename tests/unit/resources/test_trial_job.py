@@ -288,3 +288,29 @@ def test_two_jobs_share_nothing() -> None:
 
     assert second == untouched
     assert trial_job(run, ARM, None, ready_seconds=600, level_seconds=60) == untouched
+
+
+def test_variables_of_the_spec_reach_the_engine_literally() -> None:
+    variables = [{"name": "NCCL_P2P_DISABLE", "value": "1"}, {"name": "OMP_NUM_THREADS", "value": "$(HOME)"}]
+    (container,) = pod_of(build(engine={"type": "VLLM", "image": "engine:1", "env": variables}))["initContainers"]
+
+    assert container["env"][-2:] == [
+        {"name": "NCCL_P2P_DISABLE", "value": "1"},
+        {"name": "OMP_NUM_THREADS", "value": "$$(HOME)"},
+    ]
+
+
+def test_devices_are_claimed_instead_of_extended_resources() -> None:
+    pod = pod_of(build("node-1", accelerator={"allocation": "DynamicResourceAllocation", "count": 2}))
+    (engine,) = pod["initContainers"]
+
+    assert engine["resources"] == {"limits": {}, "requests": {"cpu": "1"}, "claims": [{"name": "gpu"}]}
+    ((claim),) = pod["resourceClaims"]
+    assert claim["name"] == "gpu"
+    assert claim["resourceClaimTemplateName"].startswith("qwen-gpu-")
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert terms == [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}]
+
+
+def test_a_claim_may_be_met_on_any_node() -> None:
+    assert pod_of(build(accelerator={"allocation": "DynamicResourceAllocation"}))["affinity"] == {}

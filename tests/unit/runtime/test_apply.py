@@ -12,6 +12,7 @@ from mtp_operator.reconcile.records import (
     Create,
     Delete,
     EndTrial,
+    Ensure,
     EventDraft,
     Kind,
     ModelKey,
@@ -277,6 +278,33 @@ async def test_a_plan_to_create_what_the_cache_has_is_stale() -> None:
 
         with pytest.raises(StalePlanError):
             await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+
+
+TEMPLATES = "/apis/resource.k8s.io/v1/namespaces/llm/resourceclaimtemplates"
+
+
+def template(owner: str) -> dict[str, Any]:
+    metadata = {"name": "tiny-gpu-1", "namespace": bodies.NAMESPACE, "ownerReferences": [{"uid": owner}]}
+    return {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaimTemplate", "metadata": metadata}
+
+
+async def test_what_has_to_be_there_is_made_once_and_before_what_refers_to_it() -> None:
+    async with world() as it:
+        ensure = Ensure(Kind.CLAIM_TEMPLATE, template("model-uid"))
+
+        await it.apply(Plan(ensures=(ensure,), creates=(Create(Kind.JOB, bodies.job("new")),)))
+        again = await it.apply(Plan(ensures=(ensure,)))
+
+        assert it.server.writes() == [("POST", TEMPLATES), ("POST", JOBS), ("POST", TEMPLATES)]
+        assert not again.calls_for_decision
+
+
+async def test_what_has_to_be_there_must_be_the_models_own() -> None:
+    async with world() as it:
+        it.server.put(f"{TEMPLATES}/tiny-gpu-1", template("another-uid"))
+
+        with pytest.raises(NameTakenError, match="ResourceClaimTemplate tiny-gpu-1 exists already"):
+            await it.apply(Plan(ensures=(Ensure(Kind.CLAIM_TEMPLATE, template("model-uid")),)))
 
 
 async def test_the_first_failure_ends_the_plan() -> None:

@@ -1,0 +1,121 @@
+"""Every argv that the operator can make: of each sample, and with each setting and method at its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from mtp_operator.api.model import MTPModelSpec
+from mtp_operator.api.run import RunSettings
+from mtp_operator.api.spec import EngineType, SpeculationMethod
+from mtp_operator.engines import engine_for
+
+from . import harness
+
+#: Each setting of each engine with the values that change the argv.
+VALUES: dict[EngineType, dict[str, list[Any]]] = {
+    EngineType.VLLM: {
+        "maxModelLen": [1024, 1_048_576],
+        "maxNumSeqs": [1, 1024],
+        "gpuMemoryUtilizationPercent": [1, 100],
+        "tensorParallelSize": [2],
+        "prefixCaching": ["Enabled", "Disabled"],
+        "trustRemoteCode": ["Enabled", "Disabled"],
+    },
+    EngineType.LLAMA_CPP: {
+        "contextSize": [1024, 1_048_576],
+        "parallel": [1, 256],
+        "gpuLayers": [-1, 0, 1024],
+        "flashAttention": ["Enabled", "Disabled"],
+    },
+}
+MEMBERS = {EngineType.VLLM: "vllm", EngineType.LLAMA_CPP: "llamaCpp"}
+DRAFTED_BY_ANOTHER = (SpeculationMethod.MTP, SpeculationMethod.DRAFT_MODEL, SpeculationMethod.EAGLE3)
+DRAFTED_BY_ITSELF = (SpeculationMethod.MTP, SpeculationMethod.N_GRAM)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One argv.
+
+    Attributes:
+        name: what is special about it.
+        argv: the arguments after the image's entry point.
+        loads: whether our model is enough to work out the engine's whole configuration.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    loads: bool = False
+
+
+def cases(engine_type: EngineType, model: str, drafter: str) -> list[Case]:
+    """All cases of an engine.
+
+    Args:
+        engine_type: which engine.
+        model: path of our model, as the engine sees it.
+        drafter: path of another one.
+    """
+    return [
+        *_of_samples(engine_type, model, drafter),
+        *_of_settings(engine_type, model),
+        *_of_methods(engine_type, model, drafter),
+    ]
+
+
+def _of_samples(engine_type: EngineType, model: str, drafter: str) -> Iterator[Case]:
+    samples = [
+        (path, MTPModelSpec.model_validate(document["spec"]))
+        for path in sorted(harness.SAMPLES.glob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
+        if document["kind"] == "MTPModel"
+    ]
+    for path, spec in samples:
+        if spec.engine.type is not engine_type:
+            continue
+        settings = _settings(**spec.to_wire())
+        for n_spec in (0, 1, spec.tuning.max_n_spec):
+            other = drafter if spec.speculation.drafter else None
+            argv = engine_for(engine_type).arguments(settings, n_spec, path.stem, model, other)
+            yield Case(f"{path.stem} n={n_spec}", argv)
+
+
+def _of_settings(engine_type: EngineType, model: str) -> Iterator[Case]:
+    for setting, values in VALUES[engine_type].items():
+        for value in values:
+            engine = {"type": engine_type.value, MEMBERS[engine_type]: {setting: value}}
+            argv = engine_for(engine_type).arguments(_settings(engine=engine), 8, "model", model, None)
+            yield Case(f"{setting}={value}", argv)
+
+
+def _of_methods(engine_type: EngineType, model: str, drafter: str) -> Iterator[Case]:
+    engine = {"type": engine_type.value}
+    for methods, other in ((DRAFTED_BY_ITSELF, None), (DRAFTED_BY_ANOTHER, drafter)):
+        for method in methods:
+            speculation = {"method": method.value, **({"drafter": {"uri": "pvc://x"}} if other else {})}
+            for n_spec in (0, 1, 8):
+                settings = _settings(engine=engine, speculation=speculation)
+                argv = engine_for(engine_type).arguments(settings, n_spec, "model", model, other)
+                loads = other is None or n_spec == 0
+                yield Case(f"{method} {'with' if other else 'without'} a drafter n={n_spec}", argv, loads)
+
+
+def _settings(**spec: Any) -> RunSettings:
+    """Settings of a run from a model's spec; what is left out has its default."""
+    whole = MTPModelSpec.model_validate({"model": {"uri": "pvc://weights/model"}, **spec})
+    return RunSettings.model_validate(
+        {
+            "model": whole.model,
+            "engine": whole.engine,
+            "benchImage": "",
+            "accelerator": whole.accelerator,
+            "speculation": whole.speculation.model_dump(exclude={"n_spec"}),
+            "maxNSpec": whole.tuning.max_n_spec,
+            "workload": whole.tuning.workload,
+            "budget": whole.tuning.budget,
+        }
+    )

@@ -1,0 +1,203 @@
+"""The engines themselves judge what we hand them, and what we read of them: in their own images, as pods."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.spec import EngineType, LlamaCppSettings, SpeculationMethod, VLLMSettings
+from mtp_operator.cli.render import Installation, rendered_objects
+from mtp_operator.engines import Engine, engine_for
+from tests.cluster.images import IMAGES
+
+from . import harness
+from .engine_cases import DRAFTED_BY_ANOTHER, DRAFTED_BY_ITSELF, VALUES, Case, cases
+
+IMAGE = {EngineType.VLLM: IMAGES["vllm-cpu"].reference, EngineType.LLAMA_CPP: IMAGES["llamacpp-cpu"].reference}
+MODEL = f"/models/{harness.MODEL_CLAIM}"
+N_SPEC = 2
+
+CONTAINER: dict[str, Any] = {
+    "imagePullPolicy": "Never",
+    "terminationMessagePolicy": "FallbackToLogsOnError",
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    },
+    "volumeMounts": [
+        {"name": "scratch", "mountPath": "/tmp"},
+        {"name": "scratch", "mountPath": "/var/log/engine"},
+        {"name": "model", "mountPath": MODEL, "readOnly": True},
+    ],
+}
+
+
+def pod(name: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
+    """A pod that only looks: no GPU, our model, a place to write."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [copy.deepcopy(CONTAINER) | container for container in containers],
+            "volumes": [
+                {"name": "scratch", "emptyDir": {}},
+                {"name": "model", "persistentVolumeClaim": {"claimName": harness.MODEL_CLAIM}},
+            ],
+        },
+    }
+
+
+@contextmanager
+def finished(namespace: str, document: dict[str, Any], timeout_seconds: float) -> Iterator[dict[str, Any]]:
+    """The pod once its containers have ended; it goes at the end."""
+    name = document["metadata"]["name"]
+    harness.apply(document, namespace)
+    try:
+
+        def ended() -> dict[str, Any] | None:
+            found = harness.get("pod", namespace, name)
+            return found if found and found["status"]["phase"] in ("Succeeded", "Failed") else None
+
+        def story() -> str:
+            return harness.kubectl("describe", "pod", name, "-n", namespace)
+
+        answer = harness.wait_until(ended, f"the end of pod {name}", timeout_seconds, story)
+        assert answer is not None
+        yield answer
+    finally:
+        harness.kubectl("delete", "pod", name, "-n", namespace, "--grace-period=1", "--wait=false")
+
+
+def log(namespace: str, name: str, *options: str) -> str:
+    return harness.kubectl("logs", name, "-n", namespace, "--tail=-1", *options)
+
+
+def test_the_cases_name_every_setting_and_method() -> None:
+    assert VALUES.keys() == set(EngineType)
+    for engine_type, settings in ((EngineType.VLLM, VLLMSettings), (EngineType.LLAMA_CPP, LlamaCppSettings)):
+        fields = {field.alias for field in settings.model_fields.values()}
+        assert VALUES[engine_type].keys() == fields
+    assert {*DRAFTED_BY_ANOTHER, *DRAFTED_BY_ITSELF} == set(SpeculationMethod)
+
+
+def test_vllm_takes_every_argv(namespace: str) -> None:
+    nonsense = [
+        Case("unknown flag", (MODEL, "--no-such-flag=1")),
+        Case("unknown method", (MODEL, '--speculative-config={"method":"x","num_speculative_tokens":1}')),
+        Case(
+            "no draft tokens", (MODEL, '--speculative-config={"method":"mtp","num_speculative_tokens":0}'), loads=True
+        ),
+    ]
+    judged = [*cases(EngineType.VLLM, MODEL, "/models/drafter"), *nonsense]
+    container = {
+        "name": "judge",
+        "image": IMAGE[EngineType.VLLM],
+        "command": ["python3", "-c", (Path(__file__).parent / "judge_vllm.py").read_text()],
+        "env": [{"name": "CASES", "value": json.dumps([vars(case) for case in judged])}],
+    }
+
+    with finished(namespace, pod("judge-vllm", [container]), 300) as ended:
+        assert ended["status"]["phase"] == "Succeeded", log(namespace, "judge-vllm")
+        complaints = json.loads(log(namespace, "judge-vllm").splitlines()[-1])
+
+    assert complaints.keys() == {case.name for case in nonsense}, complaints
+
+
+def test_llamacpp_takes_every_argv(namespace: str) -> None:
+    nonsense = Case("unknown flag", ("--model", "x", "--no-such-flag"))
+    by_argv = {case.argv: case for case in cases(EngineType.LLAMA_CPP, f"{MODEL}/model.gguf", "/models/drafter.gguf")}
+    judged = {f"case-{number}": case for number, case in enumerate((*by_argv.values(), nonsense))}
+    containers = [
+        # It reads all of its arguments before it prints its version.
+        {"name": name, "image": IMAGE[EngineType.LLAMA_CPP], "args": [*case.argv, "--version"]}
+        for name, case in judged.items()
+    ]
+
+    with finished(namespace, pod("judge-llamacpp", containers), 180) as ended:
+        ends = {one["name"]: one["state"]["terminated"] for one in ended["status"]["containerStatuses"]}
+        printed = log(namespace, "judge-llamacpp", "--all-containers", "--prefix", "--max-log-requests=100")
+
+    refused = {judged[name].name: end.get("message", "") for name, end in ends.items() if end["exitCode"]}
+    assert refused.keys() == {nonsense.name}, refused
+    assert "invalid argument: --no-such-flag" in refused[nonsense.name]
+    assert "DEPRECATED" not in printed
+    assert printed.count("version: ") == len(by_argv)
+
+
+ASK = """
+import json, os, time, urllib.request
+
+def answer(path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(os.environ["URL"] + path, data, {"Content-Type": "application/json"})
+    return urllib.request.urlopen(request, timeout=60).read().decode()
+
+while True:
+    try:
+        answer(os.environ["HEALTH"])
+        break
+    except OSError:
+        time.sleep(0.5)
+answer("/v1/completions", {"model": os.environ["MODEL"], "prompt": "hello\\n", "max_tokens": 16, "temperature": 0})
+print(answer(os.environ["METRICS"]))
+"""
+
+
+def test_metrics_of_llamacpp_have_the_names_that_are_read(namespace: str) -> None:
+    assert_names(namespace, engine_for(EngineType.LLAMA_CPP), "demo-llamacpp")
+
+
+def test_metrics_of_vllm_have_the_names_that_are_read(namespace: str) -> None:
+    assert_names(namespace, engine_for(EngineType.VLLM), "demo-vllm")
+
+
+def assert_names(namespace: str, engine: Engine, sample: str) -> None:
+    """The engine that a trial of the sample starts counts under the names that we read."""
+    document = trial_pod(sample, engine)
+
+    with finished(namespace, document, 300) as ended:
+        printed = log(namespace, sample, "--container=bench")
+        assert ended["status"]["phase"] == "Succeeded", printed + log(namespace, sample, "--container=engine")
+
+    samples = {line.rpartition(" ")[0] for line in printed.splitlines() if line and not line.startswith("#")}
+    names = {one.partition("{")[0] for one in samples}
+    metrics = engine.metrics
+    read = {value for name, value in vars(metrics).items() if name != "position_label"}
+    assert read <= names, read - names
+    positions = [one for one in samples if one.startswith(metrics.accepted_per_position)]
+    for position in range(N_SPEC):
+        assert any(f'{metrics.position_label}="{position}"' in one for one in positions), positions
+
+
+def trial_pod(sample: str, engine: Engine) -> dict[str, Any]:
+    """The pod of the sample's trial at n=2 as we render it, with a bench that only asks for the metrics."""
+    body = harness.sample(sample)
+    body["metadata"] |= {"namespace": "any", "uid": "", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    images = Installation(vllm_image=IMAGE[EngineType.VLLM], llama_cpp_image=IMAGE[EngineType.LLAMA_CPP])
+    jobs = [one for one in rendered_objects(MTPModel.from_wire(body), images) if one["kind"] == "Job"]
+    (template,) = [
+        one["spec"]["template"] for one in jobs if one["metadata"]["labels"]["mtp-operator.dev/n-spec"] == str(N_SPEC)
+    ]
+    (bench,) = template["spec"]["containers"]
+    bench |= {"image": IMAGES["operator"].reference, "command": ["python3", "-c", ASK]}
+    del bench["args"]
+    url = f"http://127.0.0.1:{engine.port}"
+    variables = {"URL": url, "HEALTH": engine.health_path, "METRICS": engine.metrics_path, "MODEL": sample}
+    bench["env"] = [{"name": name, "value": value} for name, value in variables.items()]
+    # Nobody's child and nobody's Job: the operator stays away.
+    metadata = {"name": sample, "annotations": template["metadata"]["annotations"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}

@@ -1,0 +1,36 @@
+"""Rendered samples: what `mtp render` prints for each, kept in files so that every change of an object is seen.
+
+python -m tests.unit.cli.golden     (part of `make generate`)
+"""
+
+from pathlib import Path
+
+from mtp_operator.cli.render import Installation, models_in, rendered_objects, to_yaml
+
+SAMPLES = Path(__file__).parents[3] / "docs" / "samples"
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def samples() -> list[Path]:
+    """The samples whose weights lie on a claim."""
+    return sorted(path for path in SAMPLES.glob("*.yaml") if "uri: hf://" not in path.read_text())
+
+
+def render(sample: Path) -> str:
+    """What is rendered of one sample with the chart's defaults."""
+    objects = [
+        one
+        for model in models_in(sample.read_text(), sample.name, "default")
+        for one in rendered_objects(model, Installation())
+    ]
+    return to_yaml(objects)
+
+
+def main() -> None:
+    """Writes every file anew."""
+    for sample in samples():
+        (GOLDEN / sample.name).write_text(render(sample))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""`mtp render`: the same objects as in a cluster, and errors that say where."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from mtp_operator.cli.main import app
+from mtp_operator.cli.render import Installation
+
+from .golden import GOLDEN, render, samples
+
+REPOSITORY = Path(__file__).parents[3]
+MODEL = """\
+apiVersion: mtp-operator.dev/v1alpha1
+kind: MTPModel
+metadata: {name: qwen}
+spec:
+  model: {uri: pvc://weights/qwen}
+  engine: {type: VLLM}
+"""
+
+
+@pytest.mark.parametrize("sample", samples(), ids=lambda path: path.stem)
+def test_samples_are_rendered_as_recorded(sample: Path) -> None:
+    assert render(sample) == (GOLDEN / sample.name).read_text(), "if the change is meant, run `make generate`"
+
+
+def test_no_recorded_file_is_left_over() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {path.name for path in samples()}
+
+
+def run(*arguments: str, text: str = "") -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["render", *arguments], input=text)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def rendered(text: str, *options: str) -> list[dict[str, Any]]:
+    code, output, errors = run("-", *options, text=text)
+    assert (code, errors) == (0, "")
+    return list(yaml.safe_load_all(output))
+
+
+def test_one_trial_of_each_n_follows_the_run() -> None:
+    run_of_model, *trials = rendered(MODEL, "--namespace=llm")
+
+    assert run_of_model["kind"] == "MTPTuningRun"
+    assert [one["metadata"]["labels"]["mtp-operator.dev/n-spec"] for one in trials] == [str(n) for n in range(9)]
+    assert {one["metadata"]["namespace"] for one in (run_of_model, *trials)} == {"llm"}
+    assert not [one for one in (run_of_model, *trials) if "ownerReferences" in one["metadata"]]
+
+
+def test_images_and_limits_are_those_of_the_installation() -> None:
+    _, trial, *_ = rendered(MODEL, "--vllm-image=vllm:1", "--bench-image=bench:1", "--ready-seconds=60")
+    pod = trial["spec"]["template"]["spec"]
+
+    assert pod["initContainers"][0]["image"] == "vllm:1"
+    assert pod["containers"][0]["image"] == "bench:1"
+    assert pod["activeDeadlineSeconds"] < 1800
+
+
+def test_other_kinds_and_empty_documents_are_passed_over() -> None:
+    assert rendered(f"---\n---\nkind: Secret\n---\n{MODEL}") == rendered(MODEL)
+
+
+@pytest.mark.parametrize("change", ["  speculation: {nSpec: 3}\n", "  tuning: {mode: Disabled}\n"])
+def test_where_nothing_is_measured_there_are_no_trials(change: str) -> None:
+    assert rendered(MODEL + change) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("kind: Secret\n", "-: holds no MTPModel", id="no model"),
+        pytest.param(f"{MODEL}---\na: [\n", "-: document 2: is no YAML: ", id="no YAML"),
+        pytest.param(
+            MODEL.replace("v1alpha1", "v2"),
+            "-: document 1: apiVersion must be mtp-operator.dev/v1alpha1, not mtp-operator.dev/v2",
+            id="version",
+        ),
+        pytest.param("kind: MTPModel\n", "-: document 1: apiVersion must be", id="nothing but a kind"),
+        pytest.param(
+            f"{MODEL}---\n{MODEL}  tuning: {{maxNspec: 4}}\n",
+            "-: document 2: spec.tuning.maxNspec: is no field of an MTPModel",
+            id="unknown field",
+        ),
+        pytest.param(
+            f"{MODEL}  tuning: {{workload: {{levels: [{{concurrency: 1}}, {{weights: 1}}]}}}}\n",
+            "-: document 1: spec.tuning.workload.levels[1].weights: is no field of an MTPModel",
+            id="unknown field in a list",
+        ),
+        pytest.param(
+            f"{MODEL}  tuning: {{maxNSpec: 40}}\n",
+            "-: document 1: spec.tuning.maxNSpec: Input should be less than or equal to 16",
+            id="bound",
+        ),
+        pytest.param(
+            MODEL.replace("VLLM", "SGLang"),
+            "-: document 1: spec.engine.type: Input should be 'VLLM' or 'LlamaCpp'",
+            id="engine",
+        ),
+        pytest.param(MODEL.replace("name: qwen", ""), "-: document 1: metadata.name: Field required", id="no name"),
+        pytest.param(
+            "apiVersion: mtp-operator.dev/v1alpha1\nkind: MTPModel\nmetadata: {name: x}\n",
+            "-: document 1: spec: Input should be",
+            id="no spec",
+        ),
+        pytest.param(
+            MODEL.replace("{type: VLLM}", "{type: VLLM, extraArgs: [--max-num-seqs=4]}"),
+            "MTPModel qwen: spec.engine.extraArgs: --max-num-seqs is spec.engine.vllm.maxNumSeqs",
+            id="refused by the engine",
+        ),
+    ],
+)
+def test_an_error_says_where(text: str, message: str) -> None:
+    code, output, errors = run("-", text=text)
+
+    assert (code, output) == (1, "")
+    assert errors.startswith(message)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    code, _, errors = run("/nowhere/model.yaml")
+
+    assert code == 1
+    assert errors.startswith("/nowhere/model.yaml: ")
+
+
+def test_defaults_are_the_charts() -> None:
+    chart = REPOSITORY / "charts" / "mtp-operator"
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    version = yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"]
+    package = tomllib.loads((REPOSITORY / "operator" / "pyproject.toml").read_text())["project"]["version"]
+
+    assert version == package
+    assert Installation() == Installation(
+        vllm_image=values["engineImages"]["VLLM"],
+        llama_cpp_image=values["engineImages"]["LlamaCpp"],
+        bench_image=f"{values['image']['repository']}:{version}",
+        ready_seconds=values["trials"]["readySeconds"],
+        level_seconds=values["trials"]["levelSeconds"],
+    )
