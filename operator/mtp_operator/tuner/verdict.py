@@ -39,7 +39,7 @@ def conclude(
     """
     baseline, n = evidence.grid[0], evidence.grid[choice]
     drift = _drift(evidence)
-    gain = speedup(posterior, choice, evidence.looks(n), abs(drift) / 2)
+    gain = speedup(posterior, choice, abs(drift) / 2)
     is_selected = choice != 0 and is_proven and gain.low > 1
     if is_selected:
         kind, headline = VerdictType.SELECTED, f"n={n} is {_times(gain)} as fast as n={baseline}"
