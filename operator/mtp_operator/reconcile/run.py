@@ -23,6 +23,7 @@ from mtp_operator.api.run import (
 )
 from mtp_operator.api.spec import Objective
 from mtp_operator.api.trial import DRIFTING
+from mtp_operator.engines import engine_for
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 
@@ -310,7 +311,7 @@ def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MT
         evidence.tuner_settings(run.spec, status.arms, status.trials),
     )
     if isinstance(step, tuner.Verdict):
-        return _with_verdict(status, evidence.verdict_status(step), now)
+        return _with_verdict(status, evidence.verdict_status(step, engine_for(run.spec.engine.type)), now)
     boot = sum(arm.n_spec == step.n_spec for arm in status.arms)
     arm = ArmStatus(
         n_spec=step.n_spec,
