@@ -189,12 +189,13 @@ def _cliffs(x: tuple[float, ...]) -> tuple[Array, Array, Array]:
     gaps = np.diff(position)
     first, second = np.triu_indices(len(jumps), 1)
     knees = KNEES[position[-1] > KNEES][:, None]
+    roofs = np.maximum(0, position - knees) / (1 + knees)
     tiles = [(size, phase) for size in TILES if size <= x[-1] for phase in range(size)]
     kinds: tuple[tuple[float, Sizes, list[Array], Array], ...] = (
         (SMOOTH, NO_SIZE, [np.zeros((1, len(x)))], np.ones(1)),
         (ONE_CLIFF, CLIFF_SIZES, [jump[None] for jump in jumps], gaps),
         (TWO_CLIFFS, TWO_CLIFF_SIZES, list(jumps[np.stack([first, second], axis=1)]), gaps[first] * gaps[second]),
-        (ROOFLINE, ROOFLINE_SIZES, list(np.maximum(0, position - knees)[:, None] / (1 + knees[:, None])), knees**0),
+        (ROOFLINE, ROOFLINE_SIZES, [roof[None] for roof in roofs], np.ones(len(roofs))),
         (
             TILED,
             TILE_STEPS,
@@ -205,7 +206,7 @@ def _cliffs(x: tuple[float, ...]) -> tuple[Array, Array, Array]:
     means, covariances, priors = [], [], []
     for prior, sizes, shapes, weights in kinds:
         for mean, sd, share in sizes:
-            for shape, weight in zip(shapes, weights.ravel() / weights.sum(), strict=True):
+            for shape, weight in zip(shapes, weights / weights.sum(), strict=True):
                 means.append(mean * shape.sum(axis=0))
                 covariances.append(sd**2 * shape.T @ shape)
                 priors.append(prior * share * weight)

@@ -4,7 +4,7 @@
 2. A boot is worth it while its knowledge gradient exceeds its cost. New n go before repeats, repeats of the baseline
    come last, so that drift of the machine shows between its first and its last boot.
 3. The smallest n that is expected to lose next to nothing against the best is the choice.
-4. The choice is repeated, in turn with the baseline, while its advantage could be noise or its interval is wide.
+4. The baseline and the choice are repeated, in turn, while the advantage could be noise or its interval is wide.
 """
 
 import math
@@ -95,7 +95,7 @@ class _State:
     def is_proven(self) -> bool:
         """Whether the choice is faster than the baseline beyond doubt."""
         convincing = _convincing_z(self.boots(self.choice), self.boots(0))
-        return self.advantage.low > 1 and probability_of_loss(self.posterior, self.choice) <= NORMAL.cdf(-convincing)
+        return probability_of_loss(self.posterior, self.choice) <= NORMAL.cdf(-convincing)
 
     def boots(self, point: int) -> int:
         return self.evidence.boots(self.evidence.grid[point])
@@ -123,7 +123,8 @@ class _State:
         if self.choice == 0:
             return None
         n, baseline = self.evidence.grid[self.choice], self.evidence.grid[0]
-        point = self.choice if self.boots(self.choice) <= self.boots(0) else 0
+        # The baseline first: of the choice its neighbours tell something, too.
+        point = 0 if self.boots(0) <= self.boots(self.choice) else self.choice
         if self.evidence.constraints(n) is Outcome.UNKNOWN:
             return self._measure(self.choice, "too few requests to say whether it meets the constraints")
         if not self.is_proven:
@@ -146,7 +147,7 @@ class _State:
         hoped_for = HOPE * gain / noise_between_boots(self.posterior)
         left = self.evidence.settings.max_trials - len(self.evidence.arms)
         for more in range(1, left + 1):
-            ours, theirs = (ours + 1, theirs) if ours <= theirs else (ours, theirs + 1)
+            ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
             if hoped_for >= _convincing_z(ours, theirs) * math.sqrt(_ratio_variance(ours, theirs)):
                 return gain < more * PROOF_COST
         return True
