@@ -17,7 +17,7 @@ import numpy as np
 from .counters import Array, Indices, TokensPerStep
 
 BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.065, 0.09])
-BOOT_NOISE_PRIOR = np.array([0.08, 0.08, 0.12, 0.17, 0.16, 0.07, 0.18, 0.14])
+BOOT_NOISE_PRIOR = np.array([0.085, 0.085, 0.125, 0.175, 0.165, 0.055, 0.165, 0.145])
 """Standard deviation of log speed between boots of one n: 2-7 % on real hardware, less on quiet machines. Little in the
 middle: a machine is quiet or it is noisy, and boots that agree by chance do not rule the noisy one out."""
 
