@@ -57,6 +57,8 @@ class Engine(ABC):
     """Answers 200 while the server is up, which is not yet ready."""
     metrics_path: ClassVar[str] = "/metrics"
     metrics: ClassVar[EngineMetrics]
+    lost_while_speculating: ClassVar[tuple[str, ...]] = ()
+    """What the server's API refuses to do while n > 0, as a client would name it."""
 
     @property
     def log_path(self) -> str:

@@ -83,6 +83,7 @@ class VLLM(Engine):
         position_label="position",
         absence_is_zero=True,
     )
+    lost_while_speculating = ("min_p", "logit_bias", "custom logits processors")
 
     def arguments(
         self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from mtp_operator import tuner
-from mtp_operator.api.conditions import shorten
+from mtp_operator.api.conditions import MESSAGE_LIMIT, shorten
 from mtp_operator.api.run import (
     ArmCategory,
     ArmLatency,
@@ -24,6 +24,7 @@ from mtp_operator.api.run import (
 )
 from mtp_operator.api.spec import Level, Maximize, Objective
 from mtp_operator.api.trial import Latencies, LatencySummary, LevelResult, TrialResult
+from mtp_operator.engines import Engine
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner.records import LatencyConstraint, LatencyCount
 
@@ -190,9 +191,12 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
     )
 
 
-def verdict_status(verdict: tuner.Verdict) -> VerdictStatus:
-    """The tuner's verdict as it stands in the run's status."""
+def verdict_status(verdict: tuner.Verdict, engine: Engine) -> VerdictStatus:
+    """The tuner's verdict as it stands in the run's status, with what the engine's clients give up for it."""
     speedup = verdict.speedup
+    price = ""
+    if verdict.n_spec > 0 and engine.lost_while_speculating:
+        price = f" While n > 0 the server refuses {', '.join(engine.lost_while_speculating)}."
     return VerdictStatus(
         type=VerdictType(verdict.type.value),
         n_spec=verdict.n_spec,
@@ -200,7 +204,7 @@ def verdict_status(verdict: tuner.Verdict) -> VerdictStatus:
         speedup_low=decimal(speedup.low) if speedup else None,
         speedup_high=decimal(speedup.high) if speedup else None,
         reason=verdict.type.value,
-        message=verdict.message,
+        message=shorten(verdict.message, MESSAGE_LIMIT - len(price)) + price,
     )
 
 

@@ -21,15 +21,17 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.spec import Allocation, Objective
+from mtp_operator.api.spec import Objective
 from mtp_operator.api.trial import DRIFTING
-from mtp_operator.resources.claim_template import claim_template
+from mtp_operator.engines import engine_for
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 
 from . import evidence, trial
 from .events import arm_events, verdict_events
+from .losslessness import judged_outputs
 from .records import (
+    Apply,
     Create,
     Delete,
     EndTrial,
@@ -41,6 +43,7 @@ from .records import (
     Observed,
     OperatorSettings,
     Pod,
+    ProgressRead,
     Reference,
     Release,
     StatusUpdate,
@@ -57,10 +60,12 @@ class RunPlan:
     status: StatusUpdate | None = None
     ensures: tuple[Ensure, ...] = ()
     creates: tuple[Create, ...] = ()
+    applies: tuple[Apply, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
     deletes: tuple[Delete, ...] = ()
     lookup: Reference | None = None
+    progress_read: ProgressRead | None = None
     wake_after_seconds: float | None = None
     obstacle: trial.Obstacle | None = None
 
@@ -87,7 +92,12 @@ def open_arm(arms: tuple[ArmStatus, ...]) -> ArmStatus | None:
 
 
 def advance(
-    run: MTPTuningRun, about: Reference, observed: Observed, settings: OperatorSettings, now: datetime
+    run: MTPTuningRun,
+    about: Reference,
+    observed: Observed,
+    hold: trial.Obstacle | None,
+    settings: OperatorSettings,
+    now: datetime,
 ) -> RunPlan:
     """The next step of a run that has no verdict yet.
 
@@ -95,6 +105,7 @@ def advance(
         run: the run.
         about: the object that Events speak of: the model.
         observed: everything of this model's name.
+        hold: why no trial may start, if none may.
         settings: the operator's.
         now: the time.
     """
@@ -123,6 +134,8 @@ def advance(
     obstacle = lookup = wake = None
     if arm is not None:
         obstacle = trial.obstacle(job, pod, observed, run.spec, settings, now)
+        if obstacle is None and job is None and arm.state is ArmState.PLANNED:
+            obstacle = hold
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
             wake = _until_node_counts_as_gone(pod, settings, now)
@@ -130,10 +143,10 @@ def advance(
         update={"conditions": merge_conditions(before.conditions, _conditions(run, status, obstacle, now))}
     )
     events += arm_events(about, before, status) + verdict_events(about, before, status)
-    creates = _creates(run, observed, jobs, settings)
+    creates = _creates(run, observed, jobs, settings) if hold is None else ()
     return RunPlan(
         status=_update(run, status, events),
-        ensures=_ensures(run, about) if creates else (),
+        ensures=trial.gpu_claims(about, run.spec.accelerator) if creates else (),
         creates=creates,
         ends=_ends(run, jobs, pods, arm),
         lookup=lookup,
@@ -179,6 +192,7 @@ def _judged(
     ended = _running(arm, job, pod, judgement).model_copy(update={"gpu_seconds": (arm.gpu_seconds or 0) + seconds})
     if isinstance(judgement, trial.Measured):
         status = _with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
+        status = status.model_copy(update={"arms": judged_outputs(status.arms)})
         status = _counted(status, measured=1)
     else:
         status = _with_arm(status, _failed(ended, judgement.reason, judgement.message))
@@ -315,7 +329,8 @@ def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MT
         evidence.tuner_settings(run.spec, status.arms, status.trials),
     )
     if isinstance(step, tuner.Verdict):
-        return _with_verdict(status, evidence.verdict_status(step), now)
+        verdict = evidence.verdict_status(step, status.arms, engine_for(run.spec.engine.type))
+        return _with_verdict(status, verdict, now)
     boot = sum(arm.n_spec == step.n_spec for arm in status.arms)
     arm = ArmStatus(
         n_spec=step.n_spec,
@@ -347,14 +362,6 @@ def _creates(
     pinned = run.status.observed.node if run.status.observed else None
     body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=settings.level_seconds)
     return (Create(Kind.JOB, body),)
-
-
-def _ensures(run: MTPTuningRun, model: Reference) -> tuple[Ensure, ...]:
-    """What the pod of a trial refers to, and nothing watches."""
-    accelerator = run.spec.accelerator
-    if accelerator.allocation is Allocation.DEVICE_PLUGIN:
-        return ()
-    return (Ensure(Kind.CLAIM_TEMPLATE, claim_template(model.namespace, run.spec.model_name, model.uid, accelerator)),)
 
 
 def _ends(

@@ -1,11 +1,11 @@
 """The curve of log speed over n as a mixture of Gaussians, one for each hypothesis about its shape and its noise.
 
 log speed(n) = log E_n - log T_n, with E_n tokens per step and T_n the step time. T is linear in n, but for cliffs
-(graph sizes, batch limits, tiles of a matrix product), increments that wander and a roughness of every point; n=0
-differs in kind. T is linearised around straight lines between the measured points, so that under one hypothesis
-everything is Gaussian and the update is conjugate (Rasmussen and Williams 2006, "Gaussian Processes for Machine
-Learning", eq. 2.25-2.26 and 2.30). Hypotheses are enumerated and weighted by prior and evidence, the noise between
-boots among them.
+(graph sizes, batch limits, tiles of a matrix product), the knee of a roofline, increments that wander and a roughness
+of every point; n=0 differs in kind. T is linearised around straight lines between the measured points, so that under
+one hypothesis everything is Gaussian and the update is conjugate (Rasmussen and Williams 2006, "Gaussian Processes
+for Machine Learning", eq. 2.25-2.26 and 2.30). Hypotheses are enumerated and weighted by prior and evidence, the noise
+between boots among them.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,29 @@ import numpy as np
 from .counters import Array, Indices, TokensPerStep
 
 BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.065, 0.09])
-BOOT_NOISE_PRIOR = np.array([0.06, 0.06, 0.12, 0.18, 0.23, 0.10, 0.14, 0.11])
-"""Standard deviation of log speed between boots of one n: 2-7 % on real hardware, less on quiet machines."""
+BOOT_NOISE_PRIOR = np.array([0.085, 0.085, 0.125, 0.175, 0.165, 0.055, 0.165, 0.145])
+"""Standard deviation of log speed between boots of one n: 2-7 % on real hardware, less on quiet machines. Little in the
+middle: a machine is quiet or it is noisy, and boots that agree by chance do not rule the noisy one out."""
 
 OFFSET_MEAN, OFFSET_SD = 0.04, 0.06
 """What speculation adds to a step, whatever n; unit: the step time of the baseline."""
 SLOPES = np.array([0.06, 0.35])
 SLOPE_PRIOR = np.array([0.5, 0.5])
 """What one more draft token adds: as a rule little, much under load. Mean and standard deviation at once."""
-WANDER, ROUGHNESS = np.array([0.002, 0.012, 0.05]), np.array([0.002, 0.006, 0.02])
+WANDER, ROUGHNESS = np.array([0.002, 0.008, 0.025]), np.array([0.002, 0.006, 0.02])
 ROUGH_PRIOR = np.array([0.45, 0.42, 0.13])
 """Standard deviations of the wandering of increments and of single points, relative to the step time."""
-JUMP_SD, KINK_SD, TILE_SD = 0.35, 0.12, 0.15
+Sizes = tuple[tuple[float, float, float], ...]
+"""Mean, standard deviation and share; unit: the step time of the baseline. Work that is added makes a step longer: no
+mean is negative."""
+SMOOTH, NO_SIZE = 0.3, ((0.0, 0.0, 1.0),)
+ONE_CLIFF, CLIFF_SIZES = 0.27, ((0.1, 0.07, 0.5), (0.4, 0.25, 0.5))
+TWO_CLIFFS, TWO_CLIFF_SIZES = 0.18, ((0.2, 0.18, 1.0),)
+ROOFLINE, ROOFLINE_SIZES = 0.1, ((1.0, 0.3, 1.0),)
+KNEES = np.array([0.4, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0])
+TILED, TILE_STEPS = 0.15, ((0.08, 0.06, 0.6), (0.25, 0.15, 0.4))
 TILES = (2, 3, 4, 5)
-CLIFF_PRIOR = (0.3, 0.3, 0.25, 0.15)
-"""Probability of no cliff, of one, of two, of tiles."""
+"""Prior of each kind of step time, and what it adds: nothing, a jump, two, a knee at some n, a jump at every tile."""
 LOCATION_VARIANCE = 1.0
 MOST_HYPOTHESES = 1200
 
@@ -82,8 +90,8 @@ def infer(grid: Array, tokens: Sequence[TokensPerStep], seen: Observations) -> P
     observed[diagonal, diagonal] += (noise / seen.boots[:, None] + seen.window_variance[:, None])[
         :, None, None, None, None
     ]
-    residual = seen.log_speed[:, None, None] - prior.mean[at]
-    log_evidence = _log_evidence(observed, residual[:, :, :, None, None, None])
+    residual = seen.log_speed[:, None, None, None] - prior.mean[at]
+    log_evidence = _log_evidence(observed, residual[:, :, :, None, :, None])
     spare = float(np.sum(seen.boots - 1))
     log_weight = (
         log_evidence
@@ -94,7 +102,7 @@ def infer(grid: Array, tokens: Sequence[TokensPerStep], seen: Observations) -> P
     weight = np.exp(log_weight - log_weight.max())
     weights, chosen = thinned(weight.ravel() / weight.sum(), MOST_HYPOTHESES)
     token, slope, rough, cliff, level = np.unravel_index(chosen, weight.shape)
-    mean, covariance = prior.mean[:, token, slope].T, prior.covariance(token, slope, rough, cliff)
+    mean, covariance = prior.mean[:, token, slope, cliff].T, prior.covariance(token, slope, rough, cliff)
     known = covariance[:, at[:, None], at] + np.eye(len(at)) * (
         noise[level, None, None] / seen.boots + seen.window_variance
     )
@@ -112,7 +120,7 @@ class _Prior:
     """
 
     mean: Array
-    """Of log speed: N x tokens x slopes."""
+    """Of log speed: N x tokens x slopes x cliffs."""
     tokens: Array
     """Covariance of log E: N x N x tokens."""
     scale: Array
@@ -132,20 +140,20 @@ class _Prior:
         kind = speculative * (grid[0] == 0)
         log_tokens = np.array([one.log_mean - one.log_mean[0] for one in tokens]).T
         step_time = np.exp(log_tokens[seen.index] - seen.log_speed[:, None])
-        lines = np.array([_line_through(x, seen.index, times) for times in step_time.T]).T[:, :, None]
-        expected = (1 + OFFSET_MEAN * kind[:, None] + np.outer(x, SLOPES))[:, None]
+        lines = np.array([_line_through(x, seen.index, times) for times in step_time.T]).T
+        shapes, cliffs, cliff_prior = _cliffs(tuple(x))
+        expected = (1 + OFFSET_MEAN * kind[:, None] + np.outer(x, SLOPES))[:, None, :, None] + shapes[:, None, None]
         linear = OFFSET_SD**2 * np.outer(kind, kind)[..., None] + np.multiply.outer(np.outer(x, x), SLOPES**2)
         rough = np.multiply.outer(np.minimum.outer(x, x), WANDER**2) + np.multiply.outer(
             np.diag(speculative), ROUGHNESS**2
         )
-        cliffs, cliff_prior = _cliffs(tuple(x))
         log_weight = (
             np.log(SLOPE_PRIOR)[:, None, None] + np.log(ROUGH_PRIOR)[:, None] + np.log(cliff_prior)
         ) + np.zeros((len(tokens), 1, 1, 1))
         return cls(
-            mean=log_tokens[:, :, None] - np.log(lines) - (expected - lines) / lines,
+            mean=(log_tokens - np.log(lines) + 1)[:, :, None, None] - expected / lines[:, :, None, None],
             tokens=np.array([one.covariance for one in tokens]).transpose(1, 2, 0) + LOCATION_VARIANCE,
-            scale=1 / (lines[:, None] * lines[None])[..., 0],
+            scale=1 / (lines[:, None] * lines[None]),
             linear=linear,
             rough=rough,
             cliffs=cliffs,
@@ -169,19 +177,40 @@ class _Prior:
 
 
 @lru_cache(maxsize=16)
-def _cliffs(x: tuple[float, ...]) -> tuple[Array, Array]:
-    """Covariance of the step time (N x N x kinds), and prior probability, of no cliff, one, two, and tiles."""
+def _cliffs(x: tuple[float, ...]) -> tuple[Array, Array, Array]:
+    """What cliffs may add to the step time: mean (N x hypotheses), covariance (N x N x hypotheses), prior.
+
+    A hypothesis is a sum of shapes of uncertain size. A cliff between two n is as probable as they are far apart. Past
+    the knee of a roofline a step computes longer than it streams weights: max(1, (n + 1) / (knee + 1)) (Williams,
+    Waterman and Patterson 2009, "Roofline"). Tiles: ceil((n + 1) / size), as a rule aligned with the first token.
+    """
     position = np.array(x)
-    points = len(x)
-    after = np.triu(np.ones((points, points)))[1:]
-    past = np.maximum(0, position - position[1:, None])
-    one = JUMP_SD**2 * after[:, :, None] * after[:, None] + KINK_SD**2 * past[:, :, None] * past[:, None]
-    first, second = np.triu_indices(points - 1, 1)
-    steps = [np.floor((position + phase) / size) for size in TILES for phase in range(size) if size <= x[-1]]
-    tiles = TILE_SD**2 * np.array([np.outer(step, step) for step in steps]).reshape(-1, points, points)
-    kinds = [np.zeros((1, points, points)), one, one[first] + one[second], tiles]
-    shares = [np.full(len(kind), share / max(1, len(kind))) for kind, share in zip(kinds, CLIFF_PRIOR, strict=True)]
-    return np.concatenate(kinds).transpose(1, 2, 0), np.concatenate(shares)
+    jumps = (position >= position[1:, None]).astype(float)
+    gaps = np.diff(position)
+    first, second = np.triu_indices(len(jumps), 1)
+    knees = KNEES[position[-1] > KNEES][:, None]
+    roofs = np.maximum(0, position - knees) / (1 + knees)
+    tiles = [(size, phase) for size in TILES if size <= x[-1] for phase in range(size)]
+    kinds: tuple[tuple[float, Sizes, list[Array], Array], ...] = (
+        (SMOOTH, NO_SIZE, [np.zeros((1, len(x)))], np.ones(1)),
+        (ONE_CLIFF, CLIFF_SIZES, [jump[None] for jump in jumps], gaps),
+        (TWO_CLIFFS, TWO_CLIFF_SIZES, list(jumps[np.stack([first, second], axis=1)]), gaps[first] * gaps[second]),
+        (ROOFLINE, ROOFLINE_SIZES, [roof[None] for roof in roofs], np.ones(len(roofs))),
+        (
+            TILED,
+            TILE_STEPS,
+            [np.floor((position + phase) / size)[None] for size, phase in tiles],
+            np.array([1 / size if phase else 1.0 for size, phase in tiles]),
+        ),
+    )
+    means, covariances, priors = [], [], []
+    for prior, sizes, shapes, weights in kinds:
+        for mean, sd, share in sizes:
+            for shape, weight in zip(shapes, weights / weights.sum(), strict=True):
+                means.append(mean * shape.sum(axis=0))
+                covariances.append(sd**2 * shape.T @ shape)
+                priors.append(prior * share * weight)
+    return np.stack(means, axis=-1), np.stack(covariances, axis=-1), np.array(priors) / sum(priors)
 
 
 def _line_through(x: Array, at: Indices, step_time: Array) -> Array:

@@ -63,10 +63,6 @@ class Evidence:
         """How often an n was booted, with success or without: the number of its next boot."""
         return sum(arm.n_spec == n for arm in self.arms)
 
-    def looks(self, n: int) -> int:
-        """How often the interval of a speed-up decided on going on, since this n and the baseline were repeated."""
-        return max(1, self.boots(n) + self.boots(self.settings.baseline) - 3)
-
     def affordable(self) -> bool:
         """Whether the budget allows one more boot that takes as long as the others did on average."""
         if len(self.arms) >= self.settings.max_trials:

@@ -4,13 +4,14 @@
 2. A boot is worth it while its knowledge gradient exceeds its cost. New n go before repeats, repeats of the baseline
    come last, so that drift of the machine shows between its first and its last boot.
 3. The smallest n that is expected to lose next to nothing against the best is the choice.
-4. The choice is repeated, in turn with the baseline, while its advantage could be noise or its interval is wide.
+4. The baseline and the choice are repeated, in turn, while the advantage could be noise or its interval is wide.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 from .beliefs import knowledge_gradient, noise_between_boots, probability_of_loss, speedup
 from .constraints import Outcome
@@ -19,21 +20,25 @@ from .evidence import Evidence
 from .records import Arm, Measure, Settings, Speedup, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_BOOT, USUAL_LIST = 0.0026, 9
-"""What one more boot is taken to cost, in log speed, where nine n are allowed. It falls with the square of their
-number: a longer list has more stretches in which a faster n can hide, and a boot is a smaller share of its sweep."""
+COST_OF_BOOT, USUAL_SPAN = 0.0015, 9
+"""What one more boot is taken to cost, in log speed, where n goes from 0 to 8. It falls with the cube of the span:
+more n have more stretches in which a faster one can hide, and a boot is a smaller share of their sweep."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
 WIDEST_INTERVAL = 0.10
 """Half the interval of a speed-up, as a share of it, above which a boot is repeated."""
-FALSE_ALARM = 0.002
-"""Speculation is switched on only if a loss is less probable than this. Looking after every boot makes the chance of
-one look below it much larger than that of one test: the value is calibrated so that of curves on which speculation
-gives nothing 5 % at most are switched on (tests/perf/tuner_judge.py, family `flat`)."""
-PROOF_Z = 2.3
-"""Standard errors that the proof of an advantage is planned with."""
+PROOF_Z, SCEPTICISM = 2.05, 1.0
+"""Speculation is switched on only if a sceptic is convinced, whose prior of the advantage is
+N(0, noise^2 / SCEPTICISM): the z that this takes is high after few boots and falls towards PROOF_Z, so that looking
+after every boot does little harm (Spiegelhalter, Freedman and Parmar 1994, "Bayesian approaches to randomized
+trials"). Calibrated so that of curves on which speculation gives nothing 5 % at most are switched on
+(tests/perf/tuner_judge.py, family `flat`)."""
+HOPE = 1.2
+"""A proof is given up if it were out of reach even for an advantage this much larger than estimated."""
 PROOF_COST = 0.002
 """Cost of one boot in log speed while an advantage is being proven."""
+
+NORMAL = NormalDist()
 
 
 def next_step(arms: Sequence[Arm], settings: Settings) -> Measure | Verdict:
@@ -84,12 +89,13 @@ class _State:
 
     @cached_property
     def advantage(self) -> Speedup:
-        return speedup(self.posterior, self.choice, self.evidence.looks(self.evidence.grid[self.choice]))
+        return speedup(self.posterior, self.choice)
 
     @cached_property
     def is_proven(self) -> bool:
         """Whether the choice is faster than the baseline beyond doubt."""
-        return self.advantage.low > 1 and probability_of_loss(self.posterior, self.choice) <= FALSE_ALARM
+        convincing = _convincing_z(self.boots(self.choice), self.boots(0))
+        return probability_of_loss(self.posterior, self.choice) <= NORMAL.cdf(-convincing)
 
     def boots(self, point: int) -> int:
         return self.evidence.boots(self.evidence.grid[point])
@@ -100,7 +106,8 @@ class _State:
 
     def _worth_knowing(self) -> Measure | None:
         grid = self.evidence.grid
-        cost = COST_OF_BOOT * (USUAL_LIST / len(self.evidence.settings.n_specs)) ** 2
+        n_specs = self.evidence.settings.n_specs
+        cost = COST_OF_BOOT * (USUAL_SPAN / (max(n_specs) - min(n_specs) + 1)) ** 3
         fresh = [point for point in range(len(grid)) if not self.boots(point)]
         for candidates in (fresh, [point for point in self.eligible if point], [0]):
             gains = {
@@ -116,7 +123,8 @@ class _State:
         if self.choice == 0:
             return None
         n, baseline = self.evidence.grid[self.choice], self.evidence.grid[0]
-        point = self.choice if self.boots(self.choice) <= self.boots(0) else 0
+        # The baseline first: of the choice its neighbours tell something, too.
+        point = 0 if self.boots(0) <= self.boots(self.choice) else self.choice
         if self.evidence.constraints(n) is Outcome.UNKNOWN:
             return self._measure(self.choice, "too few requests to say whether it meets the constraints")
         if not self.is_proven:
@@ -136,10 +144,13 @@ class _State:
         if min(ours, theirs) == 1:
             return False
         gain = math.log(self.advantage.estimate)
-        variance = (gain / PROOF_Z / noise_between_boots(self.posterior)) ** 2
+        hoped_for = HOPE * gain / noise_between_boots(self.posterior)
         left = self.evidence.settings.max_trials - len(self.evidence.arms)
-        needed = next((more for more in range(1, left + 1) if _ratio_variance(ours, theirs, more) <= variance), None)
-        return needed is None or gain < needed * PROOF_COST
+        for more in range(1, left + 1):
+            ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
+            if hoped_for >= _convincing_z(ours, theirs) * math.sqrt(_ratio_variance(ours, theirs)):
+                return gain < more * PROOF_COST
+        return True
 
     def _measure(self, point: int, reason: str) -> Measure:
         n = self.evidence.grid[point]
@@ -159,8 +170,11 @@ class _State:
         )
 
 
-def _ratio_variance(ours: int, theirs: int, more: int) -> float:
-    """Variance of the log of a ratio after more boots, always of the side with fewer; unit: variance of one boot."""
-    for _ in range(more):
-        ours, theirs = (ours + 1, theirs) if ours <= theirs else (ours, theirs + 1)
+def _convincing_z(ours: int, theirs: int) -> float:
+    """Standard errors that an advantage must have after so many boots of either side."""
+    return PROOF_Z * math.sqrt(1 + SCEPTICISM * _ratio_variance(ours, theirs))
+
+
+def _ratio_variance(ours: int, theirs: int) -> float:
+    """Variance of the log of the ratio of two means over boots; unit: variance of one boot."""
     return 1 / ours + 1 / theirs

@@ -8,8 +8,9 @@ import pytest
 
 from mtp_operator import tuner
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunSpec, Observed, TrialCounters
-from mtp_operator.api.spec import Level, Maximize, Objective
+from mtp_operator.api.spec import EngineType, Level, Maximize, Objective
 from mtp_operator.api.trial import Latencies, LevelResult, TrialResult
+from mtp_operator.engines import engine_for
 from mtp_operator.reconcile import evidence
 from tests.unit.engines.settings import run_settings
 
@@ -93,3 +94,25 @@ def test_prompts_belong_to_the_fingerprint() -> None:
     }
 
     assert len(prints) == 3
+
+
+@pytest.mark.parametrize(
+    ("engine", "n_spec", "names"),
+    [
+        (EngineType.VLLM, 3, ("min_p", "logit_bias", "custom logits processors")),
+        (EngineType.VLLM, 0, ()),
+        (EngineType.LLAMA_CPP, 3, ()),
+    ],
+)
+@pytest.mark.parametrize("words", ["n=3 is 2.00 times as fast as n=0.", "n=7 (OOMKilled), " * 100])
+def test_the_verdict_says_what_clients_give_up(
+    engine: EngineType, n_spec: int, names: tuple[str, ...], words: str
+) -> None:
+    kind = tuner.VerdictType.SELECTED if n_spec else tuner.VerdictType.SPECULATION_OFF
+
+    status = evidence.verdict_status(tuner.Verdict(type=kind, n_spec=n_spec, message=words), engine_for(engine))
+
+    assert status.message.startswith(words[:30])
+    assert len(status.message) <= 1024
+    assert ("refuses" in status.message) == bool(names)
+    assert all(name in status.message for name in names)

@@ -12,6 +12,7 @@ from mtp_operator.tuner.counters import extended, geometric, guessed_tokens_per_
 from mtp_operator.tuner.curve import (
     Observations,
     Posterior,
+    _cliffs,
     _log_evidence,
     infer,
     thinned,
@@ -53,6 +54,19 @@ def test_counters_that_disagree_more_widen_the_prediction() -> None:
     disagreeing = tokens_per_step(grid, {8: at_8, 4: at_8[:4] * 0.7})
 
     assert disagreeing.covariance[6, 6] > 2 * agreeing.covariance[6, 6]
+
+
+@given(st.lists(st.integers(0, 32), min_size=1, max_size=13, unique=True))
+@settings(max_examples=30, deadline=None)
+def test_cliffs_are_only_expected_to_lengthen_a_step(n_specs: list[int]) -> None:
+    grid = sorted(n_specs)
+
+    mean, covariance, prior = _cliffs(tuple(float(n - grid[0]) for n in grid))
+
+    assert prior.sum() == pytest.approx(1)
+    assert (np.diff(mean, axis=0) >= 0).all()
+    assert covariance.shape == (len(grid), len(grid), len(prior))
+    assert np.diagonal(covariance).min() >= 0
 
 
 def test_the_evidence_is_that_of_a_normal_distribution() -> None:

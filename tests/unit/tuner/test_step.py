@@ -15,6 +15,7 @@ from mtp_operator.tuner import (
     VerdictType,
     next_step,
 )
+from mtp_operator.tuner.step import PROOF_Z, _convincing_z
 
 POSITIONS = (0.85, 0.7, 0.56, 0.44, 0.34, 0.26, 0.2, 0.15)
 RIPPLE = (0.99, 1.0, 1.01, 1.0)
@@ -83,6 +84,29 @@ def test_a_cliff_between_measured_points_is_found() -> None:
     _, verdict = run(settings(), speed)
 
     assert verdict.n_spec == 3
+
+
+def test_an_n_below_the_knee_of_a_roofline_is_found() -> None:
+    speed = {n: 50 * (1 + sum(POSITIONS[:n])) / max(1.0, 0.57 * (n + 1)) for n in range(9)}
+
+    _, verdict = run(settings(), speed)
+
+    assert (verdict.type, verdict.n_spec) == (VerdictType.SELECTED, max(speed, key=lambda n: speed[n]))
+
+
+def test_every_tile_is_a_cliff() -> None:
+    speed = {n: 50 * (1 + sum(POSITIONS[:n])) / (1 + 0.15 * ((n + 1) // 4)) for n in range(9)}
+
+    _, verdict = run(settings(), speed)
+
+    assert speed[verdict.n_spec] >= 0.99 * max(speed.values())
+
+
+def test_the_fewer_boots_the_more_an_advantage_must_stand_out() -> None:
+    asked = [_convincing_z(ours, theirs) for ours, theirs in ((1, 1), (2, 1), (2, 2), (5, 5), (50, 50))]
+
+    assert asked == sorted(asked, reverse=True)
+    assert asked[-1] == pytest.approx(PROOF_Z, rel=0.05)
 
 
 def test_without_n_0_the_lowest_is_the_baseline_and_speculation_is_never_off() -> None:
