@@ -1,12 +1,14 @@
 """What an engine is, to those who start one, talk to one and judge one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import EngineType
+
+from .scoring import Continuation, Messages, Post, TokenScore
 
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""
@@ -96,6 +98,59 @@ class Engine(ABC):
     @abstractmethod
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """What was drafted for a completion; None where a message of it does not say."""
+
+    properties_path: ClassVar[str | None] = None
+    """Where the server says what model it has loaded."""
+    positions_scored: ClassVar[int | None] = None
+    """Most positions that are scored in one boot, chosen at random; None: all, where many cost no more than one."""
+
+    @abstractmethod
+    def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
+        """Whether the weights have fewer than 16 bits; where nobody says so, they have not.
+
+        Args:
+            told: what the server answers at `properties_path`, if it does.
+            model_configuration: the `config.json` of the model's folder, if it has one.
+        """
+
+    @abstractmethod
+    async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
+        """The tokens that the model gets to see of a conversation."""
+
+    @abstractmethod
+    async def continuation(
+        self, post: Post, served_name: str, prompt: Sequence[int], max_tokens: int, salt: str
+    ) -> Continuation:
+        """What the engine, speculation included, writes greedily after a prompt that it has not seen before.
+
+        Args:
+            post: to the engine.
+            served_name: the model.
+            prompt: its tokens.
+            max_tokens: of the answer; the model may end it earlier.
+            salt: distinct for each request.
+        """
+
+    @abstractmethod
+    async def text(self, post: Post, served_name: str, token_ids: Sequence[int]) -> str:
+        """What tokens are in writing, special ones included."""
+
+    @abstractmethod
+    async def scores(
+        self, post: Post, served_name: str, prompt: Sequence[int], output: Sequence[int], positions: Sequence[int]
+    ) -> tuple[TokenScore, ...]:
+        """What the target model alone, with nothing drafted, thinks of the output after the prompt.
+
+        Args:
+            post: to the engine.
+            served_name: the model.
+            prompt: its tokens.
+            output: the tokens that the engine wrote after it.
+            positions: those to score, ascending.
+
+        Raises:
+            ValueError: the answer does not say it, or not for the target alone.
+        """
 
     @abstractmethod
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from mtp_operator.api.run import (
     ArmLatency,
     ArmLevel,
     ArmLimit,
+    ArmOutput,
     ArmState,
     ArmStatus,
     MTPTuningRunSpec,
@@ -23,7 +24,7 @@ from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.spec import Level, Maximize, Objective
-from mtp_operator.api.trial import Latencies, LatencySummary, LevelResult, TrialResult
+from mtp_operator.api.trial import Divergence, Latencies, LatencySummary, LevelResult, OutputCheck, TrialResult
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner.records import LatencyConstraint, LatencyCount
 
@@ -47,8 +48,31 @@ def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -
                 objective({level.concurrency: tuner.typical(level.windows) for level in result.levels}, levels)
             ),
             "acceptance_length": _acceptance_length(result.levels),
+            "output_check": _arm_output(result.output_check) if result.output_check else None,
         }
     )
+
+
+def _arm_output(check: OutputCheck) -> ArmOutput:
+    return ArmOutput(
+        status=check.status,
+        positions=check.positions,
+        detection_limit=decimal(3 / check.positions) if check.positions else None,
+        tolerance=decimal(check.tolerance_nats),
+        violations=check.violations,
+        large_gaps=check.large_gaps,
+        worst_gap=decimal(check.worst_gap_nats),
+        texts=check.texts,
+        altered_texts=check.altered_texts,
+        json_schema=check.json_schema,
+        tool_call=check.tool_call,
+        first_divergence=shorten(_divergence(check.first_divergence), 640) if check.first_divergence else None,
+        message=shorten(check.message, 512) if check.message else None,
+    )
+
+
+def _divergence(first: Divergence) -> str:
+    return f"after {first.context!r} comes {first.actual!r} instead of {first.expected!r} (position {first.position})"
 
 
 def _arm_level(level: LevelResult) -> ArmLevel:

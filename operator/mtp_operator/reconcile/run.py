@@ -28,6 +28,7 @@ from mtp_operator.resources.trial_job import trial_job
 
 from . import evidence, trial
 from .events import arm_events, verdict_events
+from .losslessness import judged_outputs
 from .records import (
     Create,
     Delete,
@@ -174,6 +175,7 @@ def _judged(
     ended = _running(arm, job, pod, judgement).model_copy(update={"gpu_seconds": (arm.gpu_seconds or 0) + seconds})
     if isinstance(judgement, trial.Measured):
         status = _with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
+        status = status.model_copy(update={"arms": judged_outputs(status.arms)})
         status = _counted(status, measured=1)
     else:
         status = _with_arm(status, _failed(ended, judgement.reason, judgement.message))
