@@ -1,0 +1,39 @@
+"""`python -m tests.faulty_engine ENGINE ARGUMENTS…`: run a real engine with a planted fault."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+
+from .command import parse
+from .faults import FAULTS, Engine, Fault
+from .proxy import Proxy, ask
+
+
+def main(program: list[str], arguments: list[str]) -> int:
+    """Run until the engine ends; the exit status is the engine's."""
+    command = parse(arguments)
+    fault = FAULTS[command.fault]() if command.fault else Fault()
+    engine_port = command.port + 1
+    fault.start(command.log_file)
+    engine = subprocess.Popen([*program, *fault.arguments(command.on_port(engine_port))])
+
+    def end(number: int, _: FrameType | None) -> None:
+        engine.send_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    asked = Engine(ask=lambda path, body: ask(engine_port, path, body), stop=lambda status: os._exit(status))
+    proxy = Proxy(command.port, engine_port, fault, asked)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    status = engine.wait()
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    words = 2 if sys.argv[2:3] == ["serve"] else 1
+    sys.exit(main(sys.argv[1 : 1 + words], sys.argv[1 + words :]))
