@@ -27,7 +27,12 @@ def main(program: list[str], arguments: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    asked = Engine(ask=lambda path, body: ask(engine_port, path, body), stop=lambda status: os._exit(status))
+
+    def stop(status: int) -> None:
+        engine.kill()
+        os._exit(status)
+
+    asked = Engine(ask=lambda path, body: ask(engine_port, path, body), stop=stop)
     proxy = Proxy(command.port, engine_port, fault, asked)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     status = engine.wait()

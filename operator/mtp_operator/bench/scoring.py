@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import aiohttp
 
 from mtp_operator.api.trial import Divergence, OutputCheck, OutputStatus
 from mtp_operator.engines import Continuation, Engine, Messages, TokenScore
@@ -69,7 +69,7 @@ class OutputChecker:
     """Checks the output of one boot of one engine.
 
     Args:
-        http: to the engine.
+        session: to the engine.
         engine: which one it is.
         served_name: the model.
         model_path: where the model lies, if that is known.
@@ -77,9 +77,9 @@ class OutputChecker:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, engine: Engine, served_name: str, model_path: str | None, seed: int
+        self, session: aiohttp.ClientSession, engine: Engine, served_name: str, model_path: str | None, seed: int
     ) -> None:
-        self._http = http
+        self._session = session
         self._engine = engine
         self._served_name = served_name
         self._model_path = model_path
@@ -87,13 +87,13 @@ class OutputChecker:
         self._salts = itertools.count()
 
     async def check(
-        self, concurrencies: Sequence[int], conversations: Iterator[Messages], output_tokens: int, limit_seconds: float
+        self, levels: Iterable[tuple[int, Iterator[Messages]]], output_tokens: int, limit_seconds: float
     ) -> OutputCheck:
         """Let the engine write at every concurrency, then score that, one request at a time.
 
         Args:
-            concurrencies: of the levels, which must all have been measured: scoring may end the engine.
-            conversations: of the workload; as many are taken as are needed.
+            levels: concurrency and conversations of each level of the workload; all must have been measured, since
+                scoring may end the engine.
             output_tokens: most tokens of an answer of the workload.
             limit_seconds: how long all this may take.
         """
@@ -102,18 +102,18 @@ class OutputChecker:
                 tolerance = await self._tolerance_nats()
                 answers = [
                     answer
-                    for concurrency in concurrencies
+                    for concurrency, conversations in levels
                     for answer in await self._answers(concurrency, conversations, output_tokens)
                 ]
                 scores = await self._scores(answers)
                 altered = [answer for answer in answers if not await self._is_faithful(answer)]
                 divergence = await self._first_divergence(scores, altered, tolerance)
-                structured = await structured_output(self._http, self._served_name)
+                structured = await structured_output(self._session, self._served_name)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             return unverified(f"the engine's answers do not say what its target model thinks of a text ({error!r})")
         except TimeoutError:
             return unverified(f"checking the output took longer than {limit_seconds:.0f} s")
-        except httpx.TransportError as error:
+        except (aiohttp.ClientError, ConnectionError) as error:
             return unverified(f"the engine ended while its output was checked ({type(error).__name__})")
         except CannotScoreError as error:
             return unverified(str(error))
@@ -133,9 +133,10 @@ class OutputChecker:
         )
 
     async def _tolerance_nats(self) -> float:
-        path = self._engine.properties_path
-        response = await self._http.get(path) if path else None
-        told = response.json() if response is not None and response.is_success else None
+        told = None
+        if self._engine.properties_path:
+            async with self._session.get(self._engine.properties_path) as response:
+                told = await response.json() if response.ok else None
         is_quantized = self._engine.is_quantized(told, _configuration(self._model_path))
         return QUANTIZED_TOLERANCE_NATS if is_quantized else TOLERANCE_NATS
 
@@ -221,10 +222,11 @@ class OutputChecker:
         return await self._engine.text(self._post, self._served_name, token_ids)
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
-        response = await self._http.post(path, json=body)
-        if not response.is_success:
-            raise CannotScoreError(f"{path} answered HTTP {response.status_code}: {response.text[:EXCERPT_CHARACTERS]}")
-        return response.json()
+        async with self._session.post(path, json=body) as response:
+            if not response.ok:
+                said = (await response.text(errors="replace"))[:EXCERPT_CHARACTERS]
+                raise CannotScoreError(f"{path} answered HTTP {response.status}: {said}")
+            return await response.json()
 
 
 def unverified(message: str) -> OutputCheck:

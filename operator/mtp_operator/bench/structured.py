@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, ConfigDict, Field
 
 from mtp_operator.api.trial import StructuredOutput
 
-MAX_TOKENS: Final = 256
+MAX_TOKENS: Final = 128
 """Many times what the answer takes. One that is not finished by then, as by a model that cannot help but think, was
 cut off and proves nothing."""
 
@@ -34,23 +35,28 @@ class Structured:
     tool_call: StructuredOutput = StructuredOutput.NOT_CHECKED
 
 
-async def structured_output(http: httpx.AsyncClient, served_name: str) -> Structured:
+async def structured_output(session: aiohttp.ClientSession, served_name: str) -> Structured:
     """Ask for both forms; an engine that is not set up for one refuses it, and then it is not checked.
 
     Raises:
-        httpx.TransportError: the engine ended.
+        aiohttp.ClientError: the engine ended.
     """
     schema = Lamps.model_json_schema()
     constrained = {"response_format": {"type": "json_schema", "json_schema": {"name": "lamps", "schema": schema}}}
     function = {"name": "set_lamps", "description": "Sets all lamps of the hall.", "parameters": schema}
     tool = {"tools": [{"type": "function", "function": function}], "tool_choice": "required"}
     return Structured(
-        json_schema=_outcome(await _ask(http, served_name, constrained), _content),
-        tool_call=_outcome(await _ask(http, served_name, tool), _arguments),
+        json_schema=await _outcome(session, served_name, constrained, _content),
+        tool_call=await _outcome(session, served_name, tool, _arguments),
     )
 
 
-async def _ask(http: httpx.AsyncClient, served_name: str, form: Mapping[str, Any]) -> httpx.Response:
+async def _outcome(
+    session: aiohttp.ClientSession,
+    served_name: str,
+    form: Mapping[str, Any],
+    read: Callable[[Mapping[str, Any]], str],
+) -> StructuredOutput:
     body = {
         "model": served_name,
         "messages": [{"role": "user", "content": _PROMPT}],
@@ -59,25 +65,22 @@ async def _ask(http: httpx.AsyncClient, served_name: str, form: Mapping[str, Any
         "chat_template_kwargs": {"enable_thinking": False},
         **form,
     }
-    return await http.post("/v1/chat/completions", json=body)
+    async with session.post("/v1/chat/completions", json=body) as response:
+        if 400 <= response.status < 500 or response.status == HTTPStatus.NOT_IMPLEMENTED:
+            return StructuredOutput.NOT_CHECKED
+        try:
+            choice = (await response.json())["choices"][0]
+            if choice["finish_reason"] == "length":
+                return StructuredOutput.NOT_CHECKED
+            Lamps.model_validate_json(read(choice["message"]))
+        except (aiohttp.ContentTypeError, ValueError, LookupError, TypeError):
+            return StructuredOutput.FAILED
+    return StructuredOutput.PASSED
 
 
-def _content(message: dict[str, Any]) -> str:
+def _content(message: Mapping[str, Any]) -> str:
     return str(message["content"])
 
 
-def _arguments(message: dict[str, Any]) -> str:
+def _arguments(message: Mapping[str, Any]) -> str:
     return str(message["tool_calls"][0]["function"]["arguments"])
-
-
-def _outcome(response: httpx.Response, read: Callable[[dict[str, Any]], str]) -> StructuredOutput:
-    if response.is_client_error or response.status_code == httpx.codes.NOT_IMPLEMENTED:
-        return StructuredOutput.NOT_CHECKED
-    try:
-        choice = response.json()["choices"][0]
-        if choice["finish_reason"] == "length":
-            return StructuredOutput.NOT_CHECKED
-        Lamps.model_validate_json(read(choice["message"]))
-    except (ValueError, LookupError, TypeError):
-        return StructuredOutput.FAILED
-    return StructuredOutput.PASSED
