@@ -1,8 +1,9 @@
-"""`python -m tests.faulty_engine ENGINE ARGUMENTS…`: run a real engine with a planted fault."""
+"""`python -m tests.faulty_engine ARGUMENTS…`: run the real engine that is on PATH with a planted fault."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,10 @@ def main(program: list[str], arguments: list[str]) -> int:
     return status if status >= 0 else 128 - status
 
 
+def engine_program() -> list[str]:
+    """How the engine of this image is started."""
+    return ["llama-server"] if shutil.which("llama-server") else ["vllm", "serve"]
+
+
 if __name__ == "__main__":
-    words = 2 if sys.argv[2:3] == ["serve"] else 1
-    sys.exit(main(sys.argv[1 : 1 + words], sys.argv[1 + words :]))
+    sys.exit(main(engine_program(), sys.argv[1:]))

@@ -57,7 +57,7 @@ def _arm_output(check: OutputCheck) -> ArmOutput:
     return ArmOutput(
         status=check.status,
         positions=check.positions,
-        detection_limit=decimal(3 / check.positions) if check.positions else None,
+        detection_limit=f"{3 / check.positions:.4f}" if check.positions else None,
         tolerance=decimal(check.tolerance_nats),
         violations=check.violations,
         large_gaps=check.large_gaps,
