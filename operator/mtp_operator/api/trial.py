@@ -46,6 +46,9 @@ PROMPTS_UNUSABLE: Final = "PromptsUnusable"
 LEVEL_OVERTIME: Final = 2
 """A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
 
+OUTPUT_CHECK_SECONDS: Final = 300
+"""What checking the output may take after all levels; an engine that needs longer is not checked."""
+
 Text = Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
 Reason = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
 Category = Annotated[str, Field(max_length=16, pattern=r"^[A-Za-z][-_A-Za-z0-9]*$")]
@@ -106,7 +109,8 @@ class TrialPlan(Document):
     @property
     def longest_seconds(self) -> float:
         """How long the trial can take from the bench's start on: a level's last requests may take its time again."""
-        return self.ready_seconds + len(self.levels) * (LEVEL_OVERTIME + 1) * self.level_seconds
+        levels_seconds = len(self.levels) * (LEVEL_OVERTIME + 1) * self.level_seconds
+        return self.ready_seconds + levels_seconds + OUTPUT_CHECK_SECONDS
 
 
 class LatencySummary(NamedTuple):
