@@ -32,7 +32,7 @@ from .spec import (
     SpeculationMethodSpec,
     Workload,
 )
-from .trial import MAX_WARNINGS, OutputStatus, StructuredOutput
+from .trial import OutputStatus, StructuredOutput
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""

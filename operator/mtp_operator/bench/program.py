@@ -120,7 +120,7 @@ async def _output_check(session: aiohttp.ClientSession, plan: TrialPlan, mix: Pr
         (level.concurrency, (prompt.messages for prompt in mix.level(index))) for index, level in enumerate(plan.levels)
     ]
     check = await checker.check(levels, plan.output_tokens, OUTPUT_CHECK_SECONDS)
-    return check.model_copy(update={"message": check.message and plain(check.message)})
+    return check.model_copy(update={"message": check.message and plain(_explained(check.message, plan))})
 
 
 async def _interruption(plan: TrialPlan) -> TrialFailure:
@@ -147,10 +147,10 @@ def _engine_log(plan: TrialPlan) -> str:
         return ""
 
 
-def _explained(error: Exception, plan: TrialPlan) -> str:
+def _explained(seen: Exception | str, plan: TrialPlan) -> str:
     """What went wrong as the bench saw it, and what the engine says itself."""
     lines = telling_lines(_engine_log(plan))
-    return f"{error}. The engine says: {lines}" if lines else str(error)
+    return f"{seen}. The engine says: {lines}" if lines else str(seen)
 
 
 def plain(message: str) -> str:

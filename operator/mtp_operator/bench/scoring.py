@@ -133,12 +133,19 @@ class OutputChecker:
         )
 
     async def _tolerance_nats(self) -> float:
-        told = None
-        if self._engine.properties_path:
-            async with self._session.get(self._engine.properties_path) as response:
-                told = await response.json() if response.ok else None
+        path = self._engine.properties_path
+        told = await self._told(path) if path else None
         is_quantized = self._engine.is_quantized(told, _configuration(self._model_path))
         return QUANTIZED_TOLERANCE_NATS if is_quantized else TOLERANCE_NATS
+
+    async def _told(self, path: str) -> Mapping[str, Any] | None:
+        """The JSON object at a path; None where there is none."""
+        async with self._session.get(path) as response:
+            try:
+                told = await response.json(content_type=None) if response.ok else None
+            except ValueError:
+                return None
+        return told if isinstance(told, dict) else None
 
     async def _answers(self, concurrency: int, conversations: Iterator[Messages], output_tokens: int) -> list[Answer]:
         """What the engine writes with this many requests in flight: at least `TOKENS_PER_LEVEL`, if it ever does."""
@@ -226,7 +233,7 @@ class OutputChecker:
             if not response.ok:
                 said = (await response.text(errors="replace"))[:EXCERPT_CHARACTERS]
                 raise CannotScoreError(f"{path} answered HTTP {response.status}: {said}")
-            return await response.json()
+            return await response.json(content_type=None)
 
 
 def unverified(message: str) -> OutputCheck:

@@ -214,9 +214,14 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
     )
 
 
-def verdict_status(verdict: tuner.Verdict) -> VerdictStatus:
-    """The tuner's verdict as it stands in the run's status."""
+def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus]) -> VerdictStatus:
+    """The tuner's verdict as it stands in the run's status, with the arms that were no candidates although measured."""
     speedup = verdict.speedup
+    doubted = {arm.n_spec: arm.reason for arm in arms if arm.state is ArmState.MEASURED and arm.n_spec and arm.reason}
+    message = verdict.message
+    if doubted:
+        told = ", ".join(f"n={n_spec} ({reason})" for n_spec, reason in sorted(doubted.items()))
+        message = f"{message} Measured, but not to be chosen without a person: {told}."
     return VerdictStatus(
         type=VerdictType(verdict.type.value),
         n_spec=verdict.n_spec,
@@ -224,7 +229,7 @@ def verdict_status(verdict: tuner.Verdict) -> VerdictStatus:
         speedup_low=decimal(speedup.low) if speedup else None,
         speedup_high=decimal(speedup.high) if speedup else None,
         reason=verdict.type.value,
-        message=verdict.message,
+        message=shorten(message),
     )
 
 

@@ -312,7 +312,7 @@ def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MT
         evidence.tuner_settings(run.spec, status.arms, status.trials),
     )
     if isinstance(step, tuner.Verdict):
-        return _with_verdict(status, evidence.verdict_status(step), now)
+        return _with_verdict(status, evidence.verdict_status(step, status.arms), now)
     boot = sum(arm.n_spec == step.n_spec for arm in status.arms)
     arm = ArmStatus(
         n_spec=step.n_spec,

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
-from mtp_operator.api.trial import OutputStatus, StructuredOutput
+from mtp_operator.api.trial import Divergence, OutputCheck, OutputStatus, StructuredOutput
 from mtp_operator.reconcile.losslessness import SIGNIFICANCE, excess_probability, finding, judged_outputs
+
+from .world import SPEEDS, World, result
 
 
 def scored(**changes: Any) -> ArmOutput:
@@ -158,3 +160,68 @@ def test_as_few_as_the_control_is_no_excess(violations: int, positions: int) -> 
     violations = min(violations, positions)
 
     assert excess_probability(violations, positions, violations, positions) > SIGNIFICANCE
+
+
+def finish(world: World, checks: dict[int, OutputCheck]) -> dict[str, Any]:
+    """All trials measure what they should, and see this of their output; answers the run's status."""
+    world.settle()
+    while any(not job["status"].get("conditions") for job in world.jobs.values()):
+        job = world.open_job()
+        n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+        pod = world.start_pod(job)
+        world.settle()
+        world.tick(30)
+        check = checks.get(n_spec, OutputCheck(status=OutputStatus.SCORED, positions=512, tolerance_nats=0.25))
+        seen = result(n_spec, SPEEDS[n_spec]).model_copy(update={"output_check": check})
+        world.end_bench(pod, 0, seen.encode())
+        world.settle()
+    status: dict[str, Any] = world.run()["status"]
+    return status
+
+
+BEST = max(SPEEDS, key=lambda n_spec: SPEEDS[n_spec])
+
+
+def test_the_fastest_n_is_not_chosen_when_its_output_is_another() -> None:
+    changed = OutputCheck(
+        status=OutputStatus.SCORED,
+        positions=512,
+        tolerance_nats=0.25,
+        violations=20,
+        large_gaps=18,
+        worst_gap_nats=9.1,
+        first_divergence=Divergence(position=17, context="the cat ", expected="sits", actual="sat"),
+    )
+
+    status = finish(World(), {BEST: changed})
+
+    arm = next(arm for arm in status["arms"] if arm["nSpec"] == BEST)
+    assert (arm["state"], arm["reason"]) == ("Failed", "OutputChanged")
+    assert "after 'the cat ' comes 'sat' instead of 'sits' (position 17)" in arm["message"]
+    assert arm["levels"]
+    assert arm["outputCheck"]["detectionLimit"] == "0.0059"
+    assert status["verdict"]["type"] == "Selected"
+    assert status["verdict"]["nSpec"] not in (0, BEST)
+    assert f"n={BEST} (OutputChanged)" in status["verdict"]["message"]
+
+
+def test_what_could_not_be_checked_is_reported_and_not_chosen() -> None:
+    unverified = OutputCheck(status=OutputStatus.UNVERIFIED, message="the engine ended while its output was checked")
+
+    status = finish(World(), {n_spec: unverified for n_spec in SPEEDS if n_spec})
+
+    arms = [arm for arm in status["arms"] if arm["nSpec"]]
+    assert arms
+    assert all((arm["state"], arm["reason"]) == ("Measured", "OutputUnverified") for arm in arms)
+    assert status["verdict"]["nSpec"] == 0
+    assert "not to be chosen without a person: n=" in status["verdict"]["message"]
+    assert "(OutputUnverified)" in status["verdict"]["message"]
+
+
+def test_without_a_control_nothing_is_chosen() -> None:
+    unverified = OutputCheck(status=OutputStatus.UNVERIFIED, message="/tokenize answered HTTP 404")
+
+    status = finish(World(), {0: unverified})
+
+    assert status["verdict"]["nSpec"] == 0
+    assert all(arm["reason"] == "OutputUnverified" for arm in status["arms"])
