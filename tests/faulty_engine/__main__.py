@@ -18,6 +18,8 @@ from .proxy import Proxy, ask
 def main(program: list[str], arguments: list[str]) -> int:
     """Run until the engine ends; the exit status is the engine's."""
     command = parse(arguments)
+    if command.fault not in (None, *FAULTS):
+        sys.exit(f"there is no fault {command.fault}; there are {', '.join(FAULTS)}")
     fault = FAULTS[command.fault]() if command.fault else Fault()
     engine_port = command.port + 1
     fault.start(command.log_file)
