@@ -107,6 +107,7 @@ def faults(request: pytest.FixtureRequest) -> Iterator[None]:
     harness.kubectl("delete", "mtpmodels", "--all", "-n", NAMESPACE)
     harness.wait_until(lambda: not harness.items("pods", NAMESPACE), "no pod left", 60)
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    harness.install_operator()
 
 
 def finished_run(fault: str) -> dict[str, Any]:

@@ -219,13 +219,21 @@ class Sinking(Fault):
     """
 
     REQUESTS = 8
-    SECONDS = 0.8
+    SECONDS = 0.6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due: dict[int, float] = {}
+
+    def request(self, engine: Engine, body: Document, number: int) -> int | None:
+        seconds = self.SECONDS / (1 - 0.2 * min(1.0, number / self.REQUESTS))
+        self._due[number] = time.monotonic() + seconds
+        return None
 
     def events(self, body: Document, events: Iterator[Document], number: int) -> Iterator[Document]:
-        due = time.monotonic() + self.SECONDS / (1 - 0.2 * min(1.0, number / self.REQUESTS))
         *most, last = events
         yield from most
-        time.sleep(max(0.0, due - time.monotonic()))
+        time.sleep(max(0.0, self._due[number] - time.monotonic()))
         yield last
 
 
