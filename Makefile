@@ -58,16 +58,17 @@ unit: setup  ## The tests without a cluster.
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
 	$(PYTHON) -m tests.cluster down
 	$(PYTHON) -m tests.cluster up
-	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu
+	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu faulty-engine
 	status=0; .venv/bin/pytest -v tests/unit tests/cluster tests/e2e || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
 
 .PHONY: bench
 bench: setup cluster-up  ## The benchmarks: they print figures and assert none.
-	$(PYTHON) -m tests.cluster.images load operator
+	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu
 	$(PYTHON) -m tests.perf.operator_scale
 	$(PYTHON) -m tests.perf.bench_client
 	$(PYTHON) -m tests.perf.bench_agreement $(if $(BENCH_VLLM),--vllm $(BENCH_VLLM)) \
 		$(if $(BENCH_LLAMA_SERVER),--llama-server $(BENCH_LLAMA_SERVER))
+	$(PYTHON) -m tests.perf.false_alarms
 
 .PHONY: cluster-up
 cluster-up: setup  ## Start a real cluster on this machine, with pretended GPUs (root, Linux).

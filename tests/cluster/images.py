@@ -57,6 +57,7 @@ class Image:
         keep_layers: whether the builder keeps the result of each step, because some of them change often.
         package_folder: the folder in the build where its Dockerfile keeps what it downloads, if it has one.
         hint: how long a person has to wait.
+        engine: the name of the image that its Dockerfile calls ENGINE and builds on, if it has one.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Image:
     keep_layers: bool = False
     package_folder: str = ""
     hint: str = ""
+    engine: str = ""
 
     @property
     def reference(self) -> str:
@@ -95,6 +97,7 @@ IMAGES = {
             ("images/vllm-cpu/requirements.txt", "images/vllm-cpu/stub_gpu_libraries.py"),
             hint=" (some minutes)",
         ),
+        Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),
     )
 }
 
@@ -115,8 +118,10 @@ def source_files(image: Image, repository: Path = REPOSITORY) -> list[Path]:
 
 
 def inputs_hash(image: Image, repository: Path = REPOSITORY) -> str:
-    """A hash of everything that an image is made from: its files with their modes, and the base."""
+    """A hash of everything that an image is made from: its files with their modes, the base and its engine's image."""
     parts = hashlib.sha256(_base_reference().encode())
+    if image.engine:
+        parts.update(inputs_hash(IMAGES[image.engine], repository).encode())
     for file in source_files(image, repository):
         content = (repository / file).read_bytes()
         executable = os.access(repository / file, os.X_OK)
@@ -223,6 +228,8 @@ def build(image: Image) -> dict[str, Any]:
     if finished is not None and layout().label(finished, INPUTS_LABEL) == inputs:
         print(f"Image {image.name}: up to date", flush=True)
         return finished
+    if image.engine:
+        build(IMAGES[image.engine])
     base = _base()
     with step(f"Building image {image.name}{image.hint}"), _context(image) as context:
         mounts = {
@@ -239,6 +246,7 @@ def build(image: Image) -> dict[str, Any]:
             *("build", "--isolation", "chroot", "--network", "host", "--force-rm"),
             f"--layers={str(image.keep_layers).lower()}",
             f"--build-arg=BASE={base}",
+            *([_engine_argument(IMAGES[image.engine], context)] if image.engine else []),
             f"--label={INPUTS_LABEL}={inputs}",
             *(f"--volume={source}:{target}" for source, target in mounts.items()),
             f"--file={image.dockerfile}",
@@ -252,6 +260,12 @@ def build(image: Image) -> dict[str, Any]:
         message = f"image {image.name}: buildah has not put it into {layout().folder}"
         raise RuntimeError(message)
     return built
+
+
+def _engine_argument(engine: Image, context: Path) -> str:
+    """Where buildah finds the finished image to build on: by a short way, for it makes a name of the folder's path."""
+    (context / engine.name).symlink_to(layout().folder)
+    return f"--build-arg=ENGINE=oci:{engine.name}:{engine.reference}"
 
 
 def _base() -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tests.cluster import node, paths, tools
-from tests.mtp_model import write_model
+from tests.mtp_model import ModelShape, write_model
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = REPOSITORY / "docs" / "samples"
@@ -90,14 +90,28 @@ def operator_pods() -> list[dict[str, Any]]:
     return items("pods", OPERATOR_NAMESPACE, f"app.kubernetes.io/instance={RELEASE}")
 
 
+SMALL_SHAPE = ModelShape(layers=8, intermediate_size=128)
+"""Of a model that takes a millisecond a token, whatever n: for tests in which the best n is of no interest."""
+
+
 def model_folder() -> Path:
-    """The folder with our model in both engines' forms; made anew when the code that makes it has changed."""
+    """The folder with our model in both engines' forms."""
+    return _model_folder("model", ModelShape())
+
+
+def small_model_folder() -> Path:
+    """The same with the small model."""
+    return _model_folder("small-model", SMALL_SHAPE)
+
+
+def _model_folder(name: str, shape: ModelShape) -> Path:
+    """Made anew when the code that makes it has changed."""
     digest = hashlib.sha256()
     for source in sorted((REPOSITORY / "tests" / "mtp_model").glob("*.py")):
         digest.update(source.read_bytes())
-    folder = paths.cache_dir() / "model" / digest.hexdigest()[:12]
+    folder = paths.cache_dir() / name / digest.hexdigest()[:12]
     if not folder.exists():
-        write_model(folder)
+        write_model(folder, shape=shape)
     return folder
 
 

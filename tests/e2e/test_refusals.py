@@ -122,6 +122,17 @@ def test_engine_that_crashes_at_start(namespace: str) -> None:
     assert_reason(namespace, "EngineCrashed", ["n=0", "exited with code 1", "--no-such-flag"], 60)
 
 
+def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) -> None:
+    """vLLM's build for CPUs, with a model that has recurrent layers and with its prefix cache."""
+    vllm = {"maxModelLen": 2048, "maxNumSeqs": 4, "prefixCaching": "Enabled"}
+    document = harness.sample("demo-vllm", spec__engine__vllm=vllm)
+    harness.apply(document, namespace)
+    model = harness.wait_for_condition("mtpmodel", namespace, "demo-vllm", "Ready", "False", "EngineCrashed", 400)
+    message = harness.condition(model, "Ready")["message"]
+    for words in ("n=0", "was healthy and ended at its first completion", "'function' object is not subscriptable"):
+        assert words in message
+
+
 def test_tuning_disabled_measures_nothing(namespace: str) -> None:
     begin(namespace, spec__tuning={"mode": "Disabled"})
     model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "Disabled", 15)

@@ -32,6 +32,7 @@ from .spec import (
     SpeculationMethodSpec,
     Workload,
 )
+from .trial import OutputStatus, StructuredOutput
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
@@ -210,6 +211,49 @@ class ArmLevel(Schema):
     ] = None
 
 
+class ArmOutput(Schema):
+    """What was seen of an arm's output: speculation must not change it."""
+
+    status: Annotated[
+        OutputStatus,
+        Field(
+            description="Scored: the target model alone, without speculation, was asked about the tokens that came "
+            "out. Unverified: that did not work, see message; the arm is never chosen by itself."
+        ),
+    ]
+    positions: Annotated[int, Field(ge=0, description="Output tokens that the target model alone was asked about.")] = 0
+    detection_limit: Annotated[
+        DecimalString | None,
+        Field(
+            description="Share of wrong tokens of which this many positions show one with a probability of 95 %: "
+            "3 / positions."
+        ),
+    ] = None
+    tolerance: Annotated[
+        DecimalString | None,
+        Field(description="How much less probable than the target's own choice a token may be, in nats."),
+    ] = None
+    violations: Annotated[int, Field(ge=0, description="Tokens that are less probable than that.")] = 0
+    large_gaps: Annotated[int, Field(ge=0, description="Tokens more than 5 nats less probable.")] = 0
+    worst_gap: Annotated[DecimalString | None, Field(description="The largest gap that was seen, in nats.")] = None
+    texts: Annotated[int, Field(ge=0, description="Answers whose text was compared with their tokens.")] = 0
+    altered_texts: Annotated[int, Field(ge=0, description="Answers whose text is not that of their tokens.")] = 0
+    json_schema: Annotated[
+        StructuredOutput,
+        Field(
+            description="Whether an answer that a JSON schema constrains follows it. NotChecked: the server refused "
+            "the request, or the answer was cut off."
+        ),
+    ] = StructuredOutput.NOT_CHECKED
+    tool_call: Annotated[
+        StructuredOutput, Field(description="Whether the arguments of a tool call follow the tool's schema, likewise.")
+    ] = StructuredOutput.NOT_CHECKED
+    first_divergence: Annotated[
+        str | None, Field(max_length=640, description="The first place where the output is not the target model's.")
+    ] = None
+    message: Annotated[str | None, Field(max_length=512, description="Why the output is Unverified.")] = None
+
+
 class ArmStatus(Schema):
     """One arm: one n_spec in one boot of the engine."""
 
@@ -264,6 +308,7 @@ class ArmStatus(Schema):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
         ),
     ] = ()
+    output_check: Annotated[ArmOutput | None, Field(description="What was seen of the output.")] = None
 
 
 class VerdictType(StrEnum):

@@ -46,6 +46,9 @@ PROMPTS_UNUSABLE: Final = "PromptsUnusable"
 LEVEL_OVERTIME: Final = 2
 """A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
 
+OUTPUT_CHECK_SECONDS: Final = 300
+"""What checking the output may take after all levels; an engine that needs longer is not checked."""
+
 Text = Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
 Reason = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
 Category = Annotated[str, Field(max_length=16, pattern=r"^[A-Za-z][-_A-Za-z0-9]*$")]
@@ -106,7 +109,8 @@ class TrialPlan(Document):
     @property
     def longest_seconds(self) -> float:
         """How long the trial can take from the bench's start on: a level's last requests may take its time again."""
-        return self.ready_seconds + len(self.levels) * (LEVEL_OVERTIME + 1) * self.level_seconds
+        levels_seconds = len(self.levels) * (LEVEL_OVERTIME + 1) * self.level_seconds
+        return self.ready_seconds + levels_seconds + OUTPUT_CHECK_SECONDS
 
 
 class LatencySummary(NamedTuple):
@@ -184,11 +188,18 @@ class TrialWarning(Document):
 
 
 class OutputStatus(StrEnum):
-    """What is known of the output of an arm."""
+    """How far the check of an arm's output came."""
 
-    VERIFIED = "Verified"
+    SCORED = "Scored"
     UNVERIFIED = "Unverified"
+
+
+class StructuredOutput(StrEnum):
+    """What became of one request for an output of a given form."""
+
+    PASSED = "Passed"
     FAILED = "Failed"
+    NOT_CHECKED = "NotChecked"
 
 
 class Divergence(Document):
@@ -203,19 +214,30 @@ class Divergence(Document):
 
 
 class OutputCheck(Document):
-    """Whether the output is still the target model's."""
+    """What was seen of an arm's output: whether it speaks against the arm is decided against that of n=0."""
 
     status: OutputStatus
     positions: Annotated[int, Field(ge=0)] = 0
     """Output tokens scored by the target model alone."""
+    tolerance_nats: Measure = 0
+    """How much less probable than the target's own choice a token may be."""
     violations: Annotated[int, Field(ge=0)] = 0
-    """Of them, those further from the target's own choice than is allowed."""
-    worst_gap: Measure | None = None
-    """Largest gap between the target's choice and the token, in nats."""
+    """Tokens that are less probable than that."""
+    large_gaps: Annotated[int, Field(ge=0)] = 0
+    """Tokens that no noise of the arithmetic explains."""
+    worst_gap_nats: Measure = 0
+    """Largest gap between the target's choice and the token."""
+    texts: Annotated[int, Field(ge=0)] = 0
+    """Answers whose text was compared with their tokens."""
+    altered_texts: Annotated[int, Field(ge=0)] = 0
+    """Answers whose text is not what their tokens say."""
     first_divergence: Divergence | None = None
-    reason: Reason | None = None
-    """Why it is not Verified."""
+    json_schema: StructuredOutput = StructuredOutput.NOT_CHECKED
+    """Whether an answer that a JSON schema constrains follows it."""
+    tool_call: StructuredOutput = StructuredOutput.NOT_CHECKED
+    """Whether the arguments of a tool call follow the tool's schema."""
     message: Text | None = None
+    """Why the output is Unverified."""
 
 
 class TrialResult(Document):
@@ -242,7 +264,8 @@ class TrialResult(Document):
         Raises:
             ValueError: even so the line is longer than `RESULT_LIMIT_BYTES`.
         """
-        document = _rounded(self.to_wire())
+        stated = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        document = _rounded({"version": self.version, **stated})
         for windows, characters in _ever_shorter():
             line = _line(_shortened(document, windows, characters))
             if len(line) <= RESULT_LIMIT_BYTES:

@@ -7,7 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from mtp_operator.api.trial import PROMPTS_UNUSABLE, TrialFailure, TrialPlan, TrialResult
+import aiohttp
+
+from mtp_operator.api.trial import (
+    OUTPUT_CHECK_SECONDS,
+    PROMPTS_UNUSABLE,
+    OutputCheck,
+    TrialFailure,
+    TrialPlan,
+    TrialResult,
+)
 from mtp_operator.engines import engine_for, telling_lines
 
 from .client import EngineClient, open_session
@@ -17,6 +26,7 @@ from .measure import measure
 from .prompts import PromptMix, PromptsUnusableError, planned_mix
 from .readiness import NotReadyError, model_problem
 from .report import trial_result
+from .scoring import OutputChecker
 
 TERMINATION_LOG: Final = Path("/dev/termination-log")
 
@@ -49,33 +59,39 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
     """
     runs: list[LevelRun] = []
     prompts_sha256 = None
+    check = None
     try:
         mix = planned_mix(plan.prompts, plan.seed)
         prompts_sha256 = mix.sha256
-        failure, status = asyncio.run(_outcome(plan, mix, runs))
+        failure, check, status = asyncio.run(_outcome(plan, mix, runs))
     except PromptsUnusableError as error:
         failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
-    result = trial_result(plan.n_spec, runs, failure, prompts_sha256, plan.maximize)
+    result = trial_result(plan.n_spec, runs, failure, prompts_sha256, plan.maximize, check)
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status
 
 
-async def _outcome(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> tuple[TrialFailure | None, int]:
-    """What is against the levels that were measured, and the exit status."""
+async def _outcome(
+    plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]
+) -> tuple[TrialFailure | None, OutputCheck | None, int]:
+    """What is against the levels that were measured, what was seen of the output, and the exit status."""
     trial = asyncio.ensure_future(_trial(plan, mix, runs))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, trial.cancel)
     try:
-        await trial
+        check = await trial
     except TrialError as error:
-        return error.failure, 1
+        return error.failure, None, 1
     except asyncio.CancelledError:
-        return await _interruption(plan), 1
-    return disqualification(plan.n_spec, runs), 0
+        return await _interruption(plan), None, 1
+    return disqualification(plan.n_spec, runs), check, 0
 
 
-async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> None:
+async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> OutputCheck | None:
     """Fill in the levels that were measured; those before an abort stay.
+
+    Returns:
+        What was seen of the output; None where the arm is out already.
 
     Raises:
         TrialError: the trial cannot go on.
@@ -87,6 +103,7 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> None:
         client = EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:
             await measure(client, mix.probe, planned_levels(plan, mix), plan.ready_seconds, runs)
+            return None if disqualification(plan.n_spec, runs) else await _output_check(session, plan, mix)
         except NotReadyError as error:
             raise TrialError("NotReady", _explained(error, plan)) from error
         except TooSlowError as error:
@@ -94,6 +111,16 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> None:
         except EngineGoneError as error:
             await asyncio.sleep(LOG_SETTLING_SECONDS)
             raise TrialError("EngineFailed", _explained(error, plan)) from error
+
+
+async def _output_check(session: aiohttp.ClientSession, plan: TrialPlan, mix: PromptMix) -> OutputCheck:
+    """After all timed levels: what happens to the engine here takes nothing from them."""
+    checker = OutputChecker(session, engine_for(plan.engine), plan.served_name, plan.model_path, plan.seed)
+    levels = [
+        (level.concurrency, (prompt.messages for prompt in mix.level(index))) for index, level in enumerate(plan.levels)
+    ]
+    check = await checker.check(levels, plan.output_tokens, OUTPUT_CHECK_SECONDS)
+    return check.model_copy(update={"message": check.message and plain(_explained(check.message, plan))})
 
 
 async def _interruption(plan: TrialPlan) -> TrialFailure:
@@ -120,10 +147,10 @@ def _engine_log(plan: TrialPlan) -> str:
         return ""
 
 
-def _explained(error: Exception, plan: TrialPlan) -> str:
+def _explained(seen: Exception | str, plan: TrialPlan) -> str:
     """What went wrong as the bench saw it, and what the engine says itself."""
     lines = telling_lines(_engine_log(plan))
-    return f"{error}. The engine says: {lines}" if lines else str(error)
+    return f"{seen}. The engine says: {lines}" if lines else str(seen)
 
 
 def plain(message: str) -> str:

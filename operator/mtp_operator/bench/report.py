@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mtp_operator.api.base import MAX_N_SPEC, MAX_WINDOWS
 from mtp_operator.api.spec import Maximize
-from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
+from mtp_operator.api.trial import LevelResult, OutputCheck, TrialFailure, TrialResult
 
 from .gates import disqualification, doubt, warnings
 from .load import LevelRun
@@ -17,6 +17,7 @@ def trial_result(
     failure: TrialFailure | None,
     prompts_sha256: str | None = None,
     maximize: Maximize = Maximize.OUTPUT_THROUGHPUT,
+    check: OutputCheck | None = None,
 ) -> TrialResult:
     """What was seen, as it is reported."""
     return TrialResult(
@@ -26,6 +27,7 @@ def trial_result(
         doubt=doubt(n_spec, runs),
         warnings=warnings(n_spec, runs),
         prompts_sha256=prompts_sha256,
+        output_check=check,
     )
 
 

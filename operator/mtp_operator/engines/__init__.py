@@ -6,6 +6,7 @@ from mtp_operator.api.spec import EngineType
 
 from .engine import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, EngineMetrics, RequestDrafts, tokens_in_usage
 from .llamacpp import LlamaCpp
+from .scoring import Continuation, Messages, TokenScore
 from .telling import telling_lines
 from .vllm import VLLM
 
@@ -15,9 +16,12 @@ __all__ = [
     "CONFIGURATION_FOLDER",
     "HOME",
     "LOG_FOLDER",
+    "Continuation",
     "Engine",
     "EngineMetrics",
+    "Messages",
     "RequestDrafts",
+    "TokenScore",
     "engine_for",
     "telling_lines",
     "tokens_in_usage",

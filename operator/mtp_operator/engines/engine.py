@@ -2,18 +2,25 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import FLOORS, EngineType
 
+from .scoring import Continuation, Messages, Post, TokenScore
+
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""
 
 N_GRAM_LOOKUP_TOKENS: Final = 4
 """Tokens that NGram looks for earlier in the request: shorter ones are found often and mean little."""
+LOG_FILE: Final = f"{LOG_FOLDER}/engine.log"
+"""Where an engine logs to, beside its standard output."""
+
+NO_LOG_FILE: Final = "/dev/null"
+"""For engines that only log to their standard output."""
 
 CONFIGURATION_FOLDER: Final = "/etc/engine"
 """Where the files of `Engine.configuration_files` lie, read-only."""
@@ -60,10 +67,12 @@ class Engine(ABC):
     lost_while_speculating: ClassVar[tuple[str, ...]] = ()
     """What the server's API refuses to do while n > 0, as a client would name it."""
 
-    @property
-    def log_path(self) -> str:
+    load_metrics: ClassVar[tuple[str, ...]]
+    """Names of the Prometheus gauges that together count the requests which are not finished."""
+
+    def __init__(self, log_path: str = LOG_FILE) -> None:
+        self.log_path = log_path
         """The file that the engine logs to, beside its standard output."""
-        return f"{LOG_FOLDER}/engine.log"
 
     @abstractmethod
     def arguments(
@@ -82,6 +91,15 @@ class Engine(ABC):
     @abstractmethod
     def environment(self) -> Mapping[str, str]:
         """Environment variables of the engine's container."""
+
+    def cache_environment(self, folder: str) -> Mapping[str, str]:
+        """Environment variables that make the engine keep what it compiles; none where it compiles nothing.
+
+        Args:
+            folder: of this image on this GPU, writable, and kept from boot to boot.
+        """
+        del folder
+        return {}
 
     def configuration_files(self) -> Mapping[str, str]:
         """File name -> content of what the engine wants to find in `CONFIGURATION_FOLDER`."""
@@ -102,6 +120,59 @@ class Engine(ABC):
     @abstractmethod
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """What was drafted for a completion; None where a message of it does not say."""
+
+    properties_path: ClassVar[str | None] = None
+    """Where the server says what model it has loaded."""
+    positions_scored: ClassVar[int | None] = None
+    """Most positions that are scored in one boot, chosen at random; None: all, where many cost no more than one."""
+
+    @abstractmethod
+    def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
+        """Whether the weights have fewer than 16 bits; where nobody says so, they have not.
+
+        Args:
+            told: what the server answers at `properties_path`, if it does.
+            model_configuration: the `config.json` of the model's folder, if it has one.
+        """
+
+    @abstractmethod
+    async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
+        """The tokens that the model gets to see of a conversation."""
+
+    @abstractmethod
+    async def continuation(
+        self, post: Post, served_name: str, prompt: Sequence[int], max_tokens: int, salt: str
+    ) -> Continuation:
+        """What the engine, speculation included, writes greedily after a prompt that it has not seen before.
+
+        Args:
+            post: to the engine.
+            served_name: the model.
+            prompt: its tokens.
+            max_tokens: of the answer; the model may end it earlier.
+            salt: distinct for each request.
+        """
+
+    @abstractmethod
+    async def text(self, post: Post, served_name: str, token_ids: Sequence[int]) -> str:
+        """What tokens are in writing, special ones included."""
+
+    @abstractmethod
+    async def scores(
+        self, post: Post, served_name: str, prompt: Sequence[int], output: Sequence[int], positions: Sequence[int]
+    ) -> tuple[TokenScore, ...]:
+        """What the target model alone, with nothing drafted, thinks of the output after the prompt.
+
+        Args:
+            post: to the engine.
+            served_name: the model.
+            prompt: its tokens.
+            output: the tokens that the engine wrote after it.
+            positions: those to score, ascending.
+
+        Raises:
+            ValueError: the answer does not say it, or not for the target alone.
+        """
 
     @abstractmethod
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """llama.cpp's llama-server."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from .engine import (
     too_old,
     unusable,
 )
+from .scoring import Continuation, Messages, Post, TokenScore, token_score
 
 BATCH_TOKENS: Final = 2048
 """llama-server's default for the tokens of one step (--batch-size)."""
@@ -67,6 +68,13 @@ _UNUSABLE: Final = {
 _PRESETS: Final = ("--embd-gemma-", "--fim-qwen-", "--gpt-oss-", "--vision-gemma-")
 
 
+_FULL_PRECISION: Final = ("F32", "F16")  # and BF16
+"""In the names of file types whose weights are not quantized."""
+
+_ALTERNATIVES: Final = 10
+"""Most probable tokens that are asked for: as many as it takes to see how far from the best a wrong one is."""
+
+
 class LlamaCpp(Engine):
     """llama-server from 0.7.0 on."""
 
@@ -80,6 +88,10 @@ class LlamaCpp(Engine):
         accepted_per_position="llamacpp:spec_decode_num_accepted_tokens_per_pos_total",
         position_label="position",
     )
+    properties_path = "/props"
+    # There is no log-probability of a prompt's tokens: each position is a request of its own.
+    positions_scored = 256
+    load_metrics = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
 
     def arguments(
         self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
@@ -133,6 +145,60 @@ class LlamaCpp(Engine):
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """In `timings`, while speculation is on."""
         return drafts_in(message.get("timings") or {}, "draft_n", "draft_n_accepted")
+
+    def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
+        """By the name of the file's type, such as `Q8_0`."""
+        del model_configuration
+        file_type = str((told or {}).get("model_ftype", ""))
+        return bool(file_type) and not any(name in file_type for name in _FULL_PRECISION)
+
+    async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
+        """As the server itself makes them of a chat."""
+        del served_name
+        text = (await post("/apply-template", {"messages": messages}))["prompt"]
+        answer = await post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
+        return tuple(answer["tokens"])
+
+    async def continuation(
+        self, post: Post, served_name: str, prompt: Sequence[int], max_tokens: int, salt: str
+    ) -> Continuation:
+        """From the server's own endpoint, which alone tells the tokens."""
+        del served_name
+        body = {"prompt": list(prompt), "n_predict": max_tokens, "temperature": 0, "return_tokens": True}
+        answer = await post("/completion", {**body, **self.cache_breaking_fields(salt)})
+        return Continuation(tuple(answer["tokens"]), answer["content"])
+
+    async def text(self, post: Post, served_name: str, token_ids: Sequence[int]) -> str:
+        """By the model's own tokenizer."""
+        del served_name
+        return str((await post("/detokenize", {"tokens": list(token_ids)}))["content"])
+
+    async def scores(
+        self, post: Post, served_name: str, prompt: Sequence[int], output: Sequence[int], positions: Sequence[int]
+    ) -> tuple[TokenScore, ...]:
+        """One request a position, for a single token: nothing is drafted for that.
+
+        The first request computes everything anew, so that nothing of what was computed under speculation is left;
+        each further one in the same slot goes on from there.
+        """
+        del served_name
+        scores = []
+        for index, position in enumerate(positions):
+            body = {
+                "prompt": [*prompt, *output[:position]],
+                "n_predict": 1,
+                "n_probs": _ALTERNATIVES,
+                "temperature": 0,
+                "cache_prompt": index > 0,
+                "id_slot": 0,
+            }
+            answer = await post("/completion", body)
+            drafted = answer["timings"].get("draft_n", 0)
+            if drafted:
+                raise ValueError(f"{drafted} tokens were drafted for a request of one token")
+            likely = {one["id"]: one["logprob"] for one in answer["completion_probabilities"][0]["top_logprobs"]}
+            scores.append(token_score(position, output[position], likely))
+        return tuple(scores)
 
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""

@@ -1,7 +1,7 @@
 """vLLM's OpenAI-compatible server (`vllm serve`)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mtp_operator.api.run import RunSettings
@@ -26,6 +26,7 @@ from .engine import (
     too_old,
     unusable,
 )
+from .scoring import Continuation, Messages, Post, TokenScore, token_score
 
 CUDA_GRAPH_CAPTURE_TOKENS: Final = 512
 """Widest decode batch for which vLLM captures CUDA graphs by itself (1,024 on the sm_100 family)."""
@@ -165,6 +166,61 @@ class VLLM(Engine):
         """With `--per-request-spec-decode-metrics`: beside `usage`."""
         counts = (message.get("metrics") or {}).get("speculative_decoding") or {}
         return drafts_in(counts, "num_draft_tokens", "num_accepted_draft_tokens")
+
+    def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
+        """By the model's own configuration."""
+        del told
+        configuration = model_configuration or {}
+        text = configuration.get("text_config") or {}
+        return "quantization_config" in configuration or "quantization_config" in text
+
+    async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
+        """As the server itself makes them of a chat."""
+        body = {"model": served_name, "messages": messages, "add_generation_prompt": True}
+        return tuple((await post("/tokenize", body))["tokens"])
+
+    async def continuation(
+        self, post: Post, served_name: str, prompt: Sequence[int], max_tokens: int, salt: str
+    ) -> Continuation:
+        """As plain text, which no parser of reasoning or tool calls has taken apart."""
+        body = {
+            "model": served_name,
+            "prompt": list(prompt),
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "return_token_ids": True,
+            "skip_special_tokens": False,
+            "spaces_between_special_tokens": False,
+        }
+        answer = await post("/v1/completions", {**body, **self.cache_breaking_fields(salt)})
+        choice = answer["choices"][0]
+        return Continuation(tuple(choice["token_ids"]), choice["text"])
+
+    async def text(self, post: Post, served_name: str, token_ids: Sequence[int]) -> str:
+        """By the model's own tokenizer."""
+        return str((await post("/detokenize", {"model": served_name, "tokens": list(token_ids)}))["prompt"])
+
+    async def scores(
+        self, post: Post, served_name: str, prompt: Sequence[int], output: Sequence[int], positions: Sequence[int]
+    ) -> tuple[TokenScore, ...]:
+        """One request for all positions: prompt and output together are a prompt, and reading one drafts nothing."""
+        body = {
+            "model": served_name,
+            "prompt": [*prompt, *output],
+            "max_tokens": 1,
+            "temperature": 0,
+            "prompt_logprobs": 1,
+        }
+        answer = await post("/v1/completions", body)
+        places = answer["choices"][0]["prompt_logprobs"][len(prompt) :]
+        if len(places) != len(output):
+            raise ValueError(f"{len(places)} of {len(output)} positions came back")
+        return tuple(
+            token_score(
+                position, output[position], {int(one): told["logprob"] for one, told in places[position].items()}
+            )
+            for position in positions
+        )
 
     def refusals(self, settings: RunSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""

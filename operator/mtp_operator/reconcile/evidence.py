@@ -12,6 +12,7 @@ from mtp_operator.api.run import (
     ArmLatency,
     ArmLevel,
     ArmLimit,
+    ArmOutput,
     ArmState,
     ArmStatus,
     MTPTuningRunSpec,
@@ -23,7 +24,7 @@ from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.spec import Level, Maximize, Objective
-from mtp_operator.api.trial import Latencies, LatencySummary, LevelResult, TrialResult
+from mtp_operator.api.trial import Divergence, Latencies, LatencySummary, LevelResult, OutputCheck, TrialResult
 from mtp_operator.engines import Engine
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner.records import LatencyConstraint, LatencyCount
@@ -48,8 +49,31 @@ def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -
                 objective({level.concurrency: tuner.typical(level.windows) for level in result.levels}, levels)
             ),
             "acceptance_length": _acceptance_length(result.levels),
+            "output_check": _arm_output(result.output_check) if result.output_check else None,
         }
     )
+
+
+def _arm_output(check: OutputCheck) -> ArmOutput:
+    return ArmOutput(
+        status=check.status,
+        positions=check.positions,
+        detection_limit=f"{3 / check.positions:.4f}" if check.positions else None,
+        tolerance=decimal(check.tolerance_nats),
+        violations=check.violations,
+        large_gaps=check.large_gaps,
+        worst_gap=decimal(check.worst_gap_nats),
+        texts=check.texts,
+        altered_texts=check.altered_texts,
+        json_schema=check.json_schema,
+        tool_call=check.tool_call,
+        first_divergence=shorten(_divergence(check.first_divergence), 640) if check.first_divergence else None,
+        message=shorten(check.message, 512) if check.message else None,
+    )
+
+
+def _divergence(first: Divergence) -> str:
+    return f"after {first.context!r} comes {first.actual!r} instead of {first.expected!r} (position {first.position})"
 
 
 def _arm_level(level: LevelResult) -> ArmLevel:
@@ -191,12 +215,21 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
     )
 
 
-def verdict_status(verdict: tuner.Verdict, engine: Engine) -> VerdictStatus:
-    """The tuner's verdict as it stands in the run's status, with what the engine's clients give up for it."""
+def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: Engine) -> VerdictStatus:
+    """The tuner's verdict as it stands in the run's status.
+
+    Its sentence goes on with the arms that were no candidates although measured, and with what the engine's clients
+    give up for an n above 0.
+    """
     speedup = verdict.speedup
-    price = ""
+    doubted = {arm.n_spec: arm.reason for arm in arms if arm.state is ArmState.MEASURED and arm.n_spec and arm.reason}
+    notes = ""
+    if doubted:
+        told = ", ".join(f"n={n_spec} ({reason})" for n_spec, reason in sorted(doubted.items()))
+        notes += f" Measured, but not to be chosen without a person: {told}."
     if verdict.n_spec > 0 and engine.lost_while_speculating:
-        price = f" While n > 0 the server refuses {', '.join(engine.lost_while_speculating)}."
+        notes += f" While n > 0 the server refuses {', '.join(engine.lost_while_speculating)}."
+    notes = shorten(notes, MESSAGE_LIMIT // 2)
     return VerdictStatus(
         type=VerdictType(verdict.type.value),
         n_spec=verdict.n_spec,
@@ -204,7 +237,7 @@ def verdict_status(verdict: tuner.Verdict, engine: Engine) -> VerdictStatus:
         speedup_low=decimal(speedup.low) if speedup else None,
         speedup_high=decimal(speedup.high) if speedup else None,
         reason=verdict.type.value,
-        message=shorten(verdict.message, MESSAGE_LIMIT - len(price)) + price,
+        message=shorten(verdict.message, MESSAGE_LIMIT - len(notes)) + notes,
     )
 
 

@@ -161,10 +161,10 @@ def test_an_ordinary_result_loses_nothing_but_digits() -> None:
 def test_four_levels_of_sixteen_positions_keep_everything_but_windows() -> None:
     windows = tuple(float(1_000 + index) for index in range(MAX_WINDOWS))
     check = OutputCheck(
-        status=OutputStatus.VERIFIED,
+        status=OutputStatus.SCORED,
         positions=2048,
         violations=1,
-        worst_gap=0.2512,
+        worst_gap_nats=0.2512,
         first_divergence=Divergence(position=311, context="the end of the text before ", expected="it", actual="the"),
     )
     result = TrialResult(

@@ -45,6 +45,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/chat/completions":
+            self.send_error(404)
+            return
         tokens = body["max_tokens"]
         self.server.questions.add(body["messages"][-1]["content"])
         self.server.asked.set()

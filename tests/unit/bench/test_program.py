@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mtp_operator.api.spec import EngineType
 from mtp_operator.api.trial import (
     RESULT_LIMIT_BYTES,
+    OutputStatus,
     PlannedLevel,
     PlannedPrompts,
     TrialFailure,
@@ -87,6 +88,20 @@ def test_a_measured_trial(server: Server, tmp_path: Path) -> None:
         assert details["finishReasons"] == {"length": level.requests}
 
 
+def test_output_that_cannot_be_checked_takes_nothing_from_a_measurement(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "engine.log").write_text("0.00.082.035 E srv: no such endpoint\n")
+
+    status, result, _ = finish(start(plan(server, tmp_path), tmp_path), tmp_path)
+
+    assert status == 0
+    assert result.failure is None
+    assert result.output_check is not None
+    assert result.output_check.status is OutputStatus.UNVERIFIED
+    assert result.output_check.message is not None
+    assert "/apply-template answered HTTP 404" in result.output_check.message
+    assert "The engine says: srv: no such endpoint" in result.output_check.message
+
+
 def test_a_disqualified_trial_is_a_result_too(server: Server, tmp_path: Path) -> None:
     server.has_drafter = False
 
@@ -96,6 +111,7 @@ def test_a_disqualified_trial_is_a_result_too(server: Server, tmp_path: Path) ->
     assert result.levels
     assert result.failure is not None
     assert result.failure.reason == "SpeculationNotEngaged"
+    assert result.output_check is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Whether an arm's output is still the target model's: its own check held against that of n=0.
+
+n=0 is the control: it has the same kernels, the same arithmetic and the same tokenizer, and nothing drafted. What is
+wrong there too is no fault of speculation's.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mtp_operator.api.conditions import shorten
+from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
+from mtp_operator.api.trial import OutputStatus, StructuredOutput
+
+SIGNIFICANCE: Final = 1e-4
+"""Probability at which an equal number of violations in both arms is given up."""
+
+OUTPUT_CHANGED: Final = "OutputChanged"
+STRUCTURED_OUTPUT_BROKEN: Final = "StructuredOutputBroken"
+OUTPUT_UNVERIFIED: Final = "OutputUnverified"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the output says of an arm."""
+
+    reason: str
+    message: str
+
+    @property
+    def disqualifies(self) -> bool:
+        """Whether the arm is out; else it is only never chosen by itself."""
+        return self.reason != OUTPUT_UNVERIFIED
+
+
+def judged_outputs(arms: Iterable[ArmStatus]) -> tuple[ArmStatus, ...]:
+    """The arms, each with what its output says of it.
+
+    All that are measured are judged anew, since another boot of n=0 is more control. What has failed has failed.
+    """
+    arms = tuple(arms)
+    controls = [
+        arm.output_check
+        for arm in arms
+        if arm.n_spec == 0 and arm.state is ArmState.MEASURED and arm.output_check is not None
+    ]
+    return tuple(_judged(arm, controls) for arm in arms)
+
+
+def finding(n_spec: int, check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
+    """What speaks against the output of an arm, if anything does.
+
+    Args:
+        n_spec: draft tokens per step of the arm.
+        check: what was seen of its output.
+        controls: the same of each boot of n=0 that was measured.
+    """
+    if check.status is OutputStatus.UNVERIFIED:
+        return Finding(OUTPUT_UNVERIFIED, f"its output could not be checked: {check.message}")
+    if n_spec == 0:
+        return None
+    scored = [control for control in controls if control.status is OutputStatus.SCORED]
+    if not scored:
+        return Finding(OUTPUT_UNVERIFIED, "its output was scored, but that of n=0, which it is held against, was not")
+    return _altered_texts(check, scored) or _violations(check, scored) or _structured(check, scored)
+
+
+def _altered_texts(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
+    if not check.altered_texts:
+        return None
+    altered = f"{check.altered_texts} of {check.texts} answers are not the text of their own tokens"
+    if any(control.altered_texts for control in controls):
+        return Finding(OUTPUT_UNVERIFIED, f"{altered}; with n=0 some are not either: {_divergence(check)}")
+    return Finding(OUTPUT_CHANGED, f"{altered}, with n=0 all are: {_divergence(check)}")
+
+
+def _violations(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
+    positions = sum(control.positions for control in controls)
+    violations = sum(control.violations for control in controls)
+    p = excess_probability(check.violations, check.positions, violations, positions)
+    unmatched = check.large_gaps > 0 and not any(control.large_gaps for control in controls)
+    if p >= SIGNIFICANCE and not unmatched:
+        return None
+    numbers = (
+        f"{check.violations} of {check.positions} tokens are not what the model says without speculation (more than "
+        f"{check.tolerance} nats below its own choice, at worst {check.worst_gap}), with n=0 "
+        f"{violations} of {positions}"
+    )
+    return Finding(OUTPUT_CHANGED, f"{numbers}: {_divergence(check)}")
+
+
+def _structured(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
+    forms = (
+        ("an answer constrained by a JSON schema does not follow it", "json_schema"),
+        ("the arguments of a tool call do not follow the tool's schema", "tool_call"),
+    )
+    for what, field in forms:
+        passed_without = any(getattr(control, field) is StructuredOutput.PASSED for control in controls)
+        if getattr(check, field) is StructuredOutput.FAILED and passed_without:
+            return Finding(STRUCTURED_OUTPUT_BROKEN, f"{what}, with n=0 it does")
+    return None
+
+
+def excess_probability(violations: int, positions: int, control_violations: int, control_positions: int) -> float:
+    """How likely it is that chance puts so many of all violations into the arm: Fisher's exact test, one-sided.
+
+    Given the total of violations V over N + M positions, those among the arm's N are hypergeometric:
+    P(X >= v) = sum over k >= v of C(N, k) C(M, V - k) / C(N + M, V).
+
+    Args:
+        violations: v, of the arm.
+        positions: N, of the arm.
+        control_violations: of n=0, all its boots together.
+        control_positions: M, likewise.
+    """
+    total = violations + control_violations
+    tail = sum(
+        math.comb(positions, k) * math.comb(control_positions, total - k)
+        for k in range(violations, min(total, positions) + 1)
+    )
+    return tail / math.comb(positions + control_positions, total)
+
+
+def _divergence(check: ArmOutput) -> str:
+    return check.first_divergence or "the first place was not kept"
+
+
+def _judged(arm: ArmStatus, controls: Sequence[ArmOutput]) -> ArmStatus:
+    if arm.state is not ArmState.MEASURED or arm.output_check is None:
+        return arm
+    found = finding(arm.n_spec, arm.output_check, controls)
+    if found is not None and found.disqualifies:
+        failure = {"state": ArmState.FAILED, "reason": found.reason, "message": shorten(found.message)}
+        return arm.model_copy(update=failure)
+    if arm.reason not in (None, OUTPUT_UNVERIFIED):
+        return arm
+    doubt = {"reason": found and found.reason, "message": found and shorten(found.message)}
+    return arm.model_copy(update=doubt)

@@ -1,0 +1,191 @@
+"""Each fault of an engine meets its outcome, says so, and leaves the other arm of its run unharmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from . import harness
+
+pytestmark = pytest.mark.usefixtures("faults")
+
+NAMESPACE = "faults"
+SAMPLE = "demo-llamacpp"
+FAULTY_ENGINE = "localhost/mtp-operator/faulty-engine:dev"
+TOKENS = 64
+
+LIMITS = {"default": {"memory": "768Mi"}, "defaultRequest": {"memory": "64Mi"}}
+"""Of a container that states none: the engine does not."""
+
+
+class Expected(NamedTuple):
+    """What becomes of the arm whose engine has the fault."""
+
+    state: str
+    reason: str | None
+    words: tuple[str, ...] = ()
+    """In its message."""
+    warnings: tuple[str, ...] = ()
+    """What was tolerated."""
+
+
+TOLERATED = {
+    "FirstRequestsSlow": Expected("Measured", None),
+    "UsageMissing": Expected("Measured", None, warnings=("UsageMissing",)),
+    "MetricsMissing": Expected("Measured", None, warnings=("MetricsMissing", "DraftsFromAnswers")),
+    "TokensBunched": Expected("Measured", None, warnings=("LatenciesUnmeasurable",)),
+}
+
+DISQUALIFIED = {
+    "SpeculationDropped": Expected("Failed", "SpeculationNotEngaged", ("counted no draft",)),
+    "DrafterUseless": Expected("Failed", "AcceptanceTooLow", ("0.0% of the drafts", "does not fit the model")),
+    "TokensReplaced": Expected("Failed", "OutputChanged", ("256 tokens are not what the model says", "instead of")),
+    "TextAltered": Expected("Failed", "OutputChanged", ("are not the text of their own tokens", "comes 'oops")),
+    "OutOfMemory": Expected("Failed", "OOMKilled", ("more memory than it may",)),
+    "CrashAtStart": Expected("Failed", "EngineCrashed", ("exited with code 3", "cannot speculate with this model")),
+    "HangAfterHealth": Expected("Failed", "NotReady", ("it is healthy, but a completion of 64 tokens did not come",)),
+    "RequestsFail": Expected("Failed", "RequestsFailed", ("HTTP 500",)),
+    "StreamsCut": Expected("Failed", "RequestsFailed", ("the answer is cut",)),
+    "Sinking": Expected("Failed", "Unstable", ("throughput sank", "measured before")),
+}
+
+DOUBTED = {
+    "CountersMissing": Expected("Measured", "DrafterUnproven", ("nothing proves", "spec.speculation.nSpec")),
+    "DiesWhileScoring": Expected("Measured", "OutputUnverified", ("ended while its output was checked",)),
+}
+
+BUNCHED_WITH_LIMIT = "TokensBunched-with-limit"
+
+EXPECTED = {
+    **TOLERATED,
+    **DISQUALIFIED,
+    **DOUBTED,
+    BUNCHED_WITH_LIMIT: Expected("Failed", "Unmeasurable", ("P95TimeToFirstToken", "keeps tokens back")),
+}
+
+
+def model_name(fault: str) -> str:
+    """The model whose engine has the fault."""
+    return fault.lower()
+
+
+def model(fault: str) -> dict[str, Any]:
+    """Measured at n=0, where all is well, and at n=1, where the fault is."""
+    objective, tokens = {}, TOKENS
+    if fault == BUNCHED_WITH_LIMIT:
+        # Long enough for no pause of a busy machine to bunch what n=0 says.
+        tokens = 4 * TOKENS
+        limit = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": 10_000}
+        objective = {"objective": {"constraints": [limit]}}
+    return harness.sample(
+        SAMPLE,
+        metadata__name=model_name(fault),
+        spec__engine__image=FAULTY_ENGINE,
+        spec__engine__extraArgs=["--threads=1", f"--fault={fault.partition('-')[0]}:1"],
+        spec__tuning={
+            "maxNSpec": 1,
+            "budget": {"maxTrials": 2},
+            "workload": {"prompts": {"builtIn": ["Chat"]}, "outputTokens": tokens, "levels": [{"concurrency": 1}]},
+            **objective,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All models at once: they take turns on the node by themselves."""
+    request.getfixturevalue("operator")
+    harness.install_operator(trials={"readySeconds": 20, "levelSeconds": 5})
+    harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    harness.ensure_model_claim(NAMESPACE, folder=harness.small_model_folder())
+    ranges = {"limits": [{"type": "Container", **LIMITS}]}
+    harness.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "engine"}, "spec": ranges}, NAMESPACE)
+    harness.apply({"apiVersion": "v1", "kind": "List", "items": list(map(model, EXPECTED))}, NAMESPACE)
+    yield
+    harness.kubectl("delete", "mtpmodels", "--all", "-n", NAMESPACE)
+    harness.wait_until(lambda: not harness.items("pods", NAMESPACE), "no pod left", 60)
+    harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    harness.install_operator()
+
+
+def finished_run(fault: str) -> dict[str, Any]:
+    """The run of a model, once it has its verdict."""
+
+    def read() -> dict[str, Any] | None:
+        runs = harness.items("mtptuningruns", NAMESPACE)
+        mine = (run for run in runs if run["spec"]["modelName"] == model_name(fault))
+        return next((run for run in mine if "verdict" in run.get("status", {})), None)
+
+    run = harness.wait_until(read, f"a verdict on {fault}", 600, lambda: harness.story(NAMESPACE, model_name(fault)))
+    assert run is not None
+    return run
+
+
+@pytest.mark.parametrize("fault", EXPECTED)
+def test_fault(fault: str) -> None:
+    expected = EXPECTED[fault]
+    run = finished_run(fault)
+    arms = {arm["nSpec"]: arm for arm in run["status"]["arms"]}
+    assert set(arms) == {0, 1}
+
+    assert_unharmed(arms[0], run["spec"]["workload"]["outputTokens"])
+
+    found = arms[1]
+    assert (found["state"], found.get("reason")) == (expected.state, expected.reason), found.get("message")
+    for words in expected.words:
+        assert words in found["message"]
+    for warning in expected.warnings:
+        assert any(one.startswith(f"{warning}: ") for one in found["warnings"])
+    if expected.state == "Measured":
+        (level,) = found["levels"]
+        assert level["outputTokens"] == TOKENS * level["requests"]
+    if fault not in TOLERATED:
+        verdict = run["status"]["verdict"]
+        assert (verdict["type"], verdict["nSpec"]) == ("SpeculationOff", 0)
+
+
+def assert_unharmed(arm: dict[str, Any], tokens: int) -> None:
+    """Measured and checked as if there were no faults at all."""
+    assert (arm["state"], arm.get("reason")) == ("Measured", None), arm.get("message")
+    (level,) = arm["levels"]
+    assert level["outputTokens"] == tokens * level["requests"]
+    assert not level.get("drafts")
+    check = arm["outputCheck"]
+    assert (check["status"], check["positions"]) == ("Scored", 256)
+    assert (check["violations"], check["alteredTexts"]) == (0, 0)
+    assert check["jsonSchema"] == "Passed"
+
+
+def test_slow_first_requests_do_not_count() -> None:
+    (_, arm) = finished_run("FirstRequestsSlow")["status"]["arms"]
+    (level,) = arm["levels"]
+
+    # Two requests make a pass; those of the first pass are slow.
+    assert len(level["windows"]) < level["requests"] // 2
+
+
+def test_latencies_that_cannot_be_told_are_not_told() -> None:
+    (_, arm) = finished_run("TokensBunched")["status"]["arms"]
+    (level,) = arm["levels"]
+
+    assert "keeps tokens back" in level["unmeasurable"]
+    assert "timeToFirstToken" not in level
+    assert "requestLatency" in level
+
+
+def test_a_drifting_arm_is_repeated_once() -> None:
+    (_, arm) = finished_run("Sinking")["status"]["arms"]
+
+    assert arm["attempt"] == 1
+
+
+def test_speculation_without_faults_is_not_suspected() -> None:
+    """n=0 has no counters; at n=1 all of them agree."""
+    (control, arm) = finished_run("FirstRequestsSlow")["status"]["arms"]
+
+    assert "acceptanceLength" not in control
+    (level,) = arm["levels"]
+    assert level["drafts"] > 0
+    assert arm["outputCheck"]["violations"] == 0

@@ -1,0 +1,227 @@
+"""What an arm's output says of it, held against that of n=0."""
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
+from mtp_operator.api.trial import Divergence, OutputCheck, OutputStatus, StructuredOutput
+from mtp_operator.reconcile.losslessness import SIGNIFICANCE, excess_probability, finding, judged_outputs
+
+from .world import SPEEDS, World, result
+
+
+def scored(**changes: Any) -> ArmOutput:
+    stated = {
+        "status": OutputStatus.SCORED,
+        "positions": 512,
+        "tolerance": "0.25",
+        "worst_gap": "0.120",
+        "texts": 4,
+        "json_schema": StructuredOutput.PASSED,
+        "tool_call": StructuredOutput.PASSED,
+    }
+    return ArmOutput(**{**stated, **changes})
+
+
+CLEAN = scored()
+UNVERIFIED = ArmOutput(status=OutputStatus.UNVERIFIED, message="the engine ended while its output was checked")
+
+
+@pytest.mark.parametrize(
+    ("check", "controls", "reason"),
+    [
+        (CLEAN, [CLEAN], None),
+        (scored(violations=13), [CLEAN], None),
+        (scored(violations=14), [CLEAN], "OutputChanged"),
+        (scored(violations=14), [scored(violations=5)], None),
+        (scored(violations=14), [scored(positions=100_000, violations=300)], "OutputChanged"),
+        (scored(violations=14), [scored(violations=5), scored(violations=9)], None),
+        (scored(violations=1, large_gaps=1), [CLEAN], "OutputChanged"),
+        (scored(violations=1, large_gaps=1), [CLEAN, scored(violations=1, large_gaps=1)], None),
+        (scored(altered_texts=1), [CLEAN], "OutputChanged"),
+        (scored(altered_texts=1), [scored(altered_texts=4)], "OutputUnverified"),
+        (scored(json_schema=StructuredOutput.FAILED), [CLEAN], "StructuredOutputBroken"),
+        (scored(tool_call=StructuredOutput.FAILED), [CLEAN], "StructuredOutputBroken"),
+        (scored(tool_call=StructuredOutput.NOT_CHECKED), [CLEAN], None),
+        (scored(tool_call=StructuredOutput.FAILED), [scored(tool_call=StructuredOutput.FAILED)], None),
+        (scored(tool_call=StructuredOutput.FAILED), [scored(tool_call=StructuredOutput.NOT_CHECKED)], None),
+        (UNVERIFIED, [CLEAN], "OutputUnverified"),
+        (CLEAN, [UNVERIFIED], "OutputUnverified"),
+        (CLEAN, [], "OutputUnverified"),
+        (CLEAN, [UNVERIFIED, CLEAN], None),
+    ],
+)
+def test_what_speaks_against_an_output(check: ArmOutput, controls: list[ArmOutput], reason: str | None) -> None:
+    found = finding(2, check, controls)
+
+    assert (found.reason if found else None) == reason
+
+
+def test_the_message_says_what_came_out_and_what_it_is_held_against() -> None:
+    divergence = "after 'the cat ' comes 'sat' instead of 'sits' (position 17)"
+    found = finding(2, scored(violations=20, worst_gap="9.10", first_divergence=divergence), [CLEAN, CLEAN])
+
+    assert found is not None
+    assert found.message == (
+        "20 of 512 tokens are not what the model says without speculation (more than 0.25 nats below its own choice, "
+        f"at worst 9.10), with n=0 0 of 1024: {divergence}"
+    )
+
+
+def arm(n_spec: int, check: ArmOutput | None, boot: int = 0, **changes: Any) -> ArmStatus:
+    stated = {"n_spec": n_spec, "boot": boot, "job_name": f"n{n_spec}-{boot}", "state": ArmState.MEASURED}
+    return ArmStatus(**{**stated, "output_check": check, **changes})
+
+
+def outcome(arms: list[ArmStatus]) -> list[tuple[ArmState, str | None]]:
+    return [(one.state, one.reason) for one in judged_outputs(arms)]
+
+
+def test_arms_are_judged_by_all_boots_of_the_control() -> None:
+    changed = scored(violations=14)
+
+    assert outcome([arm(0, CLEAN), arm(2, CLEAN), arm(3, changed)]) == [
+        (ArmState.MEASURED, None),
+        (ArmState.MEASURED, None),
+        (ArmState.FAILED, "OutputChanged"),
+    ]
+    assert outcome([arm(0, CLEAN), arm(3, changed), arm(0, scored(violations=9), boot=1)]) == [
+        (ArmState.MEASURED, None),
+        (ArmState.MEASURED, None),
+        (ArmState.MEASURED, None),
+    ]
+
+
+def test_a_control_that_comes_later_takes_a_doubt_away() -> None:
+    doubted = judged_outputs([arm(0, UNVERIFIED), arm(2, CLEAN)])
+    assert [one.reason for one in doubted] == ["OutputUnverified", "OutputUnverified"]
+
+    assert outcome([*doubted, arm(0, CLEAN, boot=1)]) == [
+        (ArmState.MEASURED, "OutputUnverified"),
+        (ArmState.MEASURED, None),
+        (ArmState.MEASURED, None),
+    ]
+
+
+def test_other_doubts_stay_and_what_has_failed_has_failed() -> None:
+    arms = [
+        arm(0, CLEAN),
+        arm(1, CLEAN, reason="DrafterUnproven", message="no counters"),
+        arm(2, scored(violations=99), reason="DrafterUnproven"),
+        arm(3, CLEAN, state=ArmState.FAILED, reason="RequestsFailed"),
+        arm(4, None),
+        arm(5, scored(violations=99), state=ArmState.SET_ASIDE),
+    ]
+
+    assert outcome(arms) == [
+        (ArmState.MEASURED, None),
+        (ArmState.MEASURED, "DrafterUnproven"),
+        (ArmState.FAILED, "OutputChanged"),
+        (ArmState.FAILED, "RequestsFailed"),
+        (ArmState.MEASURED, None),
+        (ArmState.SET_ASIDE, None),
+    ]
+
+
+def test_the_control_of_another_node_is_none() -> None:
+    arms = [arm(0, CLEAN, state=ArmState.SET_ASIDE), arm(2, CLEAN)]
+
+    assert outcome(arms)[1] == (ArmState.MEASURED, "OutputUnverified")
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.data())
+def test_the_probability_is_that_of_drawing_without_looking(positions: int, control: int, data: st.DataObject) -> None:
+    """Counted over all ways to deal the violations out."""
+    mine = data.draw(st.integers(0, positions))
+    theirs = data.draw(st.integers(0, control))
+    draws = list(itertools.combinations(range(positions + control), mine + theirs))
+    as_bad = sum(sum(place < positions for place in draw) >= mine for draw in draws)
+
+    assert math.isclose(excess_probability(mine, positions, theirs, control), as_bad / len(draws))
+
+
+@given(st.integers(1, 4096), st.integers(1, 4096), st.data())
+def test_more_violations_are_never_less_suspicious(positions: int, control: int, data: st.DataObject) -> None:
+    mine = data.draw(st.integers(0, min(positions - 1, 200)))
+    theirs = data.draw(st.integers(0, min(control, 200)))
+
+    fewer = excess_probability(mine, positions, theirs, control)
+    more = excess_probability(mine + 1, positions, theirs, control)
+    assert 0 <= more <= fewer * (1 + 1e-9) <= 1 + 1e-9
+
+
+@given(st.integers(0, 2000), st.integers(1, 2000))
+def test_as_few_as_the_control_is_no_excess(violations: int, positions: int) -> None:
+    violations = min(violations, positions)
+
+    assert excess_probability(violations, positions, violations, positions) > SIGNIFICANCE
+
+
+def finish(world: World, checks: dict[int, OutputCheck]) -> dict[str, Any]:
+    """All trials measure what they should, and see this of their output; answers the run's status."""
+    world.settle()
+    while any(not job["status"].get("conditions") for job in world.jobs.values()):
+        job = world.open_job()
+        n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+        pod = world.start_pod(job)
+        world.settle()
+        world.tick(30)
+        check = checks.get(n_spec, OutputCheck(status=OutputStatus.SCORED, positions=512, tolerance_nats=0.25))
+        seen = result(n_spec, SPEEDS[n_spec]).model_copy(update={"output_check": check})
+        world.end_bench(pod, 0, seen.encode())
+        world.settle()
+    status: dict[str, Any] = world.run()["status"]
+    return status
+
+
+BEST = max(SPEEDS, key=lambda n_spec: SPEEDS[n_spec])
+
+
+def test_the_fastest_n_is_not_chosen_when_its_output_is_another() -> None:
+    changed = OutputCheck(
+        status=OutputStatus.SCORED,
+        positions=512,
+        tolerance_nats=0.25,
+        violations=20,
+        large_gaps=18,
+        worst_gap_nats=9.1,
+        first_divergence=Divergence(position=17, context="the cat ", expected="sits", actual="sat"),
+    )
+
+    status = finish(World(), {BEST: changed})
+
+    arm = next(arm for arm in status["arms"] if arm["nSpec"] == BEST)
+    assert (arm["state"], arm["reason"]) == ("Failed", "OutputChanged")
+    assert "after 'the cat ' comes 'sat' instead of 'sits' (position 17)" in arm["message"]
+    assert arm["levels"]
+    assert arm["outputCheck"]["detectionLimit"] == "0.0059"
+    assert status["verdict"]["type"] == "Selected"
+    assert status["verdict"]["nSpec"] not in (0, BEST)
+    assert f"n={BEST} (OutputChanged)" in status["verdict"]["message"]
+
+
+def test_what_could_not_be_checked_is_reported_and_not_chosen() -> None:
+    unverified = OutputCheck(status=OutputStatus.UNVERIFIED, message="the engine ended while its output was checked")
+
+    status = finish(World(), {n_spec: unverified for n_spec in SPEEDS if n_spec})
+
+    arms = [arm for arm in status["arms"] if arm["nSpec"]]
+    assert arms
+    assert all((arm["state"], arm["reason"]) == ("Measured", "OutputUnverified") for arm in arms)
+    assert status["verdict"]["nSpec"] == 0
+    assert "not to be chosen without a person: n=" in status["verdict"]["message"]
+    assert "(OutputUnverified)" in status["verdict"]["message"]
+
+
+def test_without_a_control_nothing_is_chosen() -> None:
+    unverified = OutputCheck(status=OutputStatus.UNVERIFIED, message="/tokenize answered HTTP 404")
+
+    status = finish(World(), {0: unverified})
+
+    assert status["verdict"]["nSpec"] == 0
+    assert all(arm["reason"] == "OutputUnverified" for arm in status["arms"])
