@@ -43,7 +43,12 @@ MAX_ATTEMPTS: Final = 3
 class RunSettings(Schema):
     """Everything that the result depends on and that is known before a pod exists."""
 
-    model: Annotated[ModelSource, Field(description="The target model.")]
+    model: Annotated[
+        ModelSource, Field(description="The target model; where it was fetched, with the commit that is on the claim.")
+    ]
+    weights_claim: Annotated[
+        str | None, Field(max_length=253, description="The claim with the fetched weights; absent where none are.")
+    ] = None
     engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
     bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
     accelerator: Annotated[
