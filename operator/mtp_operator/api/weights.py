@@ -38,8 +38,9 @@ Uri = Annotated[
         max_length=512,
         description="Where the weights are. hf://<organisation>/<repository> is fetched from the Hugging Face hub into "
         "the claim of spec.storage; llama.cpp wants one file of it, for example "
-        "hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf (all parts of it, where it has several). pvc://<claim>/<path> names a folder (safetensors) or "
-        "a file (GGUF) on a PersistentVolumeClaim of the same namespace, for example pvc://weights/qwen3.6-27b.",
+        "hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf (all parts of it, where it has several). "
+        "pvc://<claim>/<path> names a folder (safetensors) or a file (GGUF) on a PersistentVolumeClaim of the same "
+        "namespace, for example pvc://weights/qwen3.6-27b.",
         json_schema_extra=validated(*_URI_RULES),
     ),
 ]

@@ -15,7 +15,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 
 from .errors import FetchError, InterruptedFetchError
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 18
 """Written at once: what the end of the process loses of a file at the most."""
 
 FRUITLESS_ATTEMPTS: Final = 6

@@ -42,7 +42,7 @@ def _safetensors(files: list[RemoteFile]) -> tuple[RemoteFile, ...]:
 
 def _parts(files: list[RemoteFile], path: str) -> tuple[tuple[RemoteFile, ...], str]:
     named = [file.path for file in files if fnmatchcase(file.path, path)]
-    wholes = {_PART.sub(r"-*-of-\2.gguf", one) for one in named}
+    wholes = set(map(_whole, named))
     if not wholes:
         there = [file.path for file in files if file.path.endswith(".gguf")]
         raise FetchError(
@@ -50,12 +50,16 @@ def _parts(files: list[RemoteFile], path: str) -> tuple[tuple[RemoteFile, ...], 
         )
     if len(wholes) > 1:
         raise FetchError("FileAmbiguous", f"{path} stands for several models: {_enumerated(named)}; name one of them")
-    (whole,) = wholes
-    parts = tuple(file for file in files if fnmatchcase(file.path, whole))
+    parts = tuple(file for file in files if _whole(file.path) in wholes)
     number = _PART.search(parts[0].path)
     if number and len(parts) != int(number[2]):
-        raise FetchError("FileNotFound", f"the repository has {len(parts)} of the {int(number[2])} parts {whole}")
+        raise FetchError("FileNotFound", f"of {path} the repository has {len(parts)} parts instead of {int(number[2])}")
     return parts, parts[0].path
+
+
+def _whole(path: str) -> str:
+    """The name that the parts of one GGUF have in common."""
+    return _PART.sub(r"-of-\2.gguf", path)
 
 
 def _enumerated(names: list[str], most: int = 8) -> str:
