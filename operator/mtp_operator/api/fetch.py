@@ -37,8 +37,6 @@ class FetchPlan(Schema):
     """Where the claim is mounted."""
     token_file: str | None = None
     """File with the hub's token."""
-    cache: Annotated[str | None, Field(pattern=r"^[a-z0-9]{1,63}$")] = None
-    """Name of the compile cache to make room for, which engines find but cannot make."""
 
 
 class FetchStage(StrEnum):

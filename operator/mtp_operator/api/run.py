@@ -64,9 +64,12 @@ class RunSettings(Schema):
     def request_hash(self) -> str:
         """sha256 over the settings in canonical JSON, as `sha256:<64 hex>`.
 
-        Defaults are left out, so that a field which a later version adds does not change the hash of what was there.
+        Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
+        so is where the weights lie.
         """
-        stated = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        stated = self.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, exclude={"weights_claim"}
+        )
         canonical = json.dumps(stated, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 

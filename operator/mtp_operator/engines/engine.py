@@ -74,6 +74,15 @@ class Engine(ABC):
     def environment(self) -> Mapping[str, str]:
         """Environment variables of the engine's container."""
 
+    def cache_environment(self, folder: str) -> Mapping[str, str]:
+        """Environment variables that make the engine keep what it compiles; none where it compiles nothing.
+
+        Args:
+            folder: of this image on this GPU, kept from boot to boot; servers may only read it.
+        """
+        del folder
+        return {}
+
     def configuration_files(self) -> Mapping[str, str]:
         """File name -> content of what the engine wants to find in `CONFIGURATION_FOLDER`."""
         return {}

@@ -88,8 +88,7 @@ class Fetch:
             InterruptedFetchError: the program was told to end.
         """
         with claim_errors():
-            if self._plan.cache:
-                make_cache(self._claim, self._plan.cache)
+            make_cache(self._claim)
             found = [self._find(source) for source in self._plan.sources]
             for source, files in found:
                 self._fetch(source, files)

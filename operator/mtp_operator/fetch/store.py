@@ -46,9 +46,9 @@ def claim_errors() -> Iterator[None]:
         raise FetchError("ClaimFailed", f"the claim fails: {error}", is_permanent=False) from error
 
 
-def make_cache(claim: Path, name: str) -> None:
-    """Makes an engine's compile cache, which belongs to the user that engines run as."""
-    (claim / CACHE_FOLDER / name).mkdir(parents=True, exist_ok=True)
+def make_cache(claim: Path) -> None:
+    """Makes the folder of the compile caches: made by kubelet, for its mount, it would be root's."""
+    (claim / CACHE_FOLDER).mkdir(exist_ok=True)
 
 
 class Store:

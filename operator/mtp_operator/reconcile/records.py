@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.spec import EngineType
@@ -38,6 +39,10 @@ class OperatorSettings:
     """Time that a trial may find its node gone before the run starts over elsewhere."""
     nodes_readable: bool = True
     """Whether the operator may read nodes; without it product and driver are Unknown."""
+    progress_seconds: int = 30
+    """Time between two questions how far a fetch is, and so between two writes of a status about it."""
+    fetch_environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment of a fetch: which hub, through which proxy."""
 
 
 # -- observed ----------------------------------------------------------------------------------------------------------
@@ -84,6 +89,9 @@ class Pod:
     """type -> (status, reason, message)"""
     engine: Container = Container()
     bench: Container = Container()
+    fetch: Container = Container()
+    address: str | None = None
+    """Its IP address, once it has one."""
 
     @property
     def is_over(self) -> bool:
@@ -140,6 +148,14 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class SeenProgress:
+    """How far a fetch was when its pod was last asked; None where it did not answer."""
+
+    at: datetime
+    progress: FetchProgress | None
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that is known about one key at one moment."""
 
@@ -150,6 +166,8 @@ class Observed:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
+    progress: Mapping[str, SeenProgress] = field(default_factory=dict)
+    """uid of a pod -> how far it was, where a plan asked for that (`Plan.progress_reads`)."""
     refusal: str = ""
     """Why the API server refused the last plan; empty where it did not."""
 
@@ -164,6 +182,7 @@ class Kind(StrEnum):
     RUN = "MTPTuningRun"
     JOB = "Job"
     POD = "Pod"
+    CLAIM = "PersistentVolumeClaim"
 
 
 @dataclass(frozen=True)
@@ -179,6 +198,17 @@ class Reference:
 @dataclass(frozen=True)
 class Create:
     """POST of a new object, after one live GET has shown that it is not there."""
+
+    kind: Kind
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ensure:
+    """POST of an object that nobody watches and that is never changed; it may be there already.
+
+    The model owns it, so that Kubernetes collects it.
+    """
 
     kind: Kind
     body: Mapping[str, Any]
@@ -226,10 +256,20 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class ProgressRead:
+    """A question to a fetch's pod: how far it is."""
+
+    uid: str
+    address: str
+    """Its IP address."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do, carried out in the order of the fields; the first failure ends it, and it is decided anew."""
 
     run_statuses: tuple[StatusUpdate, ...] = ()
+    ensures: tuple[Ensure, ...] = ()
     creates: tuple[Create, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
@@ -237,11 +277,19 @@ class Plan:
     model_status: StatusUpdate | None = None
     lookups: tuple[Reference, ...] = ()
     """Objects (Jobs, pods) whose Events shall be listed once, now, for the decisions that follow."""
+    progress_reads: tuple[ProgressRead, ...] = ()
+    """Pods that shall be asked how far they are, once, now, for the decisions that follow."""
     wake_after_seconds: float | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether the plan changes nothing in the cluster."""
         return not (
-            self.run_statuses or self.creates or self.ends or self.releases or self.deletes or self.model_status
+            self.run_statuses
+            or self.ensures
+            or self.creates
+            or self.ends
+            or self.releases
+            or self.deletes
+            or self.model_status
         )

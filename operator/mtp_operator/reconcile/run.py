@@ -32,6 +32,7 @@ from .records import (
     Create,
     Delete,
     EndTrial,
+    Ensure,
     EventDraft,
     Job,
     Kind,
@@ -39,6 +40,7 @@ from .records import (
     Observed,
     OperatorSettings,
     Pod,
+    ProgressRead,
     Reference,
     Release,
     StatusUpdate,
@@ -53,11 +55,13 @@ class RunPlan:
     """What one run needs, and what keeps it from going on."""
 
     status: StatusUpdate | None = None
+    ensures: tuple[Ensure, ...] = ()
     creates: tuple[Create, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
     deletes: tuple[Delete, ...] = ()
     lookup: Reference | None = None
+    progress_read: ProgressRead | None = None
     wake_after_seconds: float | None = None
     obstacle: trial.Obstacle | None = None
 

@@ -12,7 +12,7 @@ from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine,
 from .labels import trial_labels
 from .placement import gpu_affinity, gpu_tolerations
 from .prompts import planned_prompts, prompt_mounts, prompt_volumes
-from .weights import Weights, mounts, volumes, weights
+from .weights import cache_folder, cache_mounts, mounts, sources, volumes
 
 ENGINE_CONTAINER: Final = "engine"
 BENCH_CONTAINER: Final = "bench"
@@ -99,7 +99,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
         levels=tuple(PlannedLevel(concurrency=level.concurrency) for level in workload.levels),
         level_seconds=level_seconds,
         ready_seconds=ready_seconds,
-        model_path=weights(run.spec.model.uri).container_path,
+        model_path=sources(run.spec)[0].container_path,
         engine_log=engine.log_path,
         maximize=run.spec.objective.maximize,
         limits=run.spec.objective.constraints,
@@ -107,7 +107,6 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
 
 
 def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pinned_node: str | None) -> dict[str, Any]:
-    sources = _sources(run)
     return {
         "restartPolicy": "Never",
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
@@ -125,10 +124,10 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         },
         "affinity": gpu_affinity(run.spec.accelerator, pinned_node),
         "tolerations": gpu_tolerations(),
-        "initContainers": [_engine_container(run, arm, engine, sources)],
-        "containers": [_bench_container(run, plan, sources)],
+        "initContainers": [_engine_container(run, arm, engine)],
+        "containers": [_bench_container(run, plan)],
         "volumes": [
-            *volumes(sources),
+            *volumes(sources(run.spec)),
             *prompt_volumes(run.spec.workload.prompt_source),
             {"name": "home", "emptyDir": {}},
             {"name": "log", "emptyDir": {"sizeLimit": "1Gi"}},
@@ -138,10 +137,8 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
     }
 
 
-def _engine_container(
-    run: MTPTuningRun, arm: ArmStatus, engine: Engine, sources: tuple[Weights, ...]
-) -> dict[str, Any]:
-    model, *drafter = sources
+def _engine_container(run: MTPTuningRun, arm: ArmStatus, engine: Engine) -> dict[str, Any]:
+    model, *drafter = sources(run.spec)
     arguments = engine.arguments(
         run.spec,
         arm.n_spec,
@@ -155,16 +152,17 @@ def _engine_container(
     return {
         "name": ENGINE_CONTAINER,
         "image": run.spec.engine.image,
-        "args": [_literal(argument) for argument in arguments],
-        "env": [{"name": name, "value": _literal(value)} for name, value in engine.environment().items()],
+        "args": [literal(argument) for argument in arguments],
+        "env": [{"name": name, "value": literal(value)} for name, value in _environment(run, engine).items()],
         "ports": [{"name": "http", "containerPort": engine.port}],
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "restartPolicy": "Always",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {"limits": gpus, "requests": requests},
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "volumeMounts": [
-            *mounts(sources),
+            *mounts(sources(run.spec)),
+            *cache_mounts(run.spec, read_only=False),
             {"name": "home", "mountPath": HOME},
             {"name": "log", "mountPath": LOG_FOLDER},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
@@ -173,27 +171,28 @@ def _engine_container(
     }
 
 
-def _bench_container(run: MTPTuningRun, plan: TrialPlan, sources: tuple[Weights, ...]) -> dict[str, Any]:
+def _bench_container(run: MTPTuningRun, plan: TrialPlan) -> dict[str, Any]:
     return {
         "name": BENCH_CONTAINER,
         "image": run.spec.bench_image,
-        "args": ["trial", "--plan", _literal(json.dumps(plan.to_wire()))],
+        "args": ["trial", "--plan", literal(json.dumps(plan.to_wire()))],
         "terminationMessagePolicy": "File",
         "resources": {
             "requests": {"cpu": "100m", "memory": "128Mi"},
             # Far above what it needs: a throttled client would measure itself.
             "limits": {"cpu": "2", "memory": "512Mi"},
         },
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "volumeMounts": [
-            *mounts(sources),
+            *mounts(sources(run.spec)),
             *prompt_mounts(run.spec.workload.prompt_source),
             {"name": "log", "mountPath": LOG_FOLDER, "readOnly": True},
         ],
     }
 
 
-def _container_security() -> dict[str, Any]:
+def container_security() -> dict[str, Any]:
+    """What Pod Security "restricted" asks of a container, and a root file system that nobody writes to."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -201,11 +200,9 @@ def _container_security() -> dict[str, Any]:
     }
 
 
-def _sources(run: MTPTuningRun) -> tuple[Weights, ...]:
-    """The model, and the drafter where there is one."""
-    drafter = run.spec.speculation.drafter
-    uris = [run.spec.model.uri, *([drafter.uri] if drafter else [])]
-    return tuple(map(weights, uris))
+def _environment(run: MTPTuningRun, engine: Engine) -> dict[str, str]:
+    folder = cache_folder(run.spec)
+    return {**engine.environment(), **(engine.cache_environment(folder) if folder else {})}
 
 
 def _served_name(run: MTPTuningRun) -> str:
@@ -234,6 +231,6 @@ def _configuration_mounts(engine: Engine) -> list[dict[str, Any]]:
     return [{"name": "configuration", "mountPath": CONFIGURATION_FOLDER, "readOnly": True}]
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """The text with Kubernetes' own expansion of $(NAME) turned off."""
     return text.replace("$(", "$$(")

@@ -1,7 +1,7 @@
 """Carries out a plan, in the order of its fields. Every reply goes into the cache."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 import structlog
 
 from mtp_operator.api.conditions import format_time, shorten
+from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
     Create,
     Delete,
     EndTrial,
+    Ensure,
     EventDraft,
     Plan,
     Reference,
@@ -22,8 +24,9 @@ from mtp_operator.reconcile.records import (
 from mtp_operator.resources.labels import MANAGER
 
 from .cache import RESOURCES, Cache, key_of, version_of
-from .client import EVENTS, AlreadyExistsError, ApiError, Client, ConflictError, NotFoundError
+from .client import EVENTS, AlreadyExistsError, ApiError, Body, Client, ConflictError, NotFoundError
 from .metrics import WRITES
+from .progress import read_progress
 
 log = structlog.get_logger(__name__)
 
@@ -58,12 +61,20 @@ class Applier:
         client: stops writing by itself when the Lease is no longer held.
         cache: learns every reply.
         now: the time of Events.
+        read_progress: asks the pod at an address how far its fetch is.
     """
 
-    def __init__(self, client: Client, cache: Cache, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        read_progress: Callable[[str], Awaitable[FetchProgress | None]] = read_progress,
+    ) -> None:
         self._client = client
         self._cache = cache
         self._now = now
+        self._read_progress = read_progress
 
     async def apply(self, plan: Plan, applied: Applied) -> None:
         """Carries out the plan and notes in `applied` what it brought about; the first failure ends it.
@@ -76,6 +87,8 @@ class Applier:
         """
         for update in plan.run_statuses:
             await self._update_status(update, applied)
+        for ensure in plan.ensures:
+            await self._ensure(ensure, applied)
         for create in plan.creates:
             await self._create(create, applied)
         for end in plan.ends:
@@ -88,6 +101,9 @@ class Applier:
             await self._update_status(plan.model_status, applied)
         for target in plan.lookups:
             applied.learned |= await self._look_up(target)
+        for read in plan.progress_reads:
+            progress = await self._read_progress(read.address)
+            applied.learned |= self._cache.keep_progress(read.uid, self._now(), progress)
 
     async def refresh(self, target: Reference) -> None:
         """One live GET of an object; its end is learned too."""
@@ -120,6 +136,18 @@ class Applier:
             if self._note("status", target, before, reply, applied):
                 for draft in update.events:
                     await self._post_event(draft)
+
+    async def _ensure(self, ensure: Ensure, applied: Applied) -> None:
+        resource, metadata = RESOURCES[ensure.kind], ensure.body["metadata"]
+        try:
+            await self._client.create(resource, ensure.body)
+        except AlreadyExistsError:
+            live = await self._client.get(resource, metadata["namespace"], metadata["name"])
+        else:
+            self._count("create", ensure.kind, metadata["name"], applied)
+            return
+        if _owner_uids(live) != _owner_uids(ensure.body):
+            raise NameTakenError(f"{ensure.kind} {metadata['name']} exists already and is not of this model: remove it")
 
     async def _create(self, create: Create, applied: Applied) -> None:
         resource, metadata = RESOURCES[create.kind], create.body["metadata"]
@@ -214,3 +242,7 @@ class Applier:
             await self._client.create(EVENTS, body)
         except ApiError as error:
             log.warning("an Event could not be posted", about=about.name, reason=draft.reason, error=str(error))
+
+
+def _owner_uids(body: Body) -> list[str]:
+    return [owner["uid"] for owner in body["metadata"].get("ownerReferences", ())]

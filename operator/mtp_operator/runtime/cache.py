@@ -10,12 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from mtp_operator.reconcile.records import Kind, ModelKey
+from mtp_operator.api.fetch import FetchProgress
+from mtp_operator.reconcile.records import Kind, ModelKey, SeenProgress
 from mtp_operator.resources.labels import MODEL_LABEL
 
-from .client import JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+from .client import CLAIMS, JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
 
-RESOURCES: Final[Mapping[Kind, Resource]] = {Kind.MODEL: MODELS, Kind.RUN: RUNS, Kind.JOB: JOBS, Kind.POD: PODS}
+RESOURCES: Final[Mapping[Kind, Resource]] = {
+    Kind.MODEL: MODELS,
+    Kind.RUN: RUNS,
+    Kind.JOB: JOBS,
+    Kind.POD: PODS,
+    Kind.CLAIM: CLAIMS,
+}
 
 TOMBSTONE_SECONDS: Final = 600
 """Time for which it is remembered that an object is gone: longer than any reply to a write takes."""
@@ -37,6 +44,7 @@ class Entry:
     """What the reply to our newest write said."""
     floor_raised_at: float = 0.0
     events: tuple[datetime, Sequence[Body]] | None = None
+    progress: SeenProgress | None = None
 
     @property
     def is_lagging(self) -> bool:
@@ -54,6 +62,7 @@ class Snapshot:
     pods: list[Body] = field(default_factory=list)
     nodes: list[Body] = field(default_factory=list)
     events: dict[str, tuple[datetime, Sequence[Body]]] = field(default_factory=dict)
+    progress: dict[str, SeenProgress] = field(default_factory=dict)
 
 
 def key_of(resource: Resource, body: Body) -> ModelKey | None:
@@ -132,6 +141,15 @@ class Cache:
         entry.events = (at, events)
         return any(version_of(event["metadata"]) not in before for event in events)
 
+    def keep_progress(self, uid: str, at: datetime, progress: FetchProgress | None) -> bool:
+        """Keeps how far a fetch's pod said that it is. Answers whether that is news."""
+        entry = self._entries.get(uid)
+        if entry is None:
+            return False
+        before = entry.progress.progress if entry.progress else None
+        entry.progress = SeenProgress(at, progress)
+        return progress != before
+
     def prune(self) -> None:
         """Forgets tombstones that no reply can still contradict."""
         limit = self._clock() - TOMBSTONE_SECONDS
@@ -154,6 +172,7 @@ class Cache:
             pods=bodies(PODS),
             nodes=bodies(NODES, self._by_key.get(None, {})),
             events={uid: entry.events for uid, entry in entries.items() if entry.events is not None},
+            progress={uid: entry.progress for uid, entry in entries.items() if entry.progress is not None},
         )
 
     def lagging(self, key: ModelKey) -> list[Entry]:

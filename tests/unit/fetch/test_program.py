@@ -123,7 +123,7 @@ def assert_whole(claim: Path, repository: Repository, wanted: set[str] = WANTED)
 
 
 def test_a_repository_is_fetched_as_an_engine_needs_it(hub: Hub, claim: Path, repository: Repository) -> None:
-    status, result = Fetching(hub, claim, more={"cache": "a1"}).run()
+    status, result = Fetching(hub, claim).run()
 
     assert status == 0
     (fetched,) = result.fetched
@@ -131,7 +131,7 @@ def test_a_repository_is_fetched_as_an_engine_needs_it(hub: Hub, claim: Path, re
     assert path_of(fetched) == f"{NAME}/{repository.commit}"
     assert result.total_bytes == 6_000_003
     assert_whole(claim, repository)
-    assert (claim / "cache" / "a1").is_dir()
+    assert (claim / "cache").is_dir()
     assert [path for path in (claim / "fetching").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     modes = {path.stat().st_mode & 0o777 for path in (claim / "models").rglob("*")}
     assert modes == {0o755, 0o644}
@@ -177,7 +177,7 @@ def test_a_fetch_that_is_killed_again_and_again_resumes(claim: Path, tmp_path: P
                 process.wait()
 
         hub.watch = kill
-        ends = []
+        ends: list[int] = []
         while not ends or ends[-1] != 0:
             process = Fetching(hub, claim).start()
             process.communicate()

@@ -19,8 +19,9 @@ from mtp_operator.api.conditions import format_time
 from mtp_operator.api.spec import EngineType
 from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
-from mtp_operator.reconcile.records import Kind, Observed, OperatorSettings, Plan, Reference, StatusUpdate
+from mtp_operator.reconcile.records import Kind, Observed, OperatorSettings, Plan, Reference, SeenProgress, StatusUpdate
 from mtp_operator.reconcile.views import observe
+from mtp_operator.resources.fetch_job import FETCH_CONTAINER
 from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
 
 NAMESPACE = "team"
@@ -91,6 +92,8 @@ class World:
         self.runs: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
+        self.claims: dict[str, dict[str, Any]] = {}
+        self.progress: dict[str, SeenProgress] = {}
         self.nodes: list[dict[str, Any]] = [NODE]
         self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
         self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
@@ -104,7 +107,15 @@ class World:
 
     def observed(self) -> Observed:
         """What the operator sees."""
-        seen = observe(self.model, self.runs.values(), self.jobs.values(), self.pods.values(), self.nodes, self.lookups)
+        seen = observe(
+            self.model,
+            self.runs.values(),
+            self.jobs.values(),
+            self.pods.values(),
+            self.nodes,
+            self.lookups,
+            self.progress,
+        )
         return replace(seen, refusal=self.refusal)
 
     def plan(self) -> Plan:
@@ -128,6 +139,7 @@ class World:
     def _acts(self, plan: Plan) -> list[Callable[[], None]]:
         return [
             *(partial(self._write_status, update) for update in plan.run_statuses),
+            *(partial(self._ensure, ensure.body) for ensure in plan.ensures),
             *(partial(self._create, create.kind, create.body) for create in plan.creates),
             *(partial(self._end, end.target) for end in plan.ends),
             *(partial(self._release, release.target) for release in plan.releases),
@@ -150,6 +162,9 @@ class World:
         body["status"] = copy.deepcopy(dict(update.status))
         self.writes.append(f"status {update.target.kind} {update.target.name}")
         self.events += [(event.reason, event.message) for event in update.events]
+
+    def _ensure(self, body: Mapping[str, Any]) -> None:
+        self.claims.setdefault(body["metadata"]["name"], copy.deepcopy(dict(body)))
 
     def _create(self, kind: Kind, body: Mapping[str, Any]) -> None:
         new = copy.deepcopy(dict(body))
@@ -198,7 +213,7 @@ class World:
         """The Job controller makes the pod, and the node starts it."""
         pod = {
             "metadata": {
-                "name": f"{job['metadata']['name']}-x",
+                "name": f"{job['metadata']['name']}-{len(self.pods)}",
                 "uid": f"uid-{next(self._uids)}",
                 "creationTimestamp": format_time(self.now),
                 "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
@@ -229,6 +244,20 @@ class World:
         }
         self.pods[pod["metadata"]["name"]] = pod
         return pod
+
+    def start_fetch(self, job: dict[str, Any], **status: Any) -> dict[str, Any]:
+        """The Job controller makes a fetch's pod, and the node starts it."""
+        running = {"name": FETCH_CONTAINER, "state": {"running": {"startedAt": format_time(self.now)}}}
+        containers = {"initContainerStatuses": [], "containerStatuses": [running], "podIP": "10.0.0.7"}
+        return self.start_pod(job, **{**containers, **status})
+
+    def end_fetch(self, pod: dict[str, Any], exit_code: int, message: str, job_ends: str = "") -> None:
+        """The fetch's program ends, and with it the pod; the Job ends too, or makes another pod later."""
+        state = {"exitCode": exit_code, "message": message, "finishedAt": format_time(self.now)}
+        pod["status"]["containerStatuses"][0]["state"] = {"terminated": state}
+        pod["status"]["phase"] = "Failed" if exit_code else "Succeeded"
+        if job_ends:
+            self.end_job(pod["job"], job_ends)
 
     def end_bench(self, pod: dict[str, Any], exit_code: int, message: str) -> None:
         """The bench container ends, and with it the pod and its Job."""
