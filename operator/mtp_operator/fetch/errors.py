@@ -12,5 +12,5 @@ class FetchError(Exception):
         """Whether trying again without a change by a person is of no use."""
 
 
-class InterruptedFetchError(Exception):
-    """The program was told to end; what has been fetched stays."""
+class StoppedError(Exception):
+    """Another file has failed, and this one need not come any more."""

@@ -13,7 +13,7 @@ import httpx2
 from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from .errors import FetchError, InterruptedFetchError
+from .errors import FetchError, StoppedError
 
 CHUNK_BYTES: Final = 1 << 18
 """Written at once: what the end of the process loses of a file at the most."""
@@ -69,7 +69,7 @@ class Hub:
 
         Raises:
             FetchError: the hub does not say.
-            InterruptedFetchError: the program was told to end.
+            StoppedError: it is not wanted any more.
         """
 
         def ask() -> Listing:
@@ -95,7 +95,7 @@ class Hub:
 
         Raises:
             FetchError: the hub does not give it.
-            InterruptedFetchError: the program was told to end.
+            StoppedError: it is not wanted any more.
             OSError: the volume does not take it.
         """
 
@@ -114,7 +114,7 @@ class Hub:
                     into.truncate()
                 for chunk in response.iter_raw(CHUNK_BYTES):
                     if self._stop.is_set():
-                        raise InterruptedFetchError
+                        raise StoppedError
                     into.write(chunk)
             if into.tell() < file.size:
                 raise httpx2.RemoteProtocolError(f"{file.path} ended after {into.tell()} of {file.size} bytes")
@@ -138,7 +138,7 @@ class Hub:
                 raise failure
             wait = FIRST_WAIT_SECONDS * (2 ** (fruitless - 1)) if fruitless else 0.0
             if self._stop.wait(min(wait if asked_for is None else asked_for, LONGEST_WAIT_SECONDS)):
-                raise InterruptedFetchError
+                raise StoppedError
 
     def _explained(
         self, repository: str, revision: str | None, error: HfHubHTTPError | httpx2.TransportError

@@ -1,5 +1,6 @@
 """The fetch container's program: from a plan to whole, verified files, and a termination message."""
 
+import os
 import signal
 import sys
 import threading
@@ -22,7 +23,7 @@ from mtp_operator.api.fetch import (
 )
 from mtp_operator.api.weights import HUB_SCHEME, FetchedSource, WeightsSource
 
-from .errors import FetchError, InterruptedFetchError
+from .errors import FetchError, StoppedError
 from .hub import Hub, RemoteFile
 from .progress import Meter, serve
 from .selection import select
@@ -45,21 +46,13 @@ def main(plan: FetchPlan, termination_log: Path, port: int = PROGRESS_PORT) -> i
     Returns:
         The exit status: 0, `PERMANENT_FAILURE`, or 1 where a later attempt may work.
     """
-    stop = threading.Event()
-
-    def interrupt(*_: object) -> None:
-        # For the threads an event, for the main thread, which waits for them or for a lock, an exception.
-        stop.set()
-        raise InterruptedFetchError
-
-    signal.signal(signal.SIGTERM, interrupt)
+    # At once, also out of a read that waits: what has been written stays, and the next pod goes on from there.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(INTERRUPTED))
     meter = Meter()
     server = serve(meter, port)
     print(f"progress is told on port {server.server_port}", flush=True)
     try:
-        result = Fetch(plan, meter, stop).run()
-    except InterruptedFetchError:
-        return INTERRUPTED
+        result = Fetch(plan, meter).run()
     except FetchError as error:
         failure = FetchFailure(reason=error.reason, message=shorten(str(error), MESSAGE_LIMIT))
         termination_log.write_text(FetchResult(failure=failure).to_json())
@@ -73,19 +66,18 @@ def main(plan: FetchPlan, termination_log: Path, port: int = PROGRESS_PORT) -> i
 class Fetch:
     """One execution of a plan."""
 
-    def __init__(self, plan: FetchPlan, meter: Meter, stop: threading.Event) -> None:
+    def __init__(self, plan: FetchPlan, meter: Meter) -> None:
         self._plan = plan
         self._claim = Path(plan.folder)
         self._meter = meter
-        self._stop = stop
-        self._hub = Hub(_token(plan), stop)
+        self._stop = threading.Event()
+        self._hub = Hub(_token(plan), self._stop)
 
     def run(self) -> FetchResult:
         """Fetches what is not there yet.
 
         Raises:
             FetchError: it cannot.
-            InterruptedFetchError: the program was told to end.
         """
         with claim_errors():
             make_cache(self._claim)
@@ -135,8 +127,8 @@ class Fetch:
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
             futures = [pool.submit(one, file) for file in files]
         errors = [error for error in (future.exception() for future in futures) if error is not None]
-        # Those that were told to end because of another one have nothing to say.
-        errors.sort(key=lambda error: isinstance(error, InterruptedFetchError))
+        # Those that were stopped because of another one have nothing to say.
+        errors.sort(key=lambda error: isinstance(error, StoppedError))
         if errors:
             raise errors[0]
 
