@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from .base import Schema
-from .weights import FetchedSource, WeightsSource
+from .weights import HUB_SCHEME, FetchedSource, WeightsSource
 
 PROGRESS_PORT: Final = 8080
 """Where the fetch program answers GET `PROGRESS_PATH` with a `FetchProgress`."""
@@ -79,7 +79,7 @@ class FetchResult(Schema):
 
 def hub_parts(uri: str) -> tuple[str, str]:
     """Repository (<organisation>/<repository>) and path in it (empty: all of it) that an hf:// URI names."""
-    organisation, repository, *path = uri.removeprefix("hf://").split("/")
+    organisation, repository, *path = uri.removeprefix(HUB_SCHEME).split("/")
     return f"{organisation}/{repository}", "/".join(path)
 
 
