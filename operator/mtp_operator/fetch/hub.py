@@ -11,7 +11,13 @@ from typing import BinaryIO, Final, TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from .errors import FetchError, StoppedError
 
@@ -75,6 +81,8 @@ class Hub:
         def ask() -> Listing:
             try:
                 info = self._api.model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT.read)
+            except HFValidationError as error:
+                raise FetchError("RepositoryNotFound", f"the hub cannot have hf://{repository}: {error}") from error
             except (TypeError, KeyError, ValueError) as error:
                 raise FetchError("HubRefused", f"the answer about hf://{repository} is not that of a hub") from error
             files = tuple(
@@ -126,7 +134,7 @@ class Hub:
     ) -> Result:
         """Repeats a request that the hub or the network fails for now; attempts that achieve something are free."""
         fruitless, best = 0, achieved()
-        while True:
+        while not self._stop.is_set():
             try:
                 return request()
             except (HfHubHTTPError, httpx2.TransportError) as error:
@@ -137,8 +145,8 @@ class Hub:
             if failure.is_permanent or fruitless >= FRUITLESS_ATTEMPTS:
                 raise failure
             wait = FIRST_WAIT_SECONDS * (2 ** (fruitless - 1)) if fruitless else 0.0
-            if self._stop.wait(min(wait if asked_for is None else asked_for, LONGEST_WAIT_SECONDS)):
-                raise StoppedError
+            self._stop.wait(min(wait if asked_for is None else asked_for, LONGEST_WAIT_SECONDS))
+        raise StoppedError
 
     def _explained(
         self, repository: str, revision: str | None, error: HfHubHTTPError | httpx2.TransportError
@@ -166,7 +174,7 @@ class Hub:
 
 
 def _retry_after(error: HfHubHTTPError | httpx2.TransportError) -> float | None:
-    """Seconds that the hub asks to wait, if it does (it never sends the form with a date)."""
+    """Seconds that the hub asks to wait, if it does; a date instead of seconds counts as none."""
     if not isinstance(error, HfHubHTTPError):
         return None
     value = error.response.headers.get("Retry-After", "").strip()
