@@ -513,7 +513,9 @@ TAKEN = {
     "drafter with shared cache": model(("spec.speculation.drafter.uri", "pvc://weights/assistant")),
     "draft model": model(("spec.speculation", {"method": "DraftModel", "drafter": {"uri": "pvc://weights/small"}})),
     "repository": hub_model("hf://RedHatAI/gemma-4-31B-it-FP8-block", ("spec.model.revision", "0" * 40)),
-    "gated repository": hub_model("hf://google/gemma", ("spec.model.tokenSecretRef", {"name": "hf-token"})),
+    "gated repository": hub_model(
+        "hf://google/gemma", ("spec.model.tokenSecretRef", {"name": "hf-token", "key": "read"})
+    ),
     "GGUF of a repository": hub_model("hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf", engine="LlamaCpp"),
     "fetched drafter": model(
         ("spec.speculation", {"method": "DraftModel", "drafter": {"uri": "hf://google/small"}}),

@@ -103,9 +103,9 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     assert cached["status"]["weights"]["fetched"] == [{"uri": uri, "revision": commit}]
     assert (volume / "models" / REPOSITORY / commit / "tiny-Q8_0.gguf").stat().st_size == size
 
-    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Tuned", "True", "Selected", 300)
-    assert model["status"]["nSpec"] == harness.BEST_N_SPEC
-    run = harness.run_of(model)
+    # Which n it is, other tests say.
+    run = harness.run_of(harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 300))
+    assert run["status"]["trials"]["measured"] >= 2
     assert (run["spec"]["model"]["uri"], run["spec"]["model"]["revision"]) == (uri, commit)
     assert harness.items("jobs", namespace) == []
 

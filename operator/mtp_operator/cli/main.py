@@ -71,3 +71,14 @@ def fetch(
         print(f"--plan: {error}", file=sys.stderr)
         raise typer.Exit(REFUSED) from None
     raise typer.Exit(program.main(parsed, termination_log, port))
+
+
+@app.command()
+def copy_cache(
+    source: Annotated[Path, typer.Argument(help="The compile cache that trials have filled.")],
+    target: Annotated[Path, typer.Argument(help="Where the engine of this pod looks for it.")],
+) -> None:
+    """Give a server its own copy of a compile cache (what its pod runs first)."""
+    from mtp_operator.fetch.cache import copy_cache as copy
+
+    print(copy(source, target))

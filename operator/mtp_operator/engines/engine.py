@@ -78,7 +78,7 @@ class Engine(ABC):
         """Environment variables that make the engine keep what it compiles; none where it compiles nothing.
 
         Args:
-            folder: of this image on this GPU, kept from boot to boot; servers may only read it.
+            folder: of this image on this GPU, writable, and kept from boot to boot.
         """
         del folder
         return {}

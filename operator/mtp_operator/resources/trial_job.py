@@ -162,7 +162,7 @@ def _engine_container(run: MTPTuningRun, arm: ArmStatus, engine: Engine) -> dict
         "securityContext": container_security(),
         "volumeMounts": [
             *mounts(sources(run.spec)),
-            *cache_mounts(run.spec, read_only=False),
+            *cache_mounts(run.spec),
             {"name": "home", "mountPath": HOME},
             {"name": "log", "mountPath": LOG_FOLDER},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108

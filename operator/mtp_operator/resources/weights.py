@@ -11,6 +11,7 @@ from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER, path_of
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.weights import FetchedSource, NewClaim, WeightsSource
+from mtp_operator.engines import engine_for
 
 from .labels import child_labels
 
@@ -84,23 +85,33 @@ def mounts(sources: tuple[Weights, ...]) -> list[dict[str, Any]]:
 
 
 def cache_folder(settings: RunSettings) -> str | None:
-    """The compile cache of this image on this GPU as the engine's container sees it; None where nothing is fetched.
+    """The compile cache of this image on this GPU as the engine's container sees it; None where there is none.
 
-    A claim that is used as it is (pvc://) may be read-only, and belongs to the user: nothing is written there.
+    It is kept beside fetched weights. A claim that is used as it is (pvc://) may be read-only, and belongs to the user.
     """
-    if settings.weights_claim is None:
+    if settings.weights_claim is None or not engine_for(settings.engine.type).cache_environment(CACHE_MOUNT):
         return None
+    return f"{CACHE_MOUNT}/{cache_key(settings)}"
+
+
+def cache_key(settings: RunSettings) -> str:
+    """What the caches of a claim are kept apart by."""
     keyed_by = {"image": settings.engine.image, "accelerator": settings.accelerator.to_wire()}
-    key = hashlib.sha256(json.dumps(keyed_by, sort_keys=True).encode()).hexdigest()[:16]
-    return f"{CACHE_MOUNT}/{key}"
+    return hashlib.sha256(json.dumps(keyed_by, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def cache_mounts(settings: RunSettings, *, read_only: bool) -> list[dict[str, Any]]:
-    """The mount of `cache_folder`: trials fill it, servers only read it."""
-    if settings.weights_claim is None:
+def cache_mounts(settings: RunSettings, path: str = CACHE_MOUNT, *, read_only: bool = False) -> list[dict[str, Any]]:
+    """The mount of the claim's compile caches, where there is one: trials fill them, others only read.
+
+    Args:
+        settings: of the run.
+        path: where they are seen.
+        read_only: whether nothing may be written.
+    """
+    if cache_folder(settings) is None or settings.weights_claim is None:
         return []
     name = _volume_names(sources(settings))[settings.weights_claim]
-    return [{"name": name, "mountPath": CACHE_MOUNT, "subPath": CACHE_FOLDER, "readOnly": read_only}]
+    return [{"name": name, "mountPath": path, "subPath": CACHE_FOLDER, "readOnly": read_only}]
 
 
 def _volume_names(sources: tuple[Weights, ...]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from mtp_operator.api.fetch import FetchPlan
 from mtp_operator.api.model import NAME_LIMIT, MTPModel
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, request_hash
+from mtp_operator.resources.private_cache import private_cache
 from mtp_operator.resources.trial_job import trial_job
-from mtp_operator.resources.weights import cache_folder, cache_mounts, new_claim
+from mtp_operator.resources.weights import cache_folder, new_claim
 from tests.unit.engines.settings import run_settings
 
 COMMIT = "c" * 40
@@ -216,8 +217,30 @@ def test_caches_are_kept_apart_by_image_and_gpu_but_not_by_n() -> None:
 
     assert folder() == folder(maxNSpec=2)
     assert len({folder(), folder(engine={"type": "VLLM", "image": "other:1"}), folder(accelerator={"count": 2})}) == 3
-    (mount,) = cache_mounts(run_settings(**FETCHED), read_only=True)
-    assert mount["readOnly"] is True
+
+
+def test_a_server_has_its_own_copy_of_the_cache_and_cannot_touch_the_shared_one() -> None:
+    settings = run_settings(**FETCHED)
+    private = private_cache(settings)
+    assert private is not None
+    (engine,) = trial(**FETCHED)["initContainers"]
+    environment = {one["name"]: one["value"] for one in engine["env"]}
+
+    _, shared, target = private.init_container["args"]
+    assert target == environment["VLLM_CACHE_ROOT"]
+    read_only, own = private.init_container["volumeMounts"]
+    assert (read_only["subPath"], read_only["readOnly"]) == ("cache", True)
+    assert shared == f"{read_only['mountPath']}/{target.rpartition('/')[2]}"
+    assert [own] == private.mounts
+    assert target.startswith(own["mountPath"])
+    assert private.volumes[0]["name"] == own["name"]
+
+
+def test_what_compiles_nothing_has_no_cache() -> None:
+    llama = {"type": "LlamaCpp", "image": "llama:1"}
+    for settings in (run_settings(), run_settings(**{**FETCHED, "engine": llama})):
+        assert cache_folder(settings) is None
+        assert private_cache(settings) is None
 
 
 def test_where_weights_lie_does_not_change_what_is_asked() -> None:
