@@ -23,14 +23,14 @@ CLAIM = f"{NAME}-weights"
 
 @pytest.fixture
 def hub(tmp_path: Path, operator: None) -> Iterator[Hub]:
-    """A hub that pods reach, with our model behind a gate; the operator asks it and no other."""
+    """A hub that pods reach, with our model in both forms, one behind a gate; the operator asks it and no other."""
     del operator
     folder = tmp_path / "repository"
     folder.mkdir()
     shutil.copy(harness.model_folder() / "model.gguf", folder / "tiny-Q8_0.gguf")
     (folder / "README.md").write_text("# A tiny model\n")
-    repository = Repository(REPOSITORY, folder, is_gated=True)
-    with Hub(repository, address=paths.host_address(), token=TOKEN) as running:
+    repositories = (Repository(REPOSITORY, folder, is_gated=True), Repository("llm/tiny-mtp", harness.model_folder()))
+    with Hub(*repositories, address=paths.host_address(), token=TOKEN) as running:
         harness.install_operator(hub={"endpoint": running.url})
         yield running
         harness.install_operator()
@@ -133,6 +133,32 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
         "the operator's claim goes with its model",
         60,
     )
+
+
+def test_vllm_loads_what_was_fetched_and_keeps_what_it_compiled(namespace: str, hub: Hub, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    claim.chmod(0o777)
+    harness.ensure_model_claim(namespace, "shared", claim)
+    model = harness.sample(
+        "demo-vllm",
+        spec__model__uri="hf://llm/tiny-mtp",
+        spec__storage={"existingClaim": "shared"},
+        spec__tuning__maxNSpec=1,
+    )
+    harness.apply(model, namespace)
+
+    def measured() -> bool:
+        runs = harness.items("mtptuningruns", namespace)
+        return any(arm["state"] == "Measured" for run in runs for arm in run["status"].get("arms", ()))
+
+    harness.wait_until(measured, "a trial's result", 400, lambda: harness.story(namespace, "demo-vllm"))
+    whole = claim / "models" / "llm" / "tiny-mtp" / hub.repositories["llm/tiny-mtp"].commit
+    assert (whole / "model.safetensors").is_file()
+    assert not (whole / "model.gguf").exists()
+    (cache,) = (claim / "cache").iterdir()
+    assert list(cache.rglob("*.json"))
+    harness.kubectl("delete", "mtpmodels", "--all", "-n", namespace)
 
 
 def test_a_fetch_ends_with_its_model(namespace: str, hub: Hub, volume: Path) -> None:
