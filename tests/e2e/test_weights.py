@@ -64,12 +64,15 @@ def volume(tmp_path: Path, namespace: str) -> Iterator[Path]:
 
 
 def fetching(**changes: Any) -> dict[str, Any]:
-    """The sample with weights of the hub."""
+    """The sample with weights of the hub, measured no longer than it takes to see that they can be loaded."""
     return harness.sample(
         NAME,
         **{
             "spec__model__uri": f"hf://{REPOSITORY}/*Q8_0.gguf",
             "spec__storage": {"newClaim": {"size": "1Gi"}},
+            "spec__tuning__maxNSpec": 1,
+            "spec__tuning__budget__maxTrials": 2,
+            "spec__tuning__workload__outputTokens": 16,
             **changes,
         },
     )
@@ -105,7 +108,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
 
     # Which n it is, other tests say.
     run = harness.run_of(harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 300))
-    assert run["status"]["trials"]["measured"] >= 2
+    assert run["status"]["trials"]["measured"] >= 1
     assert (run["spec"]["model"]["uri"], run["spec"]["model"]["revision"]) == (uri, commit)
     assert harness.items("jobs", namespace) == []
 
