@@ -148,14 +148,18 @@ def test_vllm_loads_what_was_fetched_and_keeps_what_it_compiled(namespace: str, 
         spec__model__uri="hf://llm/tiny-mtp",
         spec__storage={"existingClaim": "shared"},
         spec__tuning__maxNSpec=1,
+        spec__tuning__workload__outputTokens=16,
     )
     harness.apply(model, namespace)
 
-    def measured() -> bool:
+    def ended_arms() -> list[dict[str, Any]]:
         runs = harness.items("mtptuningruns", namespace)
-        return any(arm["state"] == "Measured" for run in runs for arm in run["status"].get("arms", ()))
+        arms = [arm for run in runs for arm in run["status"].get("arms", ())]
+        return [arm for arm in arms if arm["state"] in ("Measured", "Failed")]
 
-    harness.wait_until(measured, "a trial's result", 400, lambda: harness.story(namespace, "demo-vllm"))
+    arm = harness.wait_until(ended_arms, "a trial's end", 400, lambda: harness.story(namespace, "demo-vllm"))[0]
+    # It answered; how fast it is, other tests say.
+    assert arm.get("reason") in (None, "TooSlow")
     whole = claim / "models" / "llm" / "tiny-mtp" / hub.repositories["llm/tiny-mtp"].commit
     assert (whole / "model.safetensors").is_file()
     assert not (whole / "model.gguf").exists()
