@@ -52,6 +52,11 @@ def limit(**changes: Any) -> dict[str, Any]:
     return {"metric": f"P95{TTFT}", "concurrency": 1, "maxMilliseconds": 800, **changes}
 
 
+def hub_model(uri: str, *changes: tuple[str, Any], engine: str = "VLLM") -> dict[str, Any]:
+    """The same with weights that are fetched."""
+    return model(("spec.model.uri", uri), ("spec.storage", {"existingClaim": "weights"}), *changes, engine=engine)
+
+
 def run(name: str = "model-0123456789") -> dict[str, Any]:
     """An MTPTuningRun as the operator makes it."""
     return {
@@ -101,6 +106,8 @@ def test_definition_is_in_use(crd: str) -> None:
 
 
 URI_CHOICE = "pvc://<claim>/<path>"
+HUB_URI_CHOICE = "must be hf://<organisation>/<repository>, for a GGUF followed by /<file>"
+CLAIM = {"existingClaim": "weights"}
 NAME_CHOICE = "at most 40 characters, start with a letter and contain no '.'"
 
 MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -110,11 +117,25 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "name in upper case": (model(("metadata.name", "Gemma")), "metadata.name", "lower case alphanumeric characters"),
     "no URI": (model(("spec.model", {})), "spec.model.uri", "Required value"),
     "empty URI": (model(("spec.model.uri", "")), "spec.model.uri", URI_CHOICE),
-    "unknown scheme": (model(("spec.model.uri", "s3://bucket/model")), "spec.model.uri", "must start with pvc://"),
-    "path without a scheme": (model(("spec.model.uri", "/models/qwen")), "spec.model.uri", "must start with pvc://"),
+    "unknown scheme": (
+        model(("spec.model.uri", "s3://bucket/model")),
+        "spec.model.uri",
+        "must start with hf:// or pvc://",
+    ),
+    "path without a scheme": (
+        model(("spec.model.uri", "/models/qwen")),
+        "spec.model.uri",
+        "must start with hf:// or pvc://",
+    ),
     "path that leaves the claim": (model(("spec.model.uri", "pvc://weights/../x")), "spec.model.uri", URI_CHOICE),
     "claim missing in URI": (model(("spec.model.uri", "pvc://")), "spec.model.uri", URI_CHOICE),
     "empty URI for llama.cpp": (model(("spec.model.uri", ""), engine="LlamaCpp"), "spec.model.uri", URI_CHOICE),
+    "more servers than there may be": (model(("spec.serving.replicas", 65)), "spec.serving.replicas", "64"),
+    "baseline without a GPU for it": (
+        model(("spec.serving", {"whileTuning": "Baseline", "rollout": {"strategy": "InPlace"}})),
+        "spec.serving.whileTuning",
+        "must be Wait where rollout.strategy is InPlace",
+    ),
     "folder for llama.cpp": (
         model(("spec.model.uri", "pvc://weights/model"), engine="LlamaCpp"),
         "spec.model.uri",
@@ -124,6 +145,78 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         model(("spec.speculation.drafter.uri", "pvc://weights/drafter"), engine="LlamaCpp"),
         "spec.speculation.drafter.uri",
         "must name a .gguf file where engine.type is LlamaCpp",
+    ),
+    "repository without an organisation": (hub_model("hf://gemma"), "spec.model.uri", HUB_URI_CHOICE),
+    "repository by its web address": (
+        hub_model("hf://https://huggingface.co/google/gemma"),
+        "spec.model.uri",
+        HUB_URI_CHOICE,
+    ),
+    "file that leaves its repository": (
+        hub_model("hf://google/gemma/../../x.gguf", engine="LlamaCpp"),
+        "spec.model.uri",
+        HUB_URI_CHOICE,
+    ),
+    "repository for llama.cpp": (
+        hub_model("hf://unsloth/qwen", engine="LlamaCpp"),
+        "spec.model.uri",
+        "must name a .gguf file where engine.type is LlamaCpp",
+    ),
+    "file of a repository for vLLM": (
+        hub_model("hf://unsloth/qwen/q8.gguf"),
+        "spec.model.uri",
+        "where engine.type is VLLM, which loads a whole repository",
+    ),
+    "branch as revision": (
+        hub_model("hf://google/gemma", ("spec.model.revision", "main")),
+        "spec.model.revision",
+        "40 hexadecimal digits",
+    ),
+    "revision of a claim": (
+        model(("spec.model.revision", "a" * 40)),
+        "spec.model.revision",
+        "may be set only where uri begins with hf://",
+    ),
+    "nowhere to keep what is fetched": (
+        hub_model("hf://google/gemma", ("spec.storage", None)),
+        "spec.storage",
+        "storage.existingClaim or storage.newClaim says where",
+    ),
+    "nowhere to keep a fetched drafter": (
+        model(("spec.speculation.drafter.uri", "hf://google/small")),
+        "spec.storage",
+        "storage.existingClaim or storage.newClaim says where",
+    ),
+    "storage for nothing": (model(("spec.storage", CLAIM)), "spec.storage", "nothing else is fetched"),
+    "token for nothing": (
+        model(("spec.model.tokenSecretRef", {"name": "hub"})),
+        "spec.model.tokenSecretRef",
+        "nothing else is fetched",
+    ),
+    "token without a Secret": (
+        hub_model("hf://google/gemma", ("spec.model.tokenSecretRef", {"key": "token"})),
+        "spec.model.tokenSecretRef.name",
+        "Required value",
+    ),
+    "storage without a claim": (
+        hub_model("hf://google/gemma", ("spec.storage", {})),
+        "spec.storage",
+        "exactly one of existingClaim",
+    ),
+    "storage with two claims": (
+        hub_model("hf://google/gemma", ("spec.storage.newClaim", {"size": "1Gi"})),
+        "spec.storage",
+        "exactly one of existingClaim",
+    ),
+    "size without a unit": (
+        hub_model("hf://google/gemma", ("spec.storage", {"newClaim": {"size": "100"}})),
+        "spec.storage.newClaim.size",
+        "for example 100Gi",
+    ),
+    "unknown access mode": (
+        hub_model("hf://google/gemma", ("spec.storage", {"newClaim": {"size": "1Gi", "accessMode": "Shared"}})),
+        "spec.storage.newClaim.accessMode",
+        '"ReadWriteOnce", "ReadWriteMany"',
     ),
     "served name with a blank": (model(("spec.model.servedName", "a b")), "spec.model.servedName", "letters, digits"),
     "no engine": (model(("spec.engine", None)), "spec.engine", "Required value"),
@@ -290,7 +383,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "drafter without a scheme": (
         model(("spec.speculation.drafter.uri", "drafter")),
         "spec.speculation.drafter.uri",
-        "must start with pvc://",
+        "must start with hf:// or pvc://",
     ),
     "pin too large": (model(("spec.speculation.nSpec", 17)), "spec.speculation.nSpec", "less than or equal to 16"),
     "negative pin": (model(("spec.speculation.nSpec", -1)), "spec.speculation.nSpec", "greater than or equal to 0"),
@@ -513,6 +606,15 @@ TAKEN = {
     "variable": model(("spec.engine.env", [{"name": "NCCL_P2P_DISABLE", "value": "1"}])),
     "claimed GPU": model(("spec.accelerator.allocation", "DynamicResourceAllocation")),
     "code of the model": model(("spec.engine.vllm.trustRemoteCode", "Enabled")),
+    "repository": hub_model("hf://RedHatAI/gemma-4-31B-it-FP8-block", ("spec.model.revision", "0" * 40)),
+    "gated repository": hub_model(
+        "hf://google/gemma", ("spec.model.tokenSecretRef", {"name": "hf-token", "key": "read"})
+    ),
+    "GGUF of a repository": hub_model("hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf", engine="LlamaCpp"),
+    "fetched drafter": model(
+        ("spec.speculation", {"method": "DraftModel", "drafter": {"uri": "hf://google/small"}}),
+        ("spec.storage", {"newClaim": {"size": "20Gi", "storageClassName": "fast"}}),
+    ),
     "pinned": model(("spec.speculation.nSpec", 3)),
     "speculation off": model(("spec.speculation.nSpec", 0)),
     "image by digest": model(("spec.engine.image", f"registry.example:5000/vllm@sha256:{'a' * 64}")),
@@ -583,8 +685,10 @@ def test_defaults_of_what_is_left_out() -> None:
             },
             "objective": {"maximize": "OutputThroughput"},
             "budget": {"maxTrials": 24, "maxGPUMinutes": 240},
+            "disruption": "Never",
             "historyLimit": 3,
         },
+        "serving": {"replicas": 1, "port": 8000, "whileTuning": "Wait", "rollout": {"strategy": "Surge"}},
     }
 
 
@@ -663,7 +767,7 @@ def test_columns() -> None:
     assert [one["name"] for one in columns if "priority" not in one] == [
         "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE",
     ]  # fmt: skip
-    assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON"]
+    assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON", "URL"]
 
 
 def test_short_names_and_category() -> None:

@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    MODEL_CACHED = "ModelCached"
     TUNED = "Tuned"
 
 

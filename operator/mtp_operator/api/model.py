@@ -20,6 +20,7 @@ from .spec import (
     VLLMSettings,
     Workload,
 )
+from .weights import StorageSpec, WeightsStatus
 
 NAME_LIMIT: Final = 40
 """Longest name of an MTPModel: every child's name is then legal and distinct."""
@@ -84,22 +85,51 @@ _CONTEXT_TOKENS: Final = _engine_setting("maxModelLen", _VLLM.max_model_len, "co
 _DECODED_TOGETHER: Final = _engine_setting("maxNumSeqs", _VLLM.max_num_seqs, "parallel", _LLAMA_CPP.parallel)
 
 
+_FROM_HUB: Final = (
+    "(self.model.uri.startsWith('hf://') || "
+    "has(self.speculation.drafter) && self.speculation.drafter.uri.startsWith('hf://'))"
+)
+
+
+def _loadable(uri: str, field_path: str, applies: str) -> tuple[dict[str, str], ...]:
+    """What an engine can load of a URI that is in order."""
+    return (
+        rule(
+            f"!({applies}) || self.engine.type != 'LlamaCpp' || !{uri}.matches('^(pvc://[^/]|hf://[^/]+/[^/])') || "
+            f"{uri}.endsWith('.gguf')",
+            "must name a .gguf file where engine.type is LlamaCpp",
+            field_path=field_path,
+        ),
+        rule(
+            f"!({applies}) || self.engine.type != 'VLLM' || !{uri}.matches('^hf://[^/]+/[^/]+/')",
+            "must be hf://<organisation>/<repository> where engine.type is VLLM, which loads a whole repository",
+            field_path=field_path,
+        ),
+    )
+
+
 class MTPModelSpec(Schema):
     """What is wanted. The operator never writes here."""
 
     model_config = ConfigDict(
         json_schema_extra=validated(
+            *_loadable("self.model.uri", ".model.uri", "true"),
+            *_loadable("self.speculation.drafter.uri", ".speculation.drafter.uri", "has(self.speculation.drafter)"),
             rule(
-                "self.engine.type != 'LlamaCpp' || !self.model.uri.startsWith('pvc://') || "
-                "self.model.uri.endsWith('.gguf')",
-                "must name a .gguf file where engine.type is LlamaCpp",
-                field_path=".model.uri",
+                f"has(self.storage) || !({_FROM_HUB})",
+                "must be set where model.uri or speculation.drafter.uri begins with hf://: storage.existingClaim or "
+                "storage.newClaim says where the fetched weights are kept",
+                field_path=".storage",
             ),
             rule(
-                "self.engine.type != 'LlamaCpp' || !has(self.speculation.drafter) || "
-                "!self.speculation.drafter.uri.startsWith('pvc://') || self.speculation.drafter.uri.endsWith('.gguf')",
-                "must name a .gguf file where engine.type is LlamaCpp",
-                field_path=".speculation.drafter.uri",
+                f"!has(self.storage) || {_FROM_HUB}",
+                "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
+                field_path=".storage",
+            ),
+            rule(
+                f"!has(self.model.tokenSecretRef) || {_FROM_HUB}",
+                "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
+                field_path=".model.tokenSecretRef",
             ),
             rule(
                 "!has(self.engine.vllm) || self.engine.vllm.tensorParallelSize <= [self.accelerator.count, 1].max()",
@@ -124,6 +154,10 @@ class MTPModelSpec(Schema):
     )
 
     model: Annotated[ModelSource, Field(description="The target model.")]
+    storage: Annotated[
+        StorageSpec | None,
+        Field(description="Where weights that are fetched (hf://) are kept: exactly one of the two claims."),
+    ] = None
     engine: Annotated[
         EngineSpec, Field(description="The inference engine and its settings; only the settings of `type` may be set.")
     ]
@@ -193,12 +227,15 @@ class MTPModelStatus(Schema):
         Field(max_length=80, description="What the choice is valid for: everything asked for and everything observed."),
     ] = None
     resolved: Annotated[ResolvedImages | None, Field(description="Defaults of the operator that are in use.")] = None
+    weights: Annotated[
+        WeightsStatus | None, Field(description="How far the weights are; absent where none are fetched.")
+    ] = None
     tuning_run_ref: Annotated[RunReference | None, Field(description="The MTPTuningRun with the evidence.")] = None
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
             max_length=16,
-            description="Ready, Reconciling, Stalled, Tuned.",
+            description="Ready, Reconciling, Stalled, ModelCached, Tuned.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()

@@ -44,7 +44,12 @@ MAX_ATTEMPTS: Final = 3
 class RunSettings(Schema):
     """Everything that the result depends on and that is known before a pod exists."""
 
-    model: Annotated[ModelSource, Field(description="The target model.")]
+    model: Annotated[
+        ModelSource, Field(description="The target model; where it was fetched, with the commit that is on the claim.")
+    ]
+    weights_claim: Annotated[
+        str | None, Field(max_length=253, description="The claim with the fetched weights; absent where none are.")
+    ] = None
     engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
     bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
     accelerator: Annotated[
@@ -60,9 +65,12 @@ class RunSettings(Schema):
     def request_hash(self) -> str:
         """sha256 over the settings in canonical JSON, as `sha256:<64 hex>`.
 
-        Defaults are left out, so that a field which a later version adds does not change the hash of what was there.
+        Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
+        so is where the weights lie.
         """
-        stated = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        stated = self.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, exclude={"weights_claim"}
+        )
         canonical = json.dumps(stated, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from .base import MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, Schema, rule, validated
+from .weights import SecretKey, WeightsSource
 
 PROMPT_RESERVE_TOKENS: Final = 512
 """Context that the workload leaves to the prompt beside its output tokens."""
@@ -182,35 +183,10 @@ An asterisk stands for any ending.
 _FLAGS_OF_THEIR_OWN: Final = ("--mmproj", "--reasoning", "--reasoning-parser", "--ui", "--webui")
 """Flags of an engine that a refused one happens to begin with."""
 
-_URI_RULES = (
-    rule("self.size() > 0", "must not be empty: write pvc://<claim>/<path>"),
-    rule(
-        "self.size() == 0 || self.startsWith('pvc://')",
-        "must start with pvc://, the only scheme that is supported: pvc://<claim>/<path> names a folder or file on a "
-        "PersistentVolumeClaim of the same namespace",
-    ),
-    rule(
-        r"!self.startsWith('pvc://') || self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9][-A-Za-z0-9._]*)*$')",
-        "must be pvc://<claim>/<path>: the claim's name, then folders and files of letters, digits, '-', '_' and '.', "
-        "each starting with a letter or digit",
-    ),
-)
 
-Uri = Annotated[
-    str,
-    Field(
-        max_length=512,
-        description="Where the weights are: pvc://<claim>/<path> names a folder (safetensors) or a file (GGUF) on a "
-        "PersistentVolumeClaim of the same namespace, for example pvc://weights/qwen3.6-27b.",
-        json_schema_extra=validated(*_URI_RULES),
-    ),
-]
-
-
-class ModelSource(Schema):
+class ModelSource(WeightsSource):
     """The target model."""
 
-    uri: Uri
     served_name: Annotated[
         str | None,
         Field(
@@ -222,6 +198,13 @@ class ModelSource(Schema):
                     "must be letters, digits, '-', '.', '_', '/' and ':', starting with a letter or digit",
                 )
             ),
+        ),
+    ] = None
+    token_secret_ref: Annotated[
+        SecretKey | None,
+        Field(
+            description="The hub's token, for a gated or private repository; a drafter of its own is fetched with it "
+            "too. Only the fetching pod sees it, as a file."
         ),
     ] = None
 
@@ -566,10 +549,8 @@ class SpeculationMethod(StrEnum):
     N_GRAM = "NGram"
 
 
-class Drafter(Schema):
+class Drafter(WeightsSource):
     """A model of its own that drafts."""
-
-    uri: Uri
 
 
 class SpeculationMethodSpec(Schema):

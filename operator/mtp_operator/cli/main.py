@@ -1,4 +1,4 @@
-"""The `mtp` command: the operator, the bench container's program, the same by hand, and the tuner from outside."""
+"""The `mtp` command: the operator, the programs of its Jobs, the bench by hand, and the tuner from outside."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from mtp_operator.api.fetch import PROGRESS_PORT, FetchPlan
 from mtp_operator.api.trial import TrialPlan
 
 from . import bench_command, tuner_commands
@@ -55,3 +56,31 @@ def trial(
         print(f"--plan: {error}", file=sys.stderr)
         raise typer.Exit(REFUSED) from None
     raise typer.Exit(program.main(parsed, termination_log))
+
+
+@app.command()
+def fetch(
+    plan: Annotated[str, typer.Option(help="What to fetch: a FetchPlan as JSON.")],
+    termination_log: Annotated[Path, typer.Option(help="Where the result goes.")] = Path("/dev/termination-log"),
+    port: Annotated[int, typer.Option(help="Where progress is told; 0 chooses a free port.")] = PROGRESS_PORT,
+) -> None:
+    """Bring weights from the Hugging Face hub onto a claim (what a fetch Job runs)."""
+    from mtp_operator.fetch import program
+
+    try:
+        parsed = FetchPlan.model_validate_json(plan)
+    except ValidationError as error:
+        print(f"--plan: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
+    raise typer.Exit(program.main(parsed, termination_log, port))
+
+
+@app.command()
+def copy_cache(
+    source: Annotated[Path, typer.Argument(help="The compile cache that trials have filled.")],
+    target: Annotated[Path, typer.Argument(help="Where the engine of this pod looks for it.")],
+) -> None:
+    """Give a server its own copy of a compile cache (what its pod runs first)."""
+    from mtp_operator.fetch.cache import copy_cache as copy
+
+    print(copy(source, target))

@@ -127,6 +127,10 @@ class VLLM(Engine):
             "HF_HUB_OFFLINE": "1",
         }
 
+    def cache_environment(self, folder: str) -> Mapping[str, str]:
+        """torch.compile's results and what vLLM knows of models: the next boot, of any n, starts from them."""
+        return {"VLLM_CACHE_ROOT": folder}
+
     def configuration_files(self) -> Mapping[str, str]:
         """Python's logging configuration: what vLLM does by itself, and the same into the shared file."""
         handlers = ["output", "file"]

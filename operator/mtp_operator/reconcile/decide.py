@@ -12,9 +12,11 @@ from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
 from . import run as runs
+from . import weights
 from .records import Create, Delete, Kind, Observed, OperatorSettings, Plan
 from .run import RunPlan
 from .trial import Obstacle
+from .weights import WeightsPlan
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
 """How long a finished run is kept at the most."""
@@ -50,8 +52,9 @@ def _with_model(
     asked = models.wish(model, settings)
     about = models.reference(model)
     wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
-    plans = strangers
-    obstacle = None
+    cache = weights.advance(model, asked.settings, observed, settings, now, may_fetch=not asked.refusal)
+    plans = [*strangers, _fetch_plan(cache)]
+    obstacle = cache.obstacle
     for run in ours:
         if not _belongs_to(run, model):
             continue
@@ -71,7 +74,7 @@ def _with_model(
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
     if observed.refusal and obstacle is None:
         obstacle = Obstacle("WriteRefused", observed.refusal, needs_a_person=True)
-    status = models.model_status(model, asked, usable, ours, obstacle, now)
+    status = models.model_status(model, asked, usable, ours, obstacle, cache, now)
     if observed.refusal and status is not None:
         # What was refused is tried again once the model says so.
         return Plan(model_status=status)
@@ -80,6 +83,17 @@ def _with_model(
         # The decision that follows at once knows more, and each write of a model wakes everybody who watches it.
         return plan
     return replace(plan, model_status=status)
+
+
+def _fetch_plan(cache: WeightsPlan) -> RunPlan:
+    return RunPlan(
+        ensures=cache.ensures,
+        creates=cache.creates,
+        deletes=cache.deletes,
+        lookup=cache.lookup,
+        progress_read=cache.progress_read,
+        wake_after_seconds=cache.wake_after_seconds,
+    )
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
@@ -135,5 +149,6 @@ def _plan(plans: Sequence[RunPlan]) -> Plan:
         releases=tuple(release for plan in plans for release in plan.releases),
         deletes=tuple(delete for plan in plans for delete in plan.deletes),
         lookups=tuple(plan.lookup for plan in plans if plan.lookup is not None),
+        progress_reads=tuple(plan.progress_read for plan in plans if plan.progress_read is not None),
         wake_after_seconds=min(wakes, default=None),
     )

@@ -47,8 +47,12 @@ def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTunin
 def model_events(
     about: Reference, before: MTPModelStatus, after: MTPModelStatus, obstacle: Obstacle | None
 ) -> tuple[EventDraft, ...]:
-    """The start of a tuning, and what newly keeps it from going on."""
+    """Weights that have come, the start of a tuning, and what newly keeps either from going on."""
     events = []
+    weights = after.weights
+    if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
+        message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
+        events.append(EventDraft(about, "Normal", "ModelCached", message))
     run = after.tuning_run_ref
     if run is not None and run != before.tuning_run_ref and _ready_reason(after) == "Tuning":
         events.append(EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run.name}"))

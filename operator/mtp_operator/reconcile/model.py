@@ -19,12 +19,13 @@ from mtp_operator.api.run import (
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
-from . import evidence
+from . import evidence, weights
 from .events import model_events
 from .records import Kind, OperatorSettings, Reference, StatusUpdate
 from .run import progress
 from .standing import standing
 from .trial import Obstacle
+from .weights import WeightsPlan
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ def reference(model: MTPModel) -> Reference:
 def wish(model: MTPModel, settings: OperatorSettings) -> Wish:
     """What the model asks for, with the operator's defaults as they were when its spec was first seen."""
     images = _images(model, settings)
-    measured = run_settings(model, images.engine_image, images.bench_image)
+    fetched = weights.fetched(model)
+    measured = run_settings(model, images.engine_image, images.bench_image, fetched or ())
     default = model.spec.engine.image or settings.engine_images[model.spec.engine.type]
     return Wish(
         images=images,
         settings=measured,
         run_name=run_name(model.metadata.name, measured.request_hash(), model.spec.tuning.request),
-        no_tuning=_no_tuning(model),
+        no_tuning=_no_tuning(model) or ("" if fetched is not None else "the weights are not there yet"),
         refusal="; ".join(engine_for(measured.engine.type).refusals(measured)),
         newer_image=default if default != images.engine_image else "",
     )
@@ -101,6 +103,7 @@ def model_status(
     run: MTPTuningRun | None,
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
+    cache: WeightsPlan,
     now: datetime,
 ) -> StatusUpdate | None:
     """The model's new status, if it differs from the one that is there.
@@ -111,11 +114,12 @@ def model_status(
         run: the run that answers it, if it exists.
         known_runs: all runs of this model's name.
         obstacle: what keeps the run from going on.
+        cache: how its weights stand.
         now: the time.
     """
     before = model.status
     verdict = run.status.verdict if run is not None else None
-    situation = _situation(model, asked, run, known_runs, obstacle)
+    situation = _situation(model, asked, run, known_runs, obstacle, cache)
     choice: dict[str, object] = {}
     if model.spec.speculation.n_spec is not None:
         choice = {**_NOTHING_MEASURED, "n_spec": model.spec.speculation.n_spec}
@@ -125,11 +129,12 @@ def model_status(
         choice = _chosen(run, verdict)
     elif run is not None and not asked.no_tuning:
         choice = {"tuning_run_ref": RunReference(name=run.metadata.name)}
-    conditions = _conditions(model, asked, situation, now)
+    conditions = _conditions(model, asked, situation, cache, now)
     after = before.model_copy(
         update={
             "observed_generation": model.metadata.generation,
             "resolved": asked.images,
+            "weights": cache.status,
             **choice,
             "conditions": merge_conditions(before.conditions, conditions),
         }
@@ -170,8 +175,13 @@ def _situation(
     run: MTPTuningRun | None,
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
+    cache: WeightsPlan,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
+    if not cache.cached and not asked.refusal:
+        stalled = obstacle is not None and obstacle.needs_a_person
+        told = (obstacle.reason, obstacle.message) if obstacle is not None else (cache.reason, cache.message)
+        return Situation(False, stalled, untuned, *told)
     if model.spec.speculation.n_spec is not None:
         return Situation(True, False, untuned, "Pinned", asked.no_tuning)
     if model.spec.tuning.mode is TuningMode.DISABLED:
@@ -207,7 +217,9 @@ def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuning
     )
 
 
-def _conditions(model: MTPModel, asked: Wish, situation: Situation, now: datetime) -> tuple[Condition, ...]:
+def _conditions(
+    model: MTPModel, asked: Wish, situation: Situation, cache: WeightsPlan, now: datetime
+) -> tuple[Condition, ...]:
     generation = model.metadata.generation
     message = situation.message
     if asked.newer_image:
@@ -220,6 +232,14 @@ def _conditions(model: MTPModel, asked: Wish, situation: Situation, now: datetim
             stalled=situation.stalled,
             reason=situation.reason,
             message=message,
+        ),
+        make_condition(
+            ConditionType.MODEL_CACHED,
+            ConditionStatus.TRUE if cache.cached else ConditionStatus.FALSE,
+            cache.reason,
+            cache.message,
+            generation,
+            now,
         ),
         make_condition(ConditionType.TUNED, situation.tuned, situation.reason, message, generation, now),
     )

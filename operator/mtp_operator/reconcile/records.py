@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
+from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.serving import ServingRecord
 from mtp_operator.api.spec import EngineType
 
 
@@ -38,6 +40,41 @@ class OperatorSettings:
     """Time that a trial may find its node gone before the run starts over elsewhere."""
     nodes_readable: bool = True
     """Whether the operator may read nodes; without it product and driver are Unknown."""
+    progress_seconds: int = 30
+    """Time between two questions how far a fetch is, and so between two writes of a status about it."""
+    fetch_environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment of a fetch: which hub, through which proxy."""
+    network_policies: bool = True
+    """Whether servers get a NetworkPolicy."""
+
+
+class Kind(StrEnum):
+    """Kinds that plans write to."""
+
+    MODEL = "MTPModel"
+    RUN = "MTPTuningRun"
+    JOB = "Job"
+    POD = "Pod"
+    CLAIM_TEMPLATE = "ResourceClaimTemplate"
+    CLAIM = "PersistentVolumeClaim"
+    DEPLOYMENT = "Deployment"
+    SERVICE = "Service"
+    DISRUPTION_BUDGET = "PodDisruptionBudget"
+    NETWORK_POLICY = "NetworkPolicy"
+
+
+APPLIED_KINDS: Final = (Kind.DEPLOYMENT, Kind.SERVICE, Kind.DISRUPTION_BUDGET, Kind.NETWORK_POLICY)
+"""Kinds that are applied, and kept as they were applied."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object, of which a uid makes sure that it is not a namesake."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
 
 
 # -- observed ----------------------------------------------------------------------------------------------------------
@@ -68,11 +105,12 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """A trial's pod."""
+    """A trial's pod, or a server's."""
 
     uid: str
     name: str
     job_uid: str
+    """Uid of what owns it: a Job, or a server's ReplicaSet."""
     created_at: datetime
     phase: str
     reason: str = ""
@@ -84,6 +122,10 @@ class Pod:
     """type -> (status, reason, message)"""
     engine: Container = Container()
     bench: Container = Container()
+    """The container beside the engine: a trial's bench, a server's probe."""
+    fetch: Container = Container()
+    address: str | None = None
+    """Its IP address, once it has one."""
 
     @property
     def is_over(self) -> bool:
@@ -116,6 +158,46 @@ class Job:
 
 
 @dataclass(frozen=True)
+class ServerPod:
+    """A server's pod, and what it was made to serve."""
+
+    pod: Pod
+    n_spec: int
+    settings_hash: str
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests go to it."""
+        return not self.pod.deleting and self.pod.conditions.get("Ready", ("",))[0] == "True"
+
+
+@dataclass(frozen=True)
+class Server:
+    """The Deployment of a model's servers."""
+
+    record: ServingRecord | None
+    """What it serves; None where somebody has spoilt the annotation."""
+    generation: int
+    observed_generation: int
+    wanted_replicas: int
+    replicas: int
+    """Pods that exist, those of an older template included."""
+    refusal: str = ""
+    """Why its pods are refused; empty where they are not."""
+    timed_out: bool = False
+    """Whether a new server has not become ready within its time."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """An object that a plan applies, as far as it has to be known to be deleted."""
+
+    reference: Reference
+    owner_uid: str
+    deleting: bool
+
+
+@dataclass(frozen=True)
 class Node:
     """A GPU node: its name and labels, nothing more."""
 
@@ -140,6 +222,14 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class SeenProgress:
+    """How far a fetch was when its pod was last asked; None where it did not answer."""
+
+    at: datetime
+    progress: FetchProgress | None
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that is known about one key at one moment."""
 
@@ -147,34 +237,21 @@ class Observed:
     runs: tuple[MTPTuningRun, ...] = ()
     jobs: tuple[Job, ...] = ()
     pods: tuple[Pod, ...] = ()
+    """Pods of trials."""
     nodes: Mapping[str, Node] = field(default_factory=dict)
+    server: Server | None = None
+    server_pods: tuple[ServerPod, ...] = ()
+    children: tuple[Child, ...] = ()
+    """Objects that plans apply, of this model's name."""
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
+    progress: Mapping[str, SeenProgress] = field(default_factory=dict)
+    """uid of a pod -> how far it was, where a plan asked for that (`Plan.progress_reads`)."""
     refusal: str = ""
     """Why the API server refused the last plan; empty where it did not."""
 
 
 # -- planned -----------------------------------------------------------------------------------------------------------
-
-
-class Kind(StrEnum):
-    """Kinds that plans write to."""
-
-    MODEL = "MTPModel"
-    RUN = "MTPTuningRun"
-    JOB = "Job"
-    POD = "Pod"
-    CLAIM_TEMPLATE = "ResourceClaimTemplate"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One object, of which a uid makes sure that it is not a namesake."""
-
-    kind: Kind
-    namespace: str
-    name: str
-    uid: str
 
 
 @dataclass(frozen=True)
@@ -191,6 +268,14 @@ class Ensure:
 
     The model owns it, so that Kubernetes collects it.
     """
+
+    kind: Kind
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply of an object as it shall be; no request is made where it is like that already."""
 
     kind: Kind
     body: Mapping[str, Any]
@@ -238,23 +323,35 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class ProgressRead:
+    """A question to a fetch's pod: how far it is."""
+
+    uid: str
+    address: str
+    """Its IP address."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do, carried out in the order of the fields; the first failure ends it, and it is decided anew."""
 
     run_statuses: tuple[StatusUpdate, ...] = ()
     ensures: tuple[Ensure, ...] = ()
     creates: tuple[Create, ...] = ()
+    applies: tuple[Apply, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
     deletes: tuple[Delete, ...] = ()
     model_status: StatusUpdate | None = None
     lookups: tuple[Reference, ...] = ()
     """Objects (Jobs, pods) whose Events shall be listed once, now, for the decisions that follow."""
+    progress_reads: tuple[ProgressRead, ...] = ()
+    """Pods that shall be asked how far they are, once, now, for the decisions that follow."""
     wake_after_seconds: float | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether the plan changes nothing in the cluster."""
+        """Whether the plan changes nothing in the cluster, where all that it applies is there already."""
         return not (
             self.run_statuses
             or self.ensures

@@ -251,12 +251,17 @@ def lookup_due(
 
 def is_starting(pod: Pod) -> bool:
     """Whether the pod has a node, but its containers do not run yet."""
-    return pod.node is not None and not pod.is_over and not (pod.bench.running or pod.bench.terminated)
+    begun = any(one.running or one.terminated for one in (pod.bench, pod.fetch))
+    return pod.node is not None and not pod.is_over and not begun
 
 
 def container_obstacle(pod: Pod) -> Obstacle | None:
     """An image or a container's configuration that does not work."""
-    fields: tuple[tuple[str, Container], ...] = (("spec.engine.image", pod.engine), ("the bench image", pod.bench))
+    fields: tuple[tuple[str, Container], ...] = (
+        ("spec.engine.image", pod.engine),
+        ("the bench image", pod.bench),
+        ("the operator's image", pod.fetch),
+    )
     for field, container in fields:
         if container.waiting_reason in _IMAGE_REASONS:
             return Obstacle(
@@ -303,7 +308,7 @@ def _claim_field(asked: RunSettings, message: str) -> str:
     prompts = asked.workload.prompt_source.pvc
     if prompts is not None and f'"{prompts.claim}"' in message:
         return f"{PROMPTS_FIELD}.pvc"
-    return "spec.model.uri"
+    return "spec.storage" if asked.weights_claim is not None else "spec.model.uri"
 
 
 def _refused(lookup: Lookup | None) -> Obstacle | None:
@@ -318,4 +323,8 @@ def _not_started(lookup: Lookup | None) -> Obstacle | None:
     seen = [] if lookup is None else [event for event in lookup.events if event.reason.startswith("Failed")]
     if not seen:
         return None
-    return Obstacle("PodNotStarted", f"{seen[-1].reason}: {seen[-1].message}", needs_a_person=False)
+    reason, message = seen[-1].reason, seen[-1].message
+    if "Multi-Attach" in message:
+        why = "a claim that one node at a time may use (ReadWriteOnce) is in use on another node"
+        return Obstacle("ClaimOnAnotherNode", f"{why}: use ReadWriteMany, or free it there: {message}", True)
+    return Obstacle("PodNotStarted", f"{reason}: {message}", needs_a_person=False)

@@ -7,9 +7,10 @@ from typing import Any
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.resources.fetch_job import FETCH_CONTAINER
 from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
 
-from .records import Container, Job, Lookup, Node, Observed, Pod, SeenEvent, Terminated
+from .records import Container, Job, Lookup, Node, Observed, Pod, SeenEvent, SeenProgress, Terminated
 
 Body = Mapping[str, Any]
 
@@ -21,6 +22,7 @@ def observe(
     pods: Iterable[Body],
     nodes: Iterable[Body],
     events: Mapping[str, tuple[datetime, Sequence[Body]]],
+    progress: Mapping[str, SeenProgress] | None = None,
 ) -> Observed:
     """Everything that is known about one model name.
 
@@ -31,6 +33,7 @@ def observe(
         pods: pods of its Jobs.
         nodes: GPU nodes of the cluster.
         events: uid of an object -> when its Events were listed, and the Events.
+        progress: uid of a pod -> how far its fetch was.
 
     Raises:
         pydantic.ValidationError: a model or run does not follow the API.
@@ -42,6 +45,7 @@ def observe(
         pods=tuple(view_pod(body) for body in pods),
         nodes={node.name: node for node in map(view_node, nodes)},
         lookups={uid: Lookup(at, tuple(map(_event, seen))) for uid, (at, seen) in events.items()},
+        progress=progress or {},
     )
 
 
@@ -73,7 +77,7 @@ def view_job(body: Body) -> Job:
 
 
 def view_pod(body: Body) -> Pod:
-    """One trial's pod."""
+    """One pod, of a trial or of a fetch."""
     status = body.get("status", {})
     containers = {
         one["name"]: one for one in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
@@ -96,6 +100,8 @@ def view_pod(body: Body) -> Pod:
         },
         engine=_container(engine),
         bench=_container(bench),
+        fetch=_container(containers.get(FETCH_CONTAINER)),
+        address=status.get("podIP"),
     )
 
 

@@ -1,22 +1,44 @@
 """The MTPTuningRun of a model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRunSpec, RunSettings, run_name
+from mtp_operator.api.weights import FetchedSource, WeightsSource
 
 from .labels import child_labels
+from .weights import claim_name
 
 
-def run_settings(model: MTPModel, engine_image: str, bench_image: str) -> RunSettings:
-    """Everything that a tuning of this model depends on, with the images that are in use."""
+def run_settings(
+    model: MTPModel, engine_image: str, bench_image: str, fetched: Sequence[FetchedSource] = ()
+) -> RunSettings:
+    """Everything that a tuning of this model depends on, with the images and weights that are in use.
+
+    Args:
+        model: the model.
+        engine_image: the engine's image.
+        bench_image: the bench container's.
+        fetched: what has been fetched of the model and its drafter, in this order.
+    """
     spec = model.spec
+    weights = iter(fetched)
+
+    def source(stated: WeightsSource) -> dict[str, Any]:
+        used = next(weights, stated) if stated.is_fetched else stated
+        return {"uri": used.uri, "revision": used.revision}
+
+    target = source(spec.model)
     speculation = spec.speculation.to_wire()
     speculation.pop("nSpec", None)
+    if spec.speculation.drafter is not None:
+        speculation["drafter"] |= source(spec.speculation.drafter)
     return RunSettings.model_validate(
         {
-            "model": {"uri": spec.model.uri, "servedName": spec.model.served_name or model.metadata.name},
+            "model": {**target, "servedName": spec.model.served_name or model.metadata.name},
+            "weightsClaim": claim_name(model),
             "engine": {**spec.engine.to_wire(), "image": engine_image},
             "benchImage": bench_image,
             "accelerator": spec.accelerator.to_wire(),

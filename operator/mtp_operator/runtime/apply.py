@@ -1,7 +1,7 @@
 """Carries out a plan, in the order of its fields. Every reply goes into the cache."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from mtp_operator.api.conditions import format_time, shorten
+from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
     Create,
     Delete,
@@ -25,6 +26,7 @@ from mtp_operator.resources.labels import MANAGER
 from .cache import RESOURCES, Cache, key_of, version_of
 from .client import EVENTS, AlreadyExistsError, ApiError, Body, Client, ConflictError, NotFoundError
 from .metrics import WRITES
+from .progress import read_progress
 
 log = structlog.get_logger(__name__)
 
@@ -59,12 +61,20 @@ class Applier:
         client: stops writing by itself when the Lease is no longer held.
         cache: learns every reply.
         now: the time of Events.
+        read_progress: asks the pod at an address how far its fetch is.
     """
 
-    def __init__(self, client: Client, cache: Cache, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        read_progress: Callable[[str], Awaitable[FetchProgress | None]] = read_progress,
+    ) -> None:
         self._client = client
         self._cache = cache
         self._now = now
+        self._read_progress = read_progress
 
     async def apply(self, plan: Plan, applied: Applied) -> None:
         """Carries out the plan and notes in `applied` what it brought about; the first failure ends it.
@@ -91,6 +101,9 @@ class Applier:
             await self._update_status(plan.model_status, applied)
         for target in plan.lookups:
             applied.learned |= await self._look_up(target)
+        for read in plan.progress_reads:
+            progress = await self._read_progress(read.address)
+            applied.learned |= self._cache.keep_progress(read.uid, self._now(), progress)
 
     async def refresh(self, target: Reference) -> None:
         """One live GET of an object; its end is learned too."""

@@ -10,10 +10,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from mtp_operator.reconcile.records import Kind, ModelKey
+from mtp_operator.api.fetch import FetchProgress
+from mtp_operator.reconcile.records import APPLIED_KINDS, Kind, ModelKey, SeenProgress
 from mtp_operator.resources.labels import MODEL_LABEL
 
-from .client import CLAIM_TEMPLATES, JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+from .client import (
+    CLAIM_TEMPLATES,
+    CLAIMS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    JOBS,
+    MODELS,
+    NETWORK_POLICIES,
+    NODES,
+    PODS,
+    RUNS,
+    SERVICES,
+    Body,
+    Resource,
+)
 
 RESOURCES: Final[Mapping[Kind, Resource]] = {
     Kind.MODEL: MODELS,
@@ -21,6 +36,11 @@ RESOURCES: Final[Mapping[Kind, Resource]] = {
     Kind.JOB: JOBS,
     Kind.POD: PODS,
     Kind.CLAIM_TEMPLATE: CLAIM_TEMPLATES,
+    Kind.CLAIM: CLAIMS,
+    Kind.DEPLOYMENT: DEPLOYMENTS,
+    Kind.SERVICE: SERVICES,
+    Kind.DISRUPTION_BUDGET: DISRUPTION_BUDGETS,
+    Kind.NETWORK_POLICY: NETWORK_POLICIES,
 }
 
 TOMBSTONE_SECONDS: Final = 600
@@ -43,6 +63,7 @@ class Entry:
     """What the reply to our newest write said."""
     floor_raised_at: float = 0.0
     events: tuple[datetime, Sequence[Body]] | None = None
+    progress: SeenProgress | None = None
 
     @property
     def is_lagging(self) -> bool:
@@ -60,6 +81,9 @@ class Snapshot:
     pods: list[Body] = field(default_factory=list)
     nodes: list[Body] = field(default_factory=list)
     events: dict[str, tuple[datetime, Sequence[Body]]] = field(default_factory=dict)
+    progress: dict[str, SeenProgress] = field(default_factory=dict)
+    children: dict[Kind, list[Body]] = field(default_factory=dict)
+    """Objects of the kinds that plans apply."""
 
 
 def key_of(resource: Resource, body: Body) -> ModelKey | None:
@@ -138,6 +162,15 @@ class Cache:
         entry.events = (at, events)
         return any(version_of(event["metadata"]) not in before for event in events)
 
+    def keep_progress(self, uid: str, at: datetime, progress: FetchProgress | None) -> bool:
+        """Keeps how far a fetch's pod said that it is. Answers whether that is news."""
+        entry = self._entries.get(uid)
+        if entry is None:
+            return False
+        before = entry.progress.progress if entry.progress else None
+        entry.progress = SeenProgress(at, progress)
+        return progress != before
+
     def prune(self) -> None:
         """Forgets tombstones that no reply can still contradict."""
         limit = self._clock() - TOMBSTONE_SECONDS
@@ -160,11 +193,23 @@ class Cache:
             pods=bodies(PODS),
             nodes=bodies(NODES, self._by_key.get(None, {})),
             events={uid: entry.events for uid, entry in entries.items() if entry.events is not None},
+            progress={uid: entry.progress for uid, entry in entries.items() if entry.progress is not None},
+            children={kind: bodies(RESOURCES[kind]) for kind in APPLIED_KINDS},
         )
 
     def lagging(self, key: ModelKey) -> list[Entry]:
         """Objects of the key whose watch has yet to bring our newest write."""
         return [entry for entry in self._by_key.get(key, {}).values() if entry.is_lagging]
+
+    def named(self, resource: Resource, namespace: str, name: str, key: ModelKey) -> Body | None:
+        """The newest object of this name among those of a key."""
+        found = [
+            entry
+            for entry in self._by_key.get(key, {}).values()
+            if entry.resource is resource
+            and (entry.body["metadata"]["namespace"], entry.body["metadata"]["name"]) == (namespace, name)
+        ]
+        return max(found, key=lambda entry: entry.version).body if found else None
 
     def body(self, uid: str) -> Body | None:
         """The newest known state of one object."""

@@ -66,6 +66,17 @@ class Settings(BaseSettings):
     pending_seconds: Annotated[int, Field(ge=10, le=604_800)] = 3600
     """Time that a trial may wait for a node before a person has to look."""
 
+    hub_endpoint: Annotated[str, Field(max_length=512, pattern=r"^(https?://[^\s/]+\S*)?$")] = ""
+    """Where weights are fetched from; empty: https://huggingface.co."""
+    fetch_http_proxy: Annotated[str, Field(max_length=512)] = ""
+    """HTTP_PROXY of fetches."""
+    fetch_https_proxy: Annotated[str, Field(max_length=512)] = ""
+    """HTTPS_PROXY of fetches."""
+    fetch_no_proxy: Annotated[str, Field(max_length=2048)] = ""
+    """NO_PROXY of fetches."""
+    progress_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
+    """Time between two questions how far a fetch is: the least between two writes of its status."""
+
     health_address: str = "0.0.0.0"  # noqa: S104  # kubelet's probes and the metrics scraper come from outside the pod
     health_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Port of /healthz, /readyz and /metrics; 0 chooses a free one."""
@@ -115,7 +126,18 @@ class Settings(BaseSettings):
             level_seconds=self.level_seconds,
             pending_seconds=self.pending_seconds,
             nodes_readable=self.nodes_readable,
+            progress_seconds=self.progress_seconds,
+            fetch_environment=self._fetch_environment(),
         )
+
+    def _fetch_environment(self) -> dict[str, str]:
+        variables = {
+            "HF_ENDPOINT": self.hub_endpoint,
+            "HTTP_PROXY": self.fetch_http_proxy,
+            "HTTPS_PROXY": self.fetch_https_proxy,
+            "NO_PROXY": self.fetch_no_proxy,
+        }
+        return {name: value for name, value in variables.items() if value}
 
 
 def load_settings() -> Settings:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
     Create,
     Delete,
@@ -17,6 +18,7 @@ from mtp_operator.reconcile.records import (
     Kind,
     ModelKey,
     Plan,
+    ProgressRead,
     Reference,
     Release,
     StatusUpdate,
@@ -61,7 +63,11 @@ async def world(may_write: Iterator[bool] | None = None) -> AsyncIterator[World]
     async with running() as server:
         client = Client(server.configuration(), 2.0, (lambda: True) if may_write is None else (lambda: next(may_write)))
         cache = Cache()
-        yield World(server, cache, Applier(client, cache, lambda: datetime(2026, 1, 1, tzinfo=UTC)))
+
+        async def read_progress(address: str) -> FetchProgress | None:
+            return FetchProgress(fetched_bytes=7) if address == "10.0.0.7" else None
+
+        yield World(server, cache, Applier(client, cache, lambda: datetime(2026, 1, 1, tzinfo=UTC), read_progress))
         await client.close()
 
 
@@ -399,6 +405,32 @@ async def test_events_of_an_object_are_listed_by_its_uid_and_call_for_a_decision
         assert it.server.requests[0].query["fieldSelector"] == "involvedObject.uid=job-uid"
         _, events = it.cache.snapshot(KEY).events["job-uid"]
         assert [event["reason"] for event in events] == ["FailedCreate"]
+
+
+async def test_a_fetch_is_asked_how_far_it_is_and_its_answer_calls_for_a_decision_once() -> None:
+    async with world() as it:
+        pod = it.has(Kind.POD, bodies.job("pod", "pod-uid"))
+        reads = (ProgressRead(pod.uid, "10.0.0.7"),)
+
+        first = await it.apply(Plan(progress_reads=reads))
+        again = await it.apply(Plan(progress_reads=reads))
+
+        assert (first.calls_for_decision, again.calls_for_decision) == (True, False)
+        assert it.cache.snapshot(KEY).progress["pod-uid"].progress == FetchProgress(fetched_bytes=7)
+        assert it.server.requests == []
+
+
+async def test_a_claim_is_made_unless_it_is_there() -> None:
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"namespace": "llm", "name": "tiny-weights"}}
+    path = "/api/v1/namespaces/llm/persistentvolumeclaims/tiny-weights"
+    async with world() as it:
+        await it.apply(Plan(ensures=(Ensure(Kind.CLAIM, claim),)))
+        assert it.server.writes() == [("POST", path.rpartition("/")[0])]
+
+        assert not (await it.apply(Plan(ensures=(Ensure(Kind.CLAIM, claim),)))).calls_for_decision
+        it.server.put(path, {**claim, "metadata": {**claim["metadata"], "ownerReferences": [{"uid": "other"}]}})  # type: ignore[dict-item]
+        with pytest.raises(NameTakenError, match="tiny-weights exists already"):
+            await it.apply(Plan(ensures=(Ensure(Kind.CLAIM, claim),)))
 
 
 async def test_an_empty_plan_sends_nothing() -> None:

@@ -26,6 +26,18 @@ def test_what_decisions_depend_on_is_handed_on(monkeypatch: pytest.MonkeyPatch) 
     assert (settings.bench_image, settings.nodes_readable, settings.pending_seconds) == ("operator:1", False, 77)
 
 
+def test_only_the_installation_says_which_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().for_decisions().fetch_environment == {}
+
+    monkeypatch.setenv("MTP_OPERATOR_HUB_ENDPOINT", "https://mirror.example/hub")
+    monkeypatch.setenv("MTP_OPERATOR_FETCH_HTTPS_PROXY", "http://proxy.example:3128")
+
+    assert load_settings().for_decisions().fetch_environment == {
+        "HF_ENDPOINT": "https://mirror.example/hub",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+    }
+
+
 @pytest.mark.parametrize(("given", "namespaces"), [("", ()), ("llm", ("llm",)), ("llm, lab,llm,", ("llm", "lab"))])
 def test_namespaces_are_a_list_with_commas(
     monkeypatch: pytest.MonkeyPatch, given: str, namespaces: tuple[str, ...]
@@ -54,6 +66,7 @@ def test_a_hung_request_leaves_time_for_another_and_a_write_ends_before_a_takeov
         ("MTP_OPERATOR_NAMESPACES", "llm,Lab", "'Lab' must be the name of a namespace"),
         ("MTP_OPERATOR_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("MTP_OPERATOR_BENCH_IMAGE", "an image", "pattern"),
+        ("MTP_OPERATOR_HUB_ENDPOINT", "mirror.example", "pattern"),
     ],
 )
 def test_a_bad_value_is_named_with_its_variable(

@@ -1,0 +1,210 @@
+"""Where weights come from, and where fetched ones are kept: fields of `spec.model`, its drafter and `spec.storage`."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import ConfigDict, Field
+
+from .base import Schema, rule, validated
+
+HUB_SCHEME: Final = "hf://"
+CLAIM_SCHEME: Final = "pvc://"
+
+_CLAIM_URI: Final = r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9][-A-Za-z0-9._]*)*$"
+_HUB_URI: Final = r"^hf://[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9*][-A-Za-z0-9._*]*)*$"
+
+_URI_RULES: Final = (
+    rule("self.size() > 0", "must not be empty: write hf://<organisation>/<repository> or pvc://<claim>/<path>"),
+    rule(
+        "self.size() == 0 || self.startsWith('pvc://') || self.startsWith('hf://')",
+        "must start with hf:// or pvc://: hf://<organisation>/<repository> is fetched from the Hugging Face hub, "
+        "pvc://<claim>/<path> names a folder or file on a PersistentVolumeClaim of the same namespace",
+    ),
+    rule(
+        f"!self.startsWith('pvc://') || self.matches('{_CLAIM_URI}')",
+        "must be pvc://<claim>/<path>: the claim's name, then folders and files of letters, digits, '-', '_' and '.', "
+        "each starting with a letter or digit",
+    ),
+    rule(
+        f"!self.startsWith('hf://') || self.matches('{_HUB_URI}')",
+        "must be hf://<organisation>/<repository>, for a GGUF followed by /<file>, each of letters, digits, '-', '_' "
+        "and '.', starting with a letter or digit; the file may hold '*'",
+    ),
+)
+
+Uri = Annotated[
+    str,
+    Field(
+        max_length=512,
+        description="Where the weights are. hf://<organisation>/<repository> is fetched from the Hugging Face hub into "
+        "the claim of spec.storage; llama.cpp wants one file of it, for example "
+        "hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf (all parts of it, where it has several). "
+        "pvc://<claim>/<path> names a folder (safetensors) or a file (GGUF) on a PersistentVolumeClaim of the same "
+        "namespace, for example pvc://weights/qwen3.6-27b.",
+        json_schema_extra=validated(*_URI_RULES),
+    ),
+]
+
+Commit = Annotated[
+    str,
+    Field(
+        max_length=40,
+        description="The commit of the repository that is fetched, as 40 hexadecimal digits. Default: the newest one "
+        "when the weights are fetched, which then stays. Only with hf://.",
+        json_schema_extra=validated(
+            rule("self.matches('^[0-9a-f]{40}$')", "must be a commit: 40 hexadecimal digits in lower case")
+        ),
+    ),
+]
+
+
+class WeightsSource(Schema):
+    """Weights of one model."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule(
+                "!has(self.revision) || !self.uri.startsWith('pvc://')",
+                "may be set only where uri begins with hf://: what lies on a claim has no revision",
+                field_path=".revision",
+            )
+        )
+    )
+
+    uri: Uri
+    revision: Commit | None = None
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the weights come from the hub."""
+        return self.uri.startswith(HUB_SCHEME)
+
+
+class SecretKey(Schema):
+    """One key of a Secret of the same namespace."""
+
+    name: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Name of the Secret.",
+            json_schema_extra=validated(
+                rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a Secret")
+            ),
+        ),
+    ]
+    key: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Key in the Secret.",
+            json_schema_extra=validated(
+                rule("self.matches('^[-._a-zA-Z0-9]+$')", "must be a key: letters, digits, '-', '_' and '.'")
+            ),
+        ),
+    ] = "token"
+
+
+class AccessMode(StrEnum):
+    """How many nodes may use a claim at the same time."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_WRITE_MANY = "ReadWriteMany"
+
+
+class NewClaim(Schema):
+    """A claim that the operator makes once and never changes."""
+
+    size: Annotated[
+        str,
+        Field(
+            max_length=16,
+            description="Room for the weights, a drafter and the engine's compile cache, for example 100Gi.",
+            json_schema_extra=validated(
+                rule("self.matches('^[1-9][0-9]{0,6}(Mi|Gi|Ti)$')", "must be a size in Mi, Gi or Ti, for example 100Gi")
+            ),
+        ),
+    ]
+    storage_class_name: Annotated[
+        str | None,
+        Field(
+            max_length=253,
+            description="StorageClass of the claim. Default: the cluster's.",
+            json_schema_extra=validated(
+                rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a StorageClass")
+            ),
+        ),
+    ] = None
+    access_mode: Annotated[
+        AccessMode,
+        Field(description="ReadWriteOnce: one node at a time uses the claim. ReadWriteMany: pods of several nodes do."),
+    ] = AccessMode.READ_WRITE_ONCE
+
+
+class StorageSpec(Schema):
+    """Where fetched weights are kept: exactly one of the two claims."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule(
+                "has(self.existingClaim) != has(self.newClaim)",
+                "must have exactly one of existingClaim (the name of a claim that is there) and newClaim (size and "
+                "class of one that the operator makes)",
+            ),
+        )
+    )
+
+    existing_claim: Annotated[
+        str | None,
+        Field(
+            max_length=253,
+            description="Name of a PersistentVolumeClaim of the same namespace. Models may share it: what one has "
+            "fetched, no other fetches again.",
+            json_schema_extra=validated(
+                rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a PersistentVolumeClaim")
+            ),
+        ),
+    ] = None
+    new_claim: Annotated[
+        NewClaim | None,
+        Field(
+            description="A claim that the operator makes; it is deleted with the model.",
+            json_schema_extra=validated(
+                rule(
+                    "self == oldSelf",
+                    "is immutable: the operator makes the claim once; enlarge the PersistentVolumeClaim itself",
+                )
+            ),
+        ),
+    ] = None
+
+
+class FetchedSource(WeightsSource):
+    """Weights that lie on a claim, named without doubt: one commit, and of a GGUF the one file to begin with."""
+
+    revision: Commit
+
+
+class WeightsStatus(Schema):
+    """How far the weights are."""
+
+    request_hash: Annotated[
+        str, Field(max_length=71, description="Hash of the URIs, revisions and claim that were asked for.")
+    ]
+    claim: Annotated[str, Field(max_length=253, description="The claim that they are kept on.")]
+    fetched: Annotated[
+        tuple[FetchedSource, ...],
+        Field(
+            max_length=2,
+            description="What is there, whole and verified: the model, then its drafter; empty until both are.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    fetched_bytes: Annotated[int | None, Field(ge=0, description="Bytes that are on the claim.")] = None
+    total_bytes: Annotated[int | None, Field(ge=0, description="Bytes of all files together.")] = None
+    bytes_per_second: Annotated[
+        int | None, Field(ge=0, description="How fast they came lately; absent when all are there.")
+    ] = None
+    remaining_seconds: Annotated[
+        int | None, Field(ge=0, description="How long the rest takes at that speed; absent when all are there.")
+    ] = None

@@ -1,0 +1,235 @@
+"""The policy of a model's weights: they are fetched once, by one Job, before anything else is tried."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mtp_operator.api.fetch import FetchProgress, FetchResult, FetchStage
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.run import RunSettings
+from mtp_operator.api.weights import FetchedSource, WeightsStatus
+from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_sources, request_hash
+from mtp_operator.resources.weights import claim_name, new_claim
+
+from . import trial
+from .records import Create, Delete, Ensure, Job, Kind, Observed, OperatorSettings, Pod, ProgressRead, Reference
+
+FETCHING = "Fetching"
+
+
+@dataclass(frozen=True)
+class WeightsPlan:
+    """How the weights stand, and what they need."""
+
+    cached: bool
+    """Whether they are where engines look for them."""
+    reason: str
+    message: str
+    status: WeightsStatus | None = None
+    obstacle: trial.Obstacle | None = None
+    """What keeps the fetch from going on; `reason` and `message` say it too."""
+    ensures: tuple[Ensure, ...] = ()
+    creates: tuple[Create, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    lookup: Reference | None = None
+    progress_read: ProgressRead | None = None
+    wake_after_seconds: float | None = None
+
+
+def fetched(model: MTPModel) -> tuple[FetchedSource, ...] | None:
+    """What has been fetched of what the model asks for now; None where something is still to be fetched."""
+    return (_status(model).fetched or None) if fetched_sources(model) else ()
+
+
+def advance(
+    model: MTPModel,
+    asked: RunSettings,
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
+    *,
+    may_fetch: bool,
+) -> WeightsPlan:
+    """The next step towards the model's weights.
+
+    Args:
+        model: the model.
+        asked: what it asks for.
+        observed: everything of its name.
+        settings: the operator's.
+        now: the time.
+        may_fetch: false where what is fetched could not be used.
+    """
+    jobs = [job for job in observed.jobs if job.run_uid == model.metadata.uid]
+    if not fetched_sources(model):
+        return WeightsPlan(True, "NothingToFetch", "the weights are used where they lie", deletes=_deletes(model, jobs))
+    status = _status(model)
+    if status.fetched:
+        return replace(_done(status), deletes=_deletes(model, jobs))
+    name = fetch_job_name(model)
+    job = next((job for job in jobs if job.name == name), None)
+    plan = WeightsPlan(False, FETCHING, f"{_asked(model)}: not begun yet", status)
+    if job is not None:
+        plan = _judged(model, asked, job, status, observed, settings, now)
+    elif may_fetch:
+        wanted = model.spec.storage.new_claim if model.spec.storage else None
+        plan = replace(
+            plan,
+            ensures=(Ensure(Kind.CLAIM, new_claim(model, wanted)),) if wanted else (),
+            creates=(Create(Kind.JOB, fetch_job(model, settings.bench_image, settings.fetch_environment)),),
+        )
+    others = _deletes(model, (job for job in jobs if job.name != name))
+    return replace(plan, deletes=(*plan.deletes, *others))
+
+
+def _status(model: MTPModel) -> WeightsStatus:
+    """The status of what is asked for now; a new one where the old one speaks of something else."""
+    asked, before = request_hash(model), model.status.weights
+    if before is not None and before.request_hash == asked:
+        return before
+    return WeightsStatus(request_hash=asked, claim=claim_name(model) or "")
+
+
+def _judged(
+    model: MTPModel,
+    asked: RunSettings,
+    job: Job,
+    status: WeightsStatus,
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
+) -> WeightsPlan:
+    """What became of the Job, or how far it is."""
+    pod = max((one for one in observed.pods if one.job_uid == job.uid), key=lambda one: one.created_at, default=None)
+    result = _result(pod)
+    if result is not None and result.failure is None:
+        size = result.total_bytes
+        return _done(
+            WeightsStatus(
+                request_hash=status.request_hash,
+                claim=status.claim,
+                fetched=result.fetched,
+                fetched_bytes=size,
+                total_bytes=size,
+            )
+        )
+    plan = WeightsPlan(False, FETCHING, f"{_asked(model)}: waits for its pod", status)
+    if job.finished == "Complete":
+        # Nobody saw its result; the next one finds everything there.
+        return replace(plan, deletes=_deletes(model, [job]))
+    obstacle = _obstacle(job, pod, result, observed, asked, settings, now)
+    if obstacle is not None:
+        plan = replace(plan, obstacle=obstacle, reason=obstacle.reason, message=obstacle.message)
+    if pod is not None and pod.fetch.running:
+        return _with_progress(plan, model, pod, observed, settings, now)
+    lookup, wake = trial.lookup_due(model.metadata.namespace, job, pod, observed.lookups, settings, now)
+    return replace(plan, lookup=lookup, wake_after_seconds=wake)
+
+
+def _done(status: WeightsStatus) -> WeightsPlan:
+    there = ", ".join(f"{source.uri} at {source.revision[:12]}" for source in status.fetched)
+    return WeightsPlan(True, "Fetched", f"{there}: {_size(status.total_bytes)} on claim {status.claim}", status)
+
+
+def _deletes(model: MTPModel, jobs: Iterable[Job]) -> tuple[Delete, ...]:
+    """Jobs stay until their result is in the status, or nobody asks for it any more."""
+    namespace = model.metadata.namespace
+    return tuple(Delete(Reference(Kind.JOB, namespace, job.name, job.uid)) for job in jobs if not job.deleting)
+
+
+def _result(pod: Pod | None) -> FetchResult | None:
+    if pod is None or pod.fetch.terminated is None:
+        return None
+    try:
+        return FetchResult.model_validate_json(pod.fetch.terminated.message)
+    except ValueError:
+        return None
+
+
+# -- what keeps it from going on ---------------------------------------------------------------------------------------
+
+
+def _obstacle(
+    job: Job,
+    pod: Pod | None,
+    result: FetchResult | None,
+    observed: Observed,
+    asked: RunSettings,
+    settings: OperatorSettings,
+    now: datetime,
+) -> trial.Obstacle | None:
+    failure = result.failure if result is not None else None
+    if job.finished == "Failed":
+        again = f"; mend it and raise spec.tuning.request, or delete Job {job.name}"
+        if failure is not None:
+            return trial.Obstacle(failure.reason, failure.message + again, needs_a_person=True)
+        return trial.Obstacle("FetchFailed", f"the fetch failed: {_end(job, pod)}{again}", needs_a_person=True)
+    if failure is not None:
+        return trial.Obstacle(failure.reason, f"{failure.message}; it is tried again", needs_a_person=False)
+    return trial.obstacle(job, pod, observed, asked, settings, now)
+
+
+def _end(job: Job, pod: Pod | None) -> str:
+    """How a fetch without a result ended."""
+    if pod is None or pod.fetch.terminated is None:
+        return job.message or job.reason
+    end = pod.fetch.terminated
+    return f"its program ended with code {end.exit_code} ({end.reason})"
+
+
+# -- how far it is -----------------------------------------------------------------------------------------------------
+
+
+def _with_progress(
+    plan: WeightsPlan, model: MTPModel, pod: Pod, observed: Observed, settings: OperatorSettings, now: datetime
+) -> WeightsPlan:
+    """What the pod said when it was last asked, and the next question: rarely, for each answer is a write."""
+    seen = observed.progress.get(pod.uid)
+    pause = timedelta(seconds=settings.progress_seconds)
+    due = seen is None or now - seen.at >= pause
+    progress = seen.progress if seen is not None else None
+    left = pause if due or seen is None else seen.at + pause - now
+    return replace(
+        plan,
+        message=f"{_asked(model)}: {_told(progress)}",
+        status=_counted(plan.status, progress),
+        progress_read=ProgressRead(pod.uid, pod.address) if due and pod.address else None,
+        wake_after_seconds=left.total_seconds(),
+    )
+
+
+def _counted(status: WeightsStatus | None, progress: FetchProgress | None) -> WeightsStatus | None:
+    if status is None or progress is None or not progress.total_bytes:
+        return status
+    left, rate = progress.total_bytes - progress.fetched_bytes, progress.bytes_per_second
+    return status.model_copy(
+        update={
+            "fetched_bytes": progress.fetched_bytes,
+            "total_bytes": progress.total_bytes,
+            "bytes_per_second": rate,
+            "remaining_seconds": left // rate if rate else None,
+        }
+    )
+
+
+def _told(progress: FetchProgress | None) -> str:
+    if progress is None:
+        return "under way"
+    if progress.stage is FetchStage.WAITING:
+        return "waits for another fetch of the same weights onto this claim"
+    if not progress.total_bytes:
+        return "the hub is asked what there is"
+    done, total, rate = progress.fetched_bytes, progress.total_bytes, progress.bytes_per_second
+    if done == total:
+        return f"{_size(total)} are there and are verified"
+    ending = f", {rate / 1e6:.0f} MB/s, about {(total - done) // rate} s left" if rate else ""
+    return f"{done / 1e9:.1f} of {_size(total)} ({100 * done // total} %){ending}"
+
+
+def _asked(model: MTPModel) -> str:
+    return "fetching " + ", ".join(source.uri for source in fetched_sources(model))
+
+
+def _size(size: int | None) -> str:
+    size = size or 0
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

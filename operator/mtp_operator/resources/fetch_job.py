@@ -1,0 +1,173 @@
+"""The Job that fetches the weights of a model onto its claim."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mtp_operator.api.base import API_VERSION
+from mtp_operator.api.fetch import PERMANENT_FAILURE, PROGRESS_PORT, FetchPlan
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.weights import WeightsSource
+
+from .labels import child_labels
+from .placement import gpu_affinity, gpu_tolerations
+from .trial_job import USER_ID, container_security, literal
+from .weights import claim_name
+
+FETCH_CONTAINER: Final = "fetch"
+
+ATTEMPTS: Final = 12
+"""Pods of one Job: with Kubernetes' growing pauses between them, about an hour of a hub that does not answer."""
+
+REFUSED_PLAN: Final = 2
+"""Exit status of a program that does not understand its arguments."""
+
+CLAIM_FOLDER: Final = "/claim"
+CREDENTIALS_FOLDER: Final = "/var/run/hub"
+
+
+def fetched_sources(model: MTPModel) -> tuple[WeightsSource, ...]:
+    """What has to be fetched: the model, its drafter, both or nothing."""
+    stated = (model.spec.model, model.spec.speculation.drafter)
+    return tuple(
+        WeightsSource(uri=source.uri, revision=source.revision) for source in stated if source and source.is_fetched
+    )
+
+
+def request_hash(model: MTPModel) -> str:
+    """sha256 over what is fetched and the claim that it goes to, as `sha256:<64 hex>`."""
+    asked = {
+        "claim": claim_name(model),
+        "sources": [source.to_wire() for source in fetched_sources(model)],
+    }
+    return f"sha256:{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}"
+
+
+def fetch_job_name(model: MTPModel) -> str:
+    """The name of the Job that answers what is asked for now; after a failure, `spec.tuning.request` makes another."""
+    asked = [request_hash(model), model.spec.tuning.request, token(model)]
+    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    return f"{model.metadata.name}-fetch-{digest[:8]}"
+
+
+def token(model: MTPModel) -> list[str] | None:
+    """Secret and key of the hub's token."""
+    reference = model.spec.model.token_secret_ref
+    return [reference.name, reference.key] if reference else None
+
+
+def fetch_job(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The Job that fetches what the model asks for. It is created once and never changed.
+
+    Args:
+        model: the model, which owns the Job.
+        image: the operator's own.
+        environment: which hub, through which proxy.
+    """
+    labels = child_labels(model.metadata.name)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": fetch_job_name(model),
+            "namespace": model.metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "MTPModel",
+                    "name": model.metadata.name,
+                    "uid": model.metadata.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": ATTEMPTS,
+            "podReplacementPolicy": "Failed",
+            # What no repetition mends ends the Job at once; a pod that lost its node costs no attempt.
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": FETCH_CONTAINER,
+                            "operator": "In",
+                            "values": [REFUSED_PLAN, PERMANENT_FAILURE],
+                        },
+                    },
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                ]
+            },
+            "template": {"metadata": {"labels": labels}, "spec": _pod(model, image, environment)},
+        },
+    }
+
+
+def _pod(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    plan = FetchPlan(
+        sources=fetched_sources(model),
+        folder=CLAIM_FOLDER,
+        token_file=f"{CREDENTIALS_FOLDER}/token" if token(model) else None,
+    )
+    # Only the fetch's own program reads these: nobody is told about it, and nothing looks for a newer version.
+    variables = {
+        "HOME": "/tmp",  # noqa: S108
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        **environment,
+    }
+    return {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 10,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            # A new volume belongs to root. Only its root folder is looked at, so that a full one is left as it is.
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # Where the trials can run, so that a volume which is bound to its first pod's place is bound there.
+        "affinity": gpu_affinity(model.spec.accelerator, None),
+        "tolerations": gpu_tolerations(),
+        "containers": [
+            {
+                "name": FETCH_CONTAINER,
+                "image": image,
+                "args": ["fetch", "--plan", literal(json.dumps(plan.to_wire()))],
+                "env": [{"name": name, "value": literal(value)} for name, value in variables.items()],
+                "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
+                "terminationMessagePolicy": "File",
+                "resources": {
+                    "requests": {"cpu": "100m", "memory": "256Mi"},
+                    # Files on their way fill the page cache, which is taken back; the program itself needs 100 MiB.
+                    "limits": {"memory": "1Gi"},
+                },
+                "securityContext": container_security(),
+                "volumeMounts": [
+                    {"name": "claim", "mountPath": CLAIM_FOLDER},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+                    *([{"name": "token", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}] if token(model) else []),
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "claim", "persistentVolumeClaim": {"claimName": claim_name(model)}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            *_token_volumes(model),
+        ],
+    }
+
+
+def _token_volumes(model: MTPModel) -> list[dict[str, Any]]:
+    reference = model.spec.model.token_secret_ref
+    if reference is None:
+        return []
+    item = {"key": reference.key, "path": "token"}
+    return [{"name": "token", "secret": {"secretName": reference.name, "items": [item], "defaultMode": 0o440}}]

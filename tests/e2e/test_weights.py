@@ -1,0 +1,188 @@
+"""Weights that nobody has put there: fetched from a hub, through a pod's death, then measured and shared."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import paths
+from tests.hub import Hub, Repository
+
+from . import harness
+
+NAME = "demo-llamacpp"
+REPOSITORY = "llm/tiny-mtp-gguf"
+TOKEN = "hf_of_the_test"
+CLAIM = f"{NAME}-weights"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, operator: None) -> Iterator[Hub]:
+    """A hub that pods reach, with our model in both forms, one behind a gate; the operator asks it and no other."""
+    del operator
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    shutil.copy(harness.model_folder() / "model.gguf", folder / "tiny-Q8_0.gguf")
+    (folder / "README.md").write_text("# A tiny model\n")
+    repositories = (Repository(REPOSITORY, folder, is_gated=True), Repository("llm/tiny-mtp", harness.model_folder()))
+    with Hub(*repositories, address=paths.host_address(), token=TOKEN) as running:
+        harness.install_operator(hub={"endpoint": running.url})
+        yield running
+        harness.install_operator()
+
+
+@pytest.fixture
+def volume(tmp_path: Path, namespace: str) -> Iterator[Path]:
+    """A volume that waits for a claim, as a StorageClass would make one."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    folder.chmod(0o777)
+    name = f"{namespace}-volume"
+    harness.kubectl(
+        "apply",
+        "--filename=-",
+        document={
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "hostPath": {"path": str(folder), "type": "Directory"},
+                "claimRef": {"namespace": namespace, "name": CLAIM},
+            },
+        },
+    )
+    yield folder
+    harness.kubectl("delete", "persistentvolume", name, "--wait=false")
+
+
+def fetching(**changes: Any) -> dict[str, Any]:
+    """The sample with weights of the hub, measured no longer than it takes to see that they can be loaded."""
+    return harness.sample(
+        NAME,
+        **{
+            "spec__model__uri": f"hf://{REPOSITORY}/*Q8_0.gguf",
+            "spec__storage": {"newClaim": {"size": "1Gi"}},
+            "spec__tuning__maxNSpec": 1,
+            "spec__tuning__budget__maxTrials": 2,
+            "spec__tuning__workload__outputTokens": 16,
+            **changes,
+        },
+    )
+
+
+def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volume: Path) -> None:
+    size = (hub.repositories[REPOSITORY].folder / "tiny-Q8_0.gguf").stat().st_size
+    harness.apply(fetching(), namespace)
+    stalled = harness.wait_for_condition("mtpmodel", namespace, NAME, "Stalled", "True", "GatedRepository", 90)
+    assert "spec.model.tokenSecretRef" in harness.condition(stalled, "ModelCached")["message"]
+
+    # In the middle the pod is deleted, once; the other half comes when it is gone.
+    once = threading.Lock()
+
+    def delete_pod(sent: int) -> None:
+        if sent > size // 2 and once.acquire(blocking=False):
+            (pod,) = (pod for pod in harness.items("pods", namespace) if pod["status"]["phase"] == "Running")
+            name = pod["metadata"]["name"]
+            harness.kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
+            harness.wait_until(lambda: harness.get("pod", namespace, name) is None, "the pod's end", 60)
+
+    hub.watch = delete_pod
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": TOKEN}}
+    harness.apply(secret, namespace)
+    harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
+    cached = harness.wait_for_condition("mtpmodel", namespace, NAME, "ModelCached", "True", "Fetched", 180)
+    assert once.locked()
+    assert size <= hub.bytes_sent <= 1.3 * size
+    commit = hub.repositories[REPOSITORY].commit
+    uri = f"hf://{REPOSITORY}/tiny-Q8_0.gguf"
+    assert cached["status"]["weights"]["fetched"] == [{"uri": uri, "revision": commit}]
+    assert (volume / "models" / REPOSITORY / commit / "tiny-Q8_0.gguf").stat().st_size == size
+
+    # Which n it is, other tests say.
+    run = harness.run_of(harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 300))
+    assert run["status"]["trials"]["measured"] >= 1
+    assert (run["spec"]["model"]["uri"], run["spec"]["model"]["revision"]) == (uri, commit)
+    assert harness.items("jobs", namespace) == []
+
+    # A second model finds everything on the first one's claim.
+    before = hub.bytes_sent
+    second = fetching(
+        metadata__name="second",
+        spec__model__tokenSecretRef={"name": "hub"},
+        spec__storage={"existingClaim": CLAIM},
+        spec__speculation={"nSpec": 1},
+    )
+    harness.apply(second, namespace)
+    harness.wait_for_condition("mtpmodel", namespace, "second", "ModelCached", "True", "Fetched", 90)
+    assert hub.bytes_sent == before
+
+    # So does the first after a restart of the operator, without asking anybody.
+    asked = len(hub.requests)
+    harness.restart_operator()
+    harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 60)
+    assert len(hub.requests) == asked
+
+    harness.kubectl("delete", "mtpmodels", "--all", "-n", namespace)
+    harness.wait_until(
+        lambda: CLAIM not in [one["metadata"]["name"] for one in harness.items("pvc", namespace)],
+        "the operator's claim goes with its model",
+        60,
+    )
+
+
+def test_vllm_loads_what_was_fetched_and_keeps_what_it_compiled(namespace: str, hub: Hub, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    claim.chmod(0o777)
+    harness.ensure_model_claim(namespace, "shared", claim)
+    model = harness.sample(
+        "demo-vllm",
+        spec__model__uri="hf://llm/tiny-mtp",
+        spec__storage={"existingClaim": "shared"},
+        spec__tuning__maxNSpec=1,
+        spec__tuning__workload__outputTokens=16,
+    )
+    harness.apply(model, namespace)
+
+    def ended_arms() -> list[dict[str, Any]]:
+        runs = harness.items("mtptuningruns", namespace)
+        arms = [arm for run in runs for arm in run["status"].get("arms", ())]
+        return [arm for arm in arms if arm["state"] in ("Measured", "Failed")]
+
+    arm = harness.wait_until(ended_arms, "a trial's end", 400, lambda: harness.story(namespace, "demo-vllm"))[0]
+    # It answered; how fast it is, other tests say.
+    assert arm.get("reason") in (None, "TooSlow")
+    whole = claim / "models" / "llm" / "tiny-mtp" / hub.repositories["llm/tiny-mtp"].commit
+    assert (whole / "model.safetensors").is_file()
+    assert not (whole / "model.gguf").exists()
+    (cache,) = (claim / "cache").iterdir()
+    assert list(cache.rglob("*.json"))
+    harness.kubectl("delete", "mtpmodels", "--all", "-n", namespace)
+
+
+def test_a_fetch_ends_with_its_model(namespace: str, hub: Hub, volume: Path) -> None:
+    del volume
+    deleted = threading.Event()
+    hub.watch = lambda _: _hold(deleted)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": TOKEN}}
+    harness.apply(secret, namespace)
+    harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
+    harness.wait_until(lambda: hub.bytes_sent, "the first bytes", 90)
+
+    harness.kubectl("delete", "mtpmodel", NAME, "-n", namespace)
+    deleted.set()
+
+    for kind in ("jobs", "pods"):
+        harness.wait_until(lambda kind=kind: harness.items(kind, namespace) == [], f"no {kind} left", 60)  # type: ignore[misc]
+
+
+def _hold(event: threading.Event) -> None:
+    event.wait(60)

@@ -1,0 +1,249 @@
+"""The Job that fetches weights, and how pods see what was fetched."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mtp_operator.api.fetch import FetchPlan
+from mtp_operator.api.model import NAME_LIMIT, MTPModel
+from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
+from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, request_hash
+from mtp_operator.resources.private_cache import private_cache
+from mtp_operator.resources.trial_job import trial_job
+from mtp_operator.resources.weights import cache_folder, new_claim
+from tests.unit.engines.settings import run_settings
+
+COMMIT = "c" * 40
+FETCHED = {
+    "model": {"uri": "hf://google/gemma", "revision": COMMIT, "servedName": "gemma"},
+    "weightsClaim": "big.claim",
+}
+
+
+def model(name: str = "gemma", **spec: Any) -> MTPModel:
+    return MTPModel.from_wire(
+        {
+            "metadata": {
+                "name": name,
+                "namespace": "llm",
+                "uid": "model-uid",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                "model": {"uri": "hf://google/gemma"},
+                "storage": {"newClaim": {"size": "100Gi"}},
+                "engine": {"type": "VLLM"},
+                **spec,
+            },
+        }
+    )
+
+
+def pod(job: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = job["spec"]["template"]["spec"]
+    return spec
+
+
+def trial(**changes: Any) -> dict[str, Any]:
+    settings = run_settings(**changes)
+    run = MTPTuningRun.from_wire(
+        {
+            "metadata": {
+                "name": "gemma-1",
+                "namespace": "llm",
+                "uid": "run-uid",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                **settings.to_wire(),
+                "modelName": "gemma",
+                "request": 0,
+                "requestHash": settings.request_hash(),
+            },
+        }
+    )
+    arm = ArmStatus(n_spec=0, boot=0, job_name="gemma-1-n0", state=ArmState.PLANNED)
+    return pod(trial_job(run, arm, None, ready_seconds=600, level_seconds=60))
+
+
+def test_the_fetch_goes_where_trials_can_but_holds_no_gpu() -> None:
+    spec = pod(fetch_job(model(), "operator:1", {"HF_ENDPOINT": "http://mirror"}))
+    trials = trial(**FETCHED)
+
+    assert spec["affinity"] == trials["affinity"]
+    assert spec["tolerations"] == trials["tolerations"]
+    (container,) = spec["containers"]
+    assert "nvidia.com/gpu" not in str(container["resources"])
+    assert {"name": "HF_ENDPOINT", "value": "http://mirror"} in container["env"]
+    assert container["image"] == "operator:1"
+
+
+def test_a_fetchs_pod_is_restricted_and_has_no_token_of_the_cluster() -> None:
+    spec = pod(fetch_job(model(), "operator:1", {}))
+
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def test_the_hubs_token_is_a_file_and_nothing_else() -> None:
+    source = {"uri": "hf://google/gemma", "tokenSecretRef": {"name": "hub", "key": "read"}}
+    spec = pod(fetch_job(model(model=source), "operator:1", {}))
+
+    (volume,) = (one["secret"] for one in spec["volumes"] if "secret" in one)
+    assert volume == {"secretName": "hub", "items": [{"key": "read", "path": "token"}], "defaultMode": 0o440}
+    (container,) = spec["containers"]
+    assert "secret" not in json.dumps(container["env"]).lower()
+    plan = FetchPlan.model_validate_json(container["args"][2])
+    assert plan.token_file is not None
+    (mount,) = (one for one in container["volumeMounts"] if one["name"] == "token")
+    assert plan.token_file.startswith(mount["mountPath"])
+    assert mount["readOnly"] is True
+
+
+def test_the_program_is_told_what_and_whereto() -> None:
+    drafter = {"method": "DraftModel", "drafter": {"uri": "hf://google/small", "revision": COMMIT}}
+    spec = pod(fetch_job(model(speculation=drafter), "operator:1", {}))
+    (container,) = spec["containers"]
+
+    plan = FetchPlan.model_validate_json(container["args"][2])
+    assert [(source.uri, source.revision) for source in plan.sources] == [
+        ("hf://google/gemma", None),
+        ("hf://google/small", COMMIT),
+    ]
+    assert plan.folder in {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "gemma-weights"}
+
+
+def test_what_no_repetition_mends_ends_the_job_at_once() -> None:
+    rules = fetch_job(model(), "operator:1", {})["spec"]["podFailurePolicy"]["rules"]
+
+    assert rules[0]["action"] == "FailJob"
+    assert rules[0]["onExitCodes"]["values"] == [2, 3]
+    assert rules[1] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+def test_names_are_bounded_and_follow_from_what_is_asked() -> None:
+    longest = "m" * NAME_LIMIT
+    names = {
+        fetch_job_name(model(longest, **changes))
+        for changes in (
+            {},
+            {"model": {"uri": "hf://google/other"}},
+            {"model": {"uri": "hf://google/gemma", "revision": COMMIT}},
+            {"model": {"uri": "hf://google/gemma", "tokenSecretRef": {"name": "hub"}}},
+            {"storage": {"existingClaim": "shared"}},
+            {"tuning": {"request": 1}},
+        )
+    }
+
+    assert len(names) == 6
+    assert all(len(name) <= 63 for name in names)
+    assert request_hash(model(tuning={"request": 1})) == request_hash(model())
+
+
+def test_the_operators_claim_goes_with_its_model() -> None:
+    storage = {"newClaim": {"size": "100Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany"}}
+    shared = model(storage=storage)
+    assert shared.spec.storage is not None
+    assert shared.spec.storage.new_claim is not None
+    claim = new_claim(shared, shared.spec.storage.new_claim)
+
+    assert claim["metadata"]["ownerReferences"][0]["uid"] == "model-uid"
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "resources": {"requests": {"storage": "100Gi"}},
+        "storageClassName": "fast",
+    }
+
+
+def test_fetched_weights_are_read_only_and_the_cache_is_not() -> None:
+    spec = trial(**FETCHED)
+    (engine,) = spec["initContainers"]
+    (bench,) = spec["containers"]
+    (claim,) = (one for one in spec["volumes"] if "persistentVolumeClaim" in one)
+
+    assert claim["persistentVolumeClaim"] == {"claimName": "big.claim"}
+    mounts = {one["mountPath"]: one for one in engine["volumeMounts"] if one["name"] == claim["name"]}
+    assert mounts == {
+        "/hub": {"name": claim["name"], "mountPath": "/hub", "subPath": "models", "readOnly": True},
+        "/var/cache/engine": {
+            "name": claim["name"],
+            "mountPath": "/var/cache/engine",
+            "subPath": "cache",
+            "readOnly": False,
+        },
+    }
+    assert engine["args"][0] == f"/hub/google/gemma/{COMMIT}"
+    assert "/var/cache/engine" not in {one["mountPath"] for one in bench["volumeMounts"]}
+    environment = {one["name"]: one["value"] for one in engine["env"]}
+    assert environment["VLLM_CACHE_ROOT"].startswith("/var/cache/engine/")
+
+
+def test_a_gguf_is_loaded_by_its_file() -> None:
+    engine = {"type": "LlamaCpp", "image": "llama:1"}
+    source = {"uri": "hf://unsloth/qwen/Q8/q-00001-of-00002.gguf", "revision": COMMIT}
+    spec = trial(engine=engine, **{**FETCHED, "model": source})
+
+    assert f"/hub/unsloth/qwen/{COMMIT}/Q8/q-00001-of-00002.gguf" in spec["initContainers"][0]["args"]
+
+
+def test_a_claim_of_the_users_own_holds_no_cache() -> None:
+    (engine,) = trial()["initContainers"]
+
+    assert "/var/cache/engine" not in {one["mountPath"] for one in engine["volumeMounts"]}
+    assert "VLLM_CACHE_ROOT" not in {one["name"] for one in engine["env"]}
+
+
+def test_a_fetched_drafter_beside_a_model_on_the_same_claim() -> None:
+    drafter = {"method": "DraftModel", "drafter": {"uri": "hf://google/small", "revision": COMMIT}}
+    spec = trial(weightsClaim="weights", speculation=drafter)
+
+    assert len([one for one in spec["volumes"] if "persistentVolumeClaim" in one]) == 1
+    places = {one["mountPath"] for one in spec["initContainers"][0]["volumeMounts"]}
+    assert {"/models/weights", "/hub", "/var/cache/engine"} <= places
+
+
+def test_caches_are_kept_apart_by_image_and_gpu_but_not_by_n() -> None:
+    def folder(**changes: Any) -> str | None:
+        return cache_folder(run_settings(**{**FETCHED, **changes}))
+
+    assert folder() == folder(maxNSpec=2)
+    assert len({folder(), folder(engine={"type": "VLLM", "image": "other:1"}), folder(accelerator={"count": 2})}) == 3
+
+
+def test_a_server_has_its_own_copy_of_the_cache_and_cannot_touch_the_shared_one() -> None:
+    settings = run_settings(**FETCHED)
+    private = private_cache(settings)
+    assert private is not None
+    (engine,) = trial(**FETCHED)["initContainers"]
+    environment = {one["name"]: one["value"] for one in engine["env"]}
+
+    _, shared, target = private.init_container["args"]
+    assert target == environment["VLLM_CACHE_ROOT"]
+    read_only, own = private.init_container["volumeMounts"]
+    assert (read_only["subPath"], read_only["readOnly"]) == ("cache", True)
+    assert shared == f"{read_only['mountPath']}/{target.rpartition('/')[2]}"
+    assert [own] == private.mounts
+    assert target.startswith(own["mountPath"])
+    assert private.volumes[0]["name"] == own["name"]
+
+
+def test_what_compiles_nothing_has_no_cache() -> None:
+    llama = {"type": "LlamaCpp", "image": "llama:1"}
+    for settings in (run_settings(), run_settings(**{**FETCHED, "engine": llama})):
+        assert cache_folder(settings) is None
+        assert private_cache(settings) is None
+
+
+def test_where_weights_lie_does_not_change_what_is_asked() -> None:
+    assert run_settings(**FETCHED).request_hash() == run_settings(**FETCHED | {"weightsClaim": "x"}).request_hash()
+    other = {**FETCHED, "model": FETCHED["model"] | {"revision": "d" * 40}}  # type: ignore[operator]
+    assert run_settings(**FETCHED).request_hash() != run_settings(**other).request_hash()
