@@ -7,7 +7,8 @@ from typing import Any
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
-from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
+from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
+from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
 from .records import Container, Job, Lookup, Node, Observed, Pod, SeenEvent, Terminated
 

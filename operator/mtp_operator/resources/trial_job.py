@@ -4,17 +4,16 @@ import json
 import math
 from typing import Any, Final
 
-from mtp_operator.api.base import API_VERSION, GROUP
+from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.api.trial import PlannedLevel, TrialPlan
-from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, engine_for
+from mtp_operator.engines import LOG_FOLDER, Engine, engine_for
 
+from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata, sources
 from .labels import trial_labels
-from .placement import gpu_affinity, gpu_tolerations
 from .prompts import planned_prompts, prompt_mounts, prompt_volumes
-from .weights import Weights, mounts, volumes, weights
+from .weights import mounts, weights
 
-ENGINE_CONTAINER: Final = "engine"
 BENCH_CONTAINER: Final = "bench"
 
 DEADLINE_MARGIN_SECONDS: Final = 120
@@ -22,17 +21,6 @@ DEADLINE_MARGIN_SECONDS: Final = 120
 
 GRACE_SECONDS: Final = 10
 """Bench and engine have nothing to finish, and the next trial waits until the GPU is free."""
-
-ENGINE_CPU_REQUEST: Final = "1"
-"""What an engine's own loop needs beside the GPU."""
-
-USER_ID: Final = 65532
-"""Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
-
-_CONFIGURATION_ANNOTATION: Final = f"{GROUP}/engine-configuration"
-
-_NO_MESH_LABELS: Final = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
-_NO_MESH_ANNOTATIONS: Final = {"linkerd.io/inject": "disabled"}
 
 
 def trial_job(
@@ -74,10 +62,7 @@ def trial_job(
             # A lost pod is replaced by nothing before it has let go of its GPU.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": {
-                    "labels": {**labels, **_NO_MESH_LABELS},
-                    "annotations": {**_NO_MESH_ANNOTATIONS, **_configuration_annotations(engine)},
-                },
+                "metadata": pod_metadata(engine, labels),
                 "spec": _pod(run, arm, engine, plan, pinned_node),
             },
         },
@@ -107,133 +92,40 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
 
 
 def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pinned_node: str | None) -> dict[str, Any]:
-    sources = _sources(run)
     return {
         "restartPolicy": "Never",
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
         "activeDeadlineSeconds": math.ceil(plan.longest_seconds + DEADLINE_MARGIN_SECONDS),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "automountServiceAccountToken": False,
-        # Variables of a Service named like the engine would be read as its settings (VLLM_PORT).
-        "enableServiceLinks": False,
-        # No fsGroup: kubelet would change the owner of every file on the claim, at each trial anew.
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "affinity": gpu_affinity(run.spec.accelerator, pinned_node),
-        "tolerations": gpu_tolerations(),
-        "initContainers": [_engine_container(run, arm, engine, sources)],
-        "containers": [_bench_container(run, plan, sources)],
-        "volumes": [
-            *volumes(sources),
-            *prompt_volumes(run.spec.workload.prompt_source),
-            {"name": "home", "emptyDir": {}},
-            {"name": "log", "emptyDir": {"sizeLimit": "1Gi"}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
-            *_configuration_volumes(engine),
-        ],
-    }
-
-
-def _engine_container(
-    run: MTPTuningRun, arm: ArmStatus, engine: Engine, sources: tuple[Weights, ...]
-) -> dict[str, Any]:
-    model, *drafter = sources
-    arguments = engine.arguments(
-        run.spec,
-        arm.n_spec,
-        _served_name(run),
-        model.container_path,
-        drafter[0].container_path if drafter else None,
-    )
-    gpus = {run.spec.accelerator.resource_name: str(run.spec.accelerator.count)}
-    # Without a share of the CPU of its own, whatever else runs on the node would be measured.
-    requests = {"cpu": ENGINE_CPU_REQUEST, **gpus}
-    return {
-        "name": ENGINE_CONTAINER,
-        "image": run.spec.engine.image,
-        "args": [_literal(argument) for argument in arguments],
-        "env": [{"name": name, "value": _literal(value)} for name, value in engine.environment().items()],
-        "ports": [{"name": "http", "containerPort": engine.port}],
+        **pod_basics(run.spec, engine, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
-        "restartPolicy": "Always",
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {"limits": gpus, "requests": requests},
-        "securityContext": _container_security(),
-        "volumeMounts": [
-            *mounts(sources),
-            {"name": "home", "mountPath": HOME},
-            {"name": "log", "mountPath": LOG_FOLDER},
-            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
-            *_configuration_mounts(engine),
+        "initContainers": [
+            {**engine_container(run.spec, arm.n_spec, _served_name(run), engine), "restartPolicy": "Always"}
         ],
+        "containers": [_bench_container(run, plan)],
+        "volumes": [*engine_volumes(run.spec, engine), *prompt_volumes(run.spec.workload.prompt_source)],
     }
 
 
-def _bench_container(run: MTPTuningRun, plan: TrialPlan, sources: tuple[Weights, ...]) -> dict[str, Any]:
+def _bench_container(run: MTPTuningRun, plan: TrialPlan) -> dict[str, Any]:
     return {
         "name": BENCH_CONTAINER,
         "image": run.spec.bench_image,
-        "args": ["trial", "--plan", _literal(json.dumps(plan.to_wire()))],
+        "args": ["trial", "--plan", literal(json.dumps(plan.to_wire()))],
         "terminationMessagePolicy": "File",
         "resources": {
             "requests": {"cpu": "100m", "memory": "128Mi"},
             # Far above what it needs: a throttled client would measure itself.
             "limits": {"cpu": "2", "memory": "512Mi"},
         },
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "volumeMounts": [
-            *mounts(sources),
+            *mounts(sources(run.spec)),
             *prompt_mounts(run.spec.workload.prompt_source),
             {"name": "log", "mountPath": LOG_FOLDER, "readOnly": True},
         ],
     }
 
 
-def _container_security() -> dict[str, Any]:
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-    }
-
-
-def _sources(run: MTPTuningRun) -> tuple[Weights, ...]:
-    """The model, and the drafter where there is one."""
-    drafter = run.spec.speculation.drafter
-    uris = [run.spec.model.uri, *([drafter.uri] if drafter else [])]
-    return tuple(map(weights, uris))
-
-
 def _served_name(run: MTPTuningRun) -> str:
     return run.spec.model.served_name or run.spec.model_name
-
-
-def _configuration_annotations(engine: Engine) -> dict[str, str]:
-    """The engine's files travel as annotations of the pod itself: no ConfigMap to make, own and collect."""
-    return {
-        f"{_CONFIGURATION_ANNOTATION}-{index}": content
-        for index, content in enumerate(engine.configuration_files().values())
-    }
-
-
-def _configuration_volumes(engine: Engine) -> list[dict[str, Any]]:
-    items = [
-        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_CONFIGURATION_ANNOTATION}-{index}']"}}
-        for index, name in enumerate(engine.configuration_files())
-    ]
-    return [{"name": "configuration", "downwardAPI": {"items": items}}] if items else []
-
-
-def _configuration_mounts(engine: Engine) -> list[dict[str, Any]]:
-    if not engine.configuration_files():
-        return []
-    return [{"name": "configuration", "mountPath": CONFIGURATION_FOLDER, "readOnly": True}]
-
-
-def _literal(text: str) -> str:
-    """The text with Kubernetes' own expansion of $(NAME) turned off."""
-    return text.replace("$(", "$$(")

@@ -21,7 +21,8 @@ from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.records import Kind, Observed, OperatorSettings, Plan, Reference, StatusUpdate
 from mtp_operator.reconcile.views import observe
-from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
+from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
+from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
 NAMESPACE = "team"
 NODE = {
