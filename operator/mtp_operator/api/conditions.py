@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     TUNED = "Tuned"
+    SERVING = "Serving"
 
 
 class ConditionStatus(StrEnum):

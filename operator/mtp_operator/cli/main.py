@@ -1,4 +1,4 @@
-"""The `mtp` command: the operator, the bench container's program, the same by hand, and the tuner from outside."""
+"""The `mtp` command: the operator, the programs beside an engine, the bench by hand, and the tuner from outside."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from mtp_operator.api.serving import ProbePlan
 from mtp_operator.api.trial import TrialPlan
 
 from . import bench_command, tuner_commands
@@ -53,3 +54,16 @@ def trial(
         print(f"--plan: {error}", file=sys.stderr)
         raise typer.Exit(REFUSED) from None
     raise typer.Exit(program.main(parsed, termination_log))
+
+
+@app.command()
+def probe(plan: Annotated[str, typer.Option(help="Which engine to ask: a ProbePlan as JSON.")]) -> None:
+    """Say when a server's engine is ready and when it has finished (what runs beside a server's engine)."""
+    from mtp_operator.bench import probe as program
+
+    try:
+        parsed = ProbePlan.model_validate_json(plan)
+    except ValidationError as error:
+        print(f"--plan: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
+    raise typer.Exit(program.main(parsed))

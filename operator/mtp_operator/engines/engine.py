@@ -11,6 +11,12 @@ from mtp_operator.api.spec import EngineType
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""
 
+LOG_FILE: Final = f"{LOG_FOLDER}/engine.log"
+"""Where an engine logs to, beside its standard output."""
+
+NO_LOG_FILE: Final = "/dev/null"
+"""For engines that only log to their standard output."""
+
 CONFIGURATION_FOLDER: Final = "/etc/engine"
 """Where the files of `Engine.configuration_files` lie, read-only."""
 
@@ -51,10 +57,12 @@ class Engine(ABC):
     metrics_path: ClassVar[str] = "/metrics"
     metrics: ClassVar[EngineMetrics]
 
-    @property
-    def log_path(self) -> str:
+    load_metrics: ClassVar[tuple[str, ...]]
+    """Names of the Prometheus gauges that together count the requests which are not finished."""
+
+    def __init__(self, log_path: str = LOG_FILE) -> None:
+        self.log_path = log_path
         """The file that the engine logs to, beside its standard output."""
-        return f"{LOG_FOLDER}/engine.log"
 
     @abstractmethod
     def arguments(

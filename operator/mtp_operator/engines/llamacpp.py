@@ -54,6 +54,7 @@ class LlamaCpp(Engine):
         accepted_per_position="llamacpp:spec_decode_num_accepted_tokens_per_pos_total",
         position_label="position",
     )
+    load_metrics = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
 
     def arguments(
         self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None

@@ -51,6 +51,7 @@ class VLLM(Engine):
         accepted_per_position="vllm:spec_decode_num_accepted_tokens_per_pos_total",
         position_label="position",
     )
+    load_metrics = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
     def arguments(
         self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None

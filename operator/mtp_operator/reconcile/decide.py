@@ -1,4 +1,4 @@
-"""One decision about one model name: the model, its runs and their Jobs, and both statuses."""
+"""One decision about one model name: the model, its runs and their Jobs, its servers, and both statuses."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +14,7 @@ from . import model as models
 from . import run as runs
 from .records import Create, Delete, Kind, Observed, OperatorSettings, Plan
 from .run import RunPlan
+from .serving import ServingPlan, hold_on_trials, serve
 from .trial import Obstacle
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
@@ -50,7 +51,18 @@ def _with_model(
     asked = models.wish(model, settings)
     about = models.reference(model)
     wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
-    plans = strangers
+    usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
+    tuning = not (asked.no_tuning or asked.refusal or (usable is not None and runs.is_over(usable)))
+    serving = serve(
+        model,
+        asked.settings,
+        models.chosen_n_spec(model, asked, usable),
+        tuning=tuning,
+        observed=observed,
+        settings=settings,
+        now=now,
+    )
+    plans = [*strangers, _serving_plan(serving)]
     obstacle = None
     for run in ours:
         if not _belongs_to(run, model):
@@ -62,16 +74,15 @@ def _with_model(
         elif asked.no_tuning or asked.refusal:
             plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
         else:
-            going = runs.advance(run, about, observed, settings, now)
+            going = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
             obstacle = going.obstacle
             plans.append(going)
     if not asked.no_tuning and not asked.refusal:
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
-    usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
     if observed.refusal and obstacle is None:
         obstacle = Obstacle("WriteRefused", observed.refusal, needs_a_person=True)
-    status = models.model_status(model, asked, usable, ours, obstacle, now)
+    status = models.model_status(model, asked, usable, ours, obstacle, serving.standing, now)
     if observed.refusal and status is not None:
         # What was refused is tried again once the model says so.
         return Plan(model_status=status)
@@ -80,6 +91,15 @@ def _with_model(
         # The decision that follows at once knows more, and each write of a model wakes everybody who watches it.
         return plan
     return replace(plan, model_status=status)
+
+
+def _serving_plan(serving: ServingPlan) -> RunPlan:
+    return RunPlan(
+        applies=serving.applies,
+        deletes=serving.deletes,
+        lookup=serving.lookup,
+        wake_after_seconds=serving.wake_after_seconds,
+    )
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
@@ -130,6 +150,7 @@ def _plan(plans: Sequence[RunPlan]) -> Plan:
     return Plan(
         run_statuses=tuple(plan.status for plan in plans if plan.status is not None),
         creates=tuple(create for plan in plans for create in plan.creates),
+        applies=tuple(apply for plan in plans for apply in plan.applies),
         ends=tuple(end for plan in plans for end in plan.ends),
         releases=tuple(release for plan in plans for release in plan.releases),
         deletes=tuple(delete for plan in plans for delete in plan.deletes),

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.serving import ServingRecord
 from mtp_operator.api.spec import EngineType
 
 
@@ -38,6 +39,35 @@ class OperatorSettings:
     """Time that a trial may find its node gone before the run starts over elsewhere."""
     nodes_readable: bool = True
     """Whether the operator may read nodes; without it product and driver are Unknown."""
+    network_policies: bool = True
+    """Whether servers get a NetworkPolicy."""
+
+
+class Kind(StrEnum):
+    """Kinds that plans write to."""
+
+    MODEL = "MTPModel"
+    RUN = "MTPTuningRun"
+    JOB = "Job"
+    POD = "Pod"
+    DEPLOYMENT = "Deployment"
+    SERVICE = "Service"
+    DISRUPTION_BUDGET = "PodDisruptionBudget"
+    NETWORK_POLICY = "NetworkPolicy"
+
+
+APPLIED_KINDS: Final = (Kind.DEPLOYMENT, Kind.SERVICE, Kind.DISRUPTION_BUDGET, Kind.NETWORK_POLICY)
+"""Kinds that are applied, and kept as they were applied."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object, of which a uid makes sure that it is not a namesake."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
 
 
 # -- observed ----------------------------------------------------------------------------------------------------------
@@ -68,11 +98,12 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """A trial's pod."""
+    """A trial's pod, or a server's."""
 
     uid: str
     name: str
     job_uid: str
+    """Uid of what owns it: a Job, or a server's ReplicaSet."""
     created_at: datetime
     phase: str
     reason: str = ""
@@ -84,6 +115,7 @@ class Pod:
     """type -> (status, reason, message)"""
     engine: Container = Container()
     bench: Container = Container()
+    """The container beside the engine: a trial's bench, a server's probe."""
 
     @property
     def is_over(self) -> bool:
@@ -113,6 +145,46 @@ class Job:
     deleting: bool = False
     suspended: bool = False
     active_deadline_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class ServerPod:
+    """A server's pod, and what it was made to serve."""
+
+    pod: Pod
+    n_spec: int
+    settings_hash: str
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests go to it."""
+        return not self.pod.deleting and self.pod.conditions.get("Ready", ("",))[0] == "True"
+
+
+@dataclass(frozen=True)
+class Server:
+    """The Deployment of a model's servers."""
+
+    record: ServingRecord | None
+    """What it serves; None where somebody has spoilt the annotation."""
+    generation: int
+    observed_generation: int
+    wanted_replicas: int
+    replicas: int
+    """Pods that exist, those of an older template included."""
+    refusal: str = ""
+    """Why its pods are refused; empty where they are not."""
+    timed_out: bool = False
+    """Whether a new server has not become ready within its time."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """An object that a plan applies, as far as it has to be known to be deleted."""
+
+    reference: Reference
+    owner_uid: str
+    deleting: bool
 
 
 @dataclass(frozen=True)
@@ -147,7 +219,12 @@ class Observed:
     runs: tuple[MTPTuningRun, ...] = ()
     jobs: tuple[Job, ...] = ()
     pods: tuple[Pod, ...] = ()
+    """Pods of trials."""
     nodes: Mapping[str, Node] = field(default_factory=dict)
+    server: Server | None = None
+    server_pods: tuple[ServerPod, ...] = ()
+    children: tuple[Child, ...] = ()
+    """Objects that plans apply, of this model's name."""
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
     refusal: str = ""
@@ -157,28 +234,17 @@ class Observed:
 # -- planned -----------------------------------------------------------------------------------------------------------
 
 
-class Kind(StrEnum):
-    """Kinds that plans write to."""
-
-    MODEL = "MTPModel"
-    RUN = "MTPTuningRun"
-    JOB = "Job"
-    POD = "Pod"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One object, of which a uid makes sure that it is not a namesake."""
-
-    kind: Kind
-    namespace: str
-    name: str
-    uid: str
-
-
 @dataclass(frozen=True)
 class Create:
     """POST of a new object, after one live GET has shown that it is not there."""
+
+    kind: Kind
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply of an object as it shall be; no request is made where it is like that already."""
 
     kind: Kind
     body: Mapping[str, Any]
@@ -231,6 +297,7 @@ class Plan:
 
     run_statuses: tuple[StatusUpdate, ...] = ()
     creates: tuple[Create, ...] = ()
+    applies: tuple[Apply, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
     deletes: tuple[Delete, ...] = ()
@@ -241,7 +308,7 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the plan changes nothing in the cluster."""
+        """Whether the plan changes nothing in the cluster, where all that it applies is there already."""
         return not (
             self.run_statuses or self.creates or self.ends or self.releases or self.deletes or self.model_status
         )

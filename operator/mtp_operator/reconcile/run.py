@@ -29,6 +29,7 @@ from mtp_operator.resources.trial_job import trial_job
 from . import evidence, trial
 from .events import arm_events, verdict_events
 from .records import (
+    Apply,
     Create,
     Delete,
     EndTrial,
@@ -54,6 +55,7 @@ class RunPlan:
 
     status: StatusUpdate | None = None
     creates: tuple[Create, ...] = ()
+    applies: tuple[Apply, ...] = ()
     ends: tuple[EndTrial, ...] = ()
     releases: tuple[Release, ...] = ()
     deletes: tuple[Delete, ...] = ()
@@ -84,7 +86,12 @@ def open_arm(arms: tuple[ArmStatus, ...]) -> ArmStatus | None:
 
 
 def advance(
-    run: MTPTuningRun, about: Reference, observed: Observed, settings: OperatorSettings, now: datetime
+    run: MTPTuningRun,
+    about: Reference,
+    observed: Observed,
+    hold: trial.Obstacle | None,
+    settings: OperatorSettings,
+    now: datetime,
 ) -> RunPlan:
     """The next step of a run that has no verdict yet.
 
@@ -92,6 +99,7 @@ def advance(
         run: the run.
         about: the object that Events speak of: the model.
         observed: everything of this model's name.
+        hold: why no trial may start, if none may.
         settings: the operator's.
         now: the time.
     """
@@ -120,6 +128,8 @@ def advance(
     obstacle = lookup = wake = None
     if arm is not None:
         obstacle = trial.obstacle(job, pod, observed, run.spec, settings, now)
+        if obstacle is None and job is None and arm.state is ArmState.PLANNED:
+            obstacle = hold
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
             wake = _until_node_counts_as_gone(pod, settings, now)
@@ -129,7 +139,7 @@ def advance(
     events += arm_events(about, before, status) + verdict_events(about, before, status)
     return RunPlan(
         status=_update(run, status, events),
-        creates=_creates(run, observed, jobs, settings),
+        creates=_creates(run, observed, jobs, settings) if hold is None else (),
         ends=_ends(run, jobs, pods, arm),
         lookup=lookup,
         wake_after_seconds=wake,

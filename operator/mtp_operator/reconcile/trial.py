@@ -208,6 +208,17 @@ def obstacle(
         return None
     if pod is None:
         return _refused(observed.lookups.get(job.uid))
+    return pod_obstacle(pod, observed.lookups, asked, settings, now)
+
+
+def pod_obstacle(
+    pod: Pod,
+    lookups: Mapping[str, Lookup],
+    asked: RunSettings,
+    settings: OperatorSettings,
+    now: datetime,
+) -> Obstacle | None:
+    """What keeps a pod, a trial's or a server's, from running all its containers."""
     found = container_obstacle(pod)
     if found is not None:
         return found
@@ -220,7 +231,7 @@ def obstacle(
             "NoNodeFits", f"no node has {looked_for(asked.accelerator)} free: {message}", needs_a_person=overdue
         )
     if is_starting(pod):
-        return _not_started(observed.lookups.get(pod.uid))
+        return _not_started(lookups.get(pod.uid))
     return None
 
 
@@ -235,11 +246,22 @@ def lookup_due(
     """The object whose Events shall be listed now, and the seconds until one may have to be."""
     if job is None or job.finished or (pod is not None and not is_starting(pod)):
         return None, None
-    stuck = Reference(Kind.JOB, namespace, job.name, job.uid)
-    since = job.created_at
     if pod is not None:
-        stuck = Reference(Kind.POD, namespace, pod.name, pod.uid)
-        since = pod.started_at or pod.created_at
+        return pod_lookup_due(namespace, pod, lookups, settings, now)
+    return _due(Reference(Kind.JOB, namespace, job.name, job.uid), job.created_at, lookups, settings, now)
+
+
+def pod_lookup_due(
+    namespace: str, pod: Pod, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
+) -> tuple[Reference | None, float | None]:
+    """The same for a pod that has not started."""
+    stuck = Reference(Kind.POD, namespace, pod.name, pod.uid)
+    return _due(stuck, pod.started_at or pod.created_at, lookups, settings, now)
+
+
+def _due(
+    stuck: Reference, since: datetime, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
+) -> tuple[Reference | None, float | None]:
     due = since + timedelta(seconds=settings.lookup_seconds)
     if stuck.uid in lookups:
         due = max(due, lookups[stuck.uid].at + LOOKUP_AGAIN)
@@ -255,7 +277,7 @@ def is_starting(pod: Pod) -> bool:
 
 def container_obstacle(pod: Pod) -> Obstacle | None:
     """An image or a container's configuration that does not work."""
-    fields: tuple[tuple[str, Container], ...] = (("spec.engine.image", pod.engine), ("the bench image", pod.bench))
+    fields: tuple[tuple[str, Container], ...] = (("spec.engine.image", pod.engine), ("the operator's image", pod.bench))
     for field, container in fields:
         if container.waiting_reason in _IMAGE_REASONS:
             return Obstacle(

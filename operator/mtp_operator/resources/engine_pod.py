@@ -31,12 +31,11 @@ def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def pod_basics(settings: RunSettings, engine: Engine, pinned_node: str | None) -> dict[str, Any]:
+def pod_basics(settings: RunSettings, pinned_node: str | None) -> dict[str, Any]:
     """The part of a pod's spec that is not about its containers and their volumes.
 
     Args:
         settings: what the engine is started with.
-        engine: that engine.
         pinned_node: the only node that will do, if there is one.
     """
     return {

@@ -97,7 +97,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
         "activeDeadlineSeconds": math.ceil(plan.longest_seconds + DEADLINE_MARGIN_SECONDS),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        **pod_basics(run.spec, engine, pinned_node),
+        **pod_basics(run.spec, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "initContainers": [
             {**engine_container(run.spec, arm.n_spec, _served_name(run), engine), "restartPolicy": "Always"}

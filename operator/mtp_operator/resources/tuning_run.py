@@ -6,7 +6,7 @@ from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRunSpec, RunSettings, run_name
 
-from .labels import child_labels
+from .labels import child_labels, owned_by
 
 
 def run_settings(model: MTPModel, engine_image: str, bench_image: str) -> RunSettings:
@@ -45,16 +45,7 @@ def tuning_run(model: MTPModel, settings: RunSettings) -> dict[str, Any]:
             "name": run_name(model.metadata.name, settings_hash, model.spec.tuning.request),
             "namespace": model.metadata.namespace,
             "labels": child_labels(model.metadata.name),
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "MTPModel",
-                    "name": model.metadata.name,
-                    "uid": model.metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": owned_by(model),
         },
         "spec": spec.to_wire(),
     }

@@ -10,12 +10,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from mtp_operator.reconcile.records import Kind, ModelKey
+from mtp_operator.reconcile.records import APPLIED_KINDS, Kind, ModelKey
 from mtp_operator.resources.labels import MODEL_LABEL
 
-from .client import JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+from .client import (
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    JOBS,
+    MODELS,
+    NETWORK_POLICIES,
+    NODES,
+    PODS,
+    RUNS,
+    SERVICES,
+    Body,
+    Resource,
+)
 
-RESOURCES: Final[Mapping[Kind, Resource]] = {Kind.MODEL: MODELS, Kind.RUN: RUNS, Kind.JOB: JOBS, Kind.POD: PODS}
+RESOURCES: Final[Mapping[Kind, Resource]] = {
+    Kind.MODEL: MODELS,
+    Kind.RUN: RUNS,
+    Kind.JOB: JOBS,
+    Kind.POD: PODS,
+    Kind.DEPLOYMENT: DEPLOYMENTS,
+    Kind.SERVICE: SERVICES,
+    Kind.DISRUPTION_BUDGET: DISRUPTION_BUDGETS,
+    Kind.NETWORK_POLICY: NETWORK_POLICIES,
+}
 
 TOMBSTONE_SECONDS: Final = 600
 """Time for which it is remembered that an object is gone: longer than any reply to a write takes."""
@@ -54,6 +75,8 @@ class Snapshot:
     pods: list[Body] = field(default_factory=list)
     nodes: list[Body] = field(default_factory=list)
     events: dict[str, tuple[datetime, Sequence[Body]]] = field(default_factory=dict)
+    children: dict[Kind, list[Body]] = field(default_factory=dict)
+    """Objects of the kinds that plans apply."""
 
 
 def key_of(resource: Resource, body: Body) -> ModelKey | None:
@@ -154,11 +177,22 @@ class Cache:
             pods=bodies(PODS),
             nodes=bodies(NODES, self._by_key.get(None, {})),
             events={uid: entry.events for uid, entry in entries.items() if entry.events is not None},
+            children={kind: bodies(RESOURCES[kind]) for kind in APPLIED_KINDS},
         )
 
     def lagging(self, key: ModelKey) -> list[Entry]:
         """Objects of the key whose watch has yet to bring our newest write."""
         return [entry for entry in self._by_key.get(key, {}).values() if entry.is_lagging]
+
+    def named(self, resource: Resource, namespace: str, name: str, key: ModelKey) -> Body | None:
+        """The newest object of this name among those of a key."""
+        found = [
+            entry
+            for entry in self._by_key.get(key, {}).values()
+            if entry.resource is resource
+            and (entry.body["metadata"]["namespace"], entry.body["metadata"]["name"]) == (namespace, name)
+        ]
+        return max(found, key=lambda entry: entry.version).body if found else None
 
     def body(self, uid: str) -> Body | None:
         """The newest known state of one object."""

@@ -68,6 +68,10 @@ RUNS: Final = Resource(GROUP, VERSION, "mtptuningruns", "MTPTuningRun")
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+SERVICES: Final = Resource("", "v1", "services", "Service")
+DISRUPTION_BUDGETS: Final = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+NETWORK_POLICIES: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 EVENTS: Final = Resource("", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
@@ -191,13 +195,16 @@ class Client:
             ConflictError: the object is not at this version any more.
         """
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status}
-        return await self._write(
-            "PATCH",
-            resource.path(metadata["namespace"], metadata["name"], "status"),
-            body,
-            query={"fieldManager": MANAGER, "force": "true"},
-            content_type="application/apply-patch+yaml",
-        )
+        return await self._apply(resource.path(metadata["namespace"], metadata["name"], "status"), body)
+
+    async def apply(self, resource: Resource, body: Body) -> dict[str, Any]:
+        """Server-side apply of an object, which is created where there is none.
+
+        Raises:
+            ConflictError: the object has another `metadata.uid` than the body names, or is not there any more.
+        """
+        metadata = body["metadata"]
+        return await self._apply(resource.path(metadata["namespace"], metadata["name"]), body)
 
     async def merge_patch(self, resource: Resource, namespace: str, name: str, patch: Body) -> dict[str, Any]:
         """JSON merge patch."""
@@ -213,6 +220,10 @@ class Client:
         """DELETE of the object with this uid and no other; children are collected in the background."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         return await self._write("DELETE", resource.path(namespace, name), options)
+
+    async def _apply(self, path: str, body: Body) -> dict[str, Any]:
+        query = {"fieldManager": MANAGER, "force": "true"}
+        return await self._write("PATCH", path, body, query=query, content_type="application/apply-patch+yaml")
 
     async def _write(
         self, method: str, path: str, body: Body, query: Mapping[str, str] | None = None, content_type: str = _JSON

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Namespaces that are served, separated by commas; empty: all."""
     nodes_readable: bool = True
     """Whether nodes may be read; without it GPU product and driver are Unknown."""
+    network_policies: bool = True
+    """Whether servers get a NetworkPolicy."""
 
     pod_namespace: str = "default"
     """Where the Lease lies: the operator's own namespace."""
@@ -115,6 +117,7 @@ class Settings(BaseSettings):
             level_seconds=self.level_seconds,
             pending_seconds=self.pending_seconds,
             nodes_readable=self.nodes_readable,
+            network_policies=self.network_policies,
         )
 
 
