@@ -19,10 +19,21 @@ from mtp_operator.api.conditions import format_time
 from mtp_operator.api.spec import EngineType
 from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
-from mtp_operator.reconcile.records import Kind, Observed, OperatorSettings, Plan, Reference, StatusUpdate
+from mtp_operator.reconcile.records import (
+    APPLIED_KINDS,
+    Kind,
+    Observed,
+    OperatorSettings,
+    Plan,
+    Reference,
+    StatusUpdate,
+)
 from mtp_operator.reconcile.views import observe
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
+from mtp_operator.resources.labels import COMPONENT_LABEL, SERVER
+from mtp_operator.resources.server import PROBE_CONTAINER
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
+from mtp_operator.runtime.drift import drift
 
 NAMESPACE = "team"
 NODE = {
@@ -56,6 +67,7 @@ def model_body(name: str = "gemma", **spec: Any) -> dict[str, Any]:
             "model": {"uri": "pvc://weights/gemma"},
             "engine": {"type": "VLLM"},
             "tuning": {"maxNSpec": 6},
+            "serving": {"replicas": 0},
             **spec,
         },
         "status": {"observedGeneration": -1},
@@ -92,6 +104,7 @@ class World:
         self.runs: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
+        self.children: dict[tuple[Kind, str], dict[str, Any]] = {}
         self.nodes: list[dict[str, Any]] = [NODE]
         self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
         self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
@@ -105,7 +118,12 @@ class World:
 
     def observed(self) -> Observed:
         """What the operator sees."""
-        seen = observe(self.model, self.runs.values(), self.jobs.values(), self.pods.values(), self.nodes, self.lookups)
+        children: dict[Kind, list[dict[str, Any]]] = {}
+        for (kind, _), body in self.children.items():
+            children.setdefault(kind, []).append(body)
+        seen = observe(
+            self.model, self.runs.values(), self.jobs.values(), self.pods.values(), self.nodes, self.lookups, children
+        )
         return replace(seen, refusal=self.refusal)
 
     def plan(self) -> Plan:
@@ -115,9 +133,10 @@ class World:
     def step(self, writes: int | None = None) -> bool:
         """Decides once and carries out the plan, or only its first writes; answers whether there was anything to do."""
         plan = self.plan()
+        written = len(self.writes)
         for act in self._acts(plan)[:writes]:
             act()
-        return not plan.is_empty
+        return not plan.is_empty or len(self.writes) > written
 
     def settle(self) -> None:
         """Decides until nothing is left to do."""
@@ -130,6 +149,7 @@ class World:
         return [
             *(partial(self._write_status, update) for update in plan.run_statuses),
             *(partial(self._create, create.kind, create.body) for create in plan.creates),
+            *(partial(self._apply, apply.kind, apply.body) for apply in plan.applies),
             *(partial(self._end, end.target) for end in plan.ends),
             *(partial(self._release, release.target) for release in plan.releases),
             *(partial(self._delete, delete.target) for delete in plan.deletes),
@@ -140,6 +160,8 @@ class World:
         if target.kind is Kind.MODEL:
             assert self.model is not None
             found = self.model
+        elif target.kind in APPLIED_KINDS:
+            found = self.children[target.kind, target.name]
         else:
             found = {Kind.RUN: self.runs, Kind.JOB: self.jobs}[target.kind][target.name]
         assert found["metadata"]["uid"] == target.uid
@@ -166,6 +188,19 @@ class World:
         objects[name] = new
         self.writes.append(f"create {kind} {name}")
 
+    def _apply(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        name = body["metadata"]["name"]
+        live = self.children.get((kind, name))
+        if live is not None and not drift(body, live):
+            return
+        new = copy.deepcopy(dict(body))
+        older = live or {"metadata": {"uid": f"uid-{next(self._uids)}", "generation": 0}, "spec": None, "status": {}}
+        new["metadata"]["uid"] = older["metadata"]["uid"]
+        new["metadata"]["generation"] = older["metadata"]["generation"] + (older["spec"] != new["spec"])
+        new["status"] = older["status"]
+        self.children[kind, name] = new
+        self.writes.append(f"apply {kind} {name}")
+
     def _end(self, target: Reference) -> None:
         self._find(target)["spec"]["activeDeadlineSeconds"] = 1
         self.writes.append(f"end {target.name}")
@@ -178,9 +213,11 @@ class World:
         self._find(target)
         if target.kind is Kind.RUN:
             del self.runs[target.name]
+        elif target.kind in APPLIED_KINDS:
+            del self.children[target.kind, target.name]
         else:
             del self.jobs[target.name]
-            self.pods = {name: pod for name, pod in self.pods.items() if pod["job"] != target.name}
+            self.pods = {name: pod for name, pod in self.pods.items() if pod.get("job") != target.name}
         self.writes.append(f"delete {target.kind} {target.name}")
 
     # -- what the cluster does -----------------------------------------------------------------------------------------
@@ -197,7 +234,7 @@ class World:
 
     def start_pod(self, job: dict[str, Any], **status: Any) -> dict[str, Any]:
         """The Job controller makes the pod, and the node starts it."""
-        pod = {
+        pod: dict[str, Any] = {
             "metadata": {
                 "name": f"{job['metadata']['name']}-x",
                 "uid": f"uid-{next(self._uids)}",
@@ -230,6 +267,64 @@ class World:
         }
         self.pods[pod["metadata"]["name"]] = pod
         return pod
+
+    def deployment(self) -> dict[str, Any]:
+        """The servers' Deployment."""
+        return next(body for (kind, _), body in self.children.items() if kind is Kind.DEPLOYMENT)
+
+    def servers(self) -> list[dict[str, Any]]:
+        """The servers' pods."""
+        return [pod for pod in self.pods.values() if pod["metadata"].get("labels", {}).get(COMPONENT_LABEL) == SERVER]
+
+    def start_server(self, *, ready: bool, restarts: int = 0, said: str = "") -> dict[str, Any]:
+        """The Deployment's controller makes a pod of its template, and the node starts it."""
+        self.tick(1)
+        engine: dict[str, Any] = {"name": ENGINE_CONTAINER, "restartCount": restarts, "state": {"running": {}}}
+        if restarts:
+            engine["lastState"] = {"terminated": {"exitCode": 1, "message": said}}
+        number = next(self._uids)
+        pod: dict[str, Any] = {
+            "metadata": {
+                "name": f"server-{number}",
+                "uid": f"uid-{number}",
+                "creationTimestamp": format_time(self.now),
+                "labels": dict(self.deployment()["spec"]["template"]["metadata"]["labels"]),
+                "ownerReferences": [{"uid": "uid-replica-set", "controller": True}],
+            },
+            "spec": {"nodeName": "node-a"},
+            "status": {
+                "phase": "Running",
+                "startTime": format_time(self.now),
+                "conditions": [{"type": "Ready", "status": str(ready)}],
+                "initContainerStatuses": [{"name": PROBE_CONTAINER, "restartCount": 0, "state": {"running": {}}}],
+                "containerStatuses": [engine],
+            },
+        }
+        self.pods[pod["metadata"]["name"]] = pod
+        self.roll()
+        return pod
+
+    def stop_server(self, pod: dict[str, Any]) -> None:
+        """The pod of a server is gone."""
+        del self.pods[pod["metadata"]["name"]]
+        self.roll()
+
+    def roll(self, *conditions: dict[str, Any]) -> None:
+        """The Deployment's controller has seen its newest spec, and reports."""
+        body = self.deployment()
+        body["status"] = {
+            "observedGeneration": body["metadata"]["generation"],
+            "replicas": len(self.servers()),
+            "conditions": list(conditions),
+        }
+
+    def replace_servers(self) -> None:
+        """The Deployment's controller brings about what its spec says, all of it ready."""
+        for pod in self.servers():
+            self.stop_server(pod)
+        for _ in range(self.deployment()["spec"]["replicas"]):
+            self.start_server(ready=True)
+        self.roll()
 
     def end_bench(self, pod: dict[str, Any], exit_code: int, message: str) -> None:
         """The bench container ends, and with it the pod and its Job."""
