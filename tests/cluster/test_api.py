@@ -115,6 +115,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "path that leaves the claim": (model(("spec.model.uri", "pvc://weights/../x")), "spec.model.uri", URI_CHOICE),
     "claim missing in URI": (model(("spec.model.uri", "pvc://")), "spec.model.uri", URI_CHOICE),
     "empty URI for llama.cpp": (model(("spec.model.uri", ""), engine="LlamaCpp"), "spec.model.uri", URI_CHOICE),
+    "more servers than there may be": (model(("spec.serving.replicas", 65)), "spec.serving.replicas", "64"),
+    "baseline without a GPU for it": (
+        model(("spec.serving", {"whileTuning": "Baseline", "rollout": {"strategy": "InPlace"}})),
+        "spec.serving.whileTuning",
+        "must be Wait where rollout.strategy is InPlace",
+    ),
     "folder for llama.cpp": (
         model(("spec.model.uri", "pvc://weights/model"), engine="LlamaCpp"),
         "spec.model.uri",

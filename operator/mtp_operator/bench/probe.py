@@ -25,7 +25,7 @@ from .stream import RequestError
 POLL_SECONDS: Final = 1.0
 
 LOOKS_OF_A_NEW_BOOT: Final = 3
-"""Looks in a row at which the engine is not healthy: a busy one misses a single one, one that starts again all of them."""
+"""Looks in a row at which the engine is not healthy: one that is only busy misses fewer."""
 
 FIRST_COMPLETION_TOKENS: Final = 8
 

@@ -11,9 +11,6 @@ from .weights import Weights, mounts, volumes, weights
 
 ENGINE_CONTAINER: Final = "engine"
 
-ENGINE_CPU_REQUEST: Final = "1"
-"""What an engine's own loop needs beside the GPU."""
-
 USER_ID: Final = 65532
 """Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
 
@@ -65,8 +62,18 @@ def engine_volumes(settings: RunSettings, engine: Engine) -> list[dict[str, Any]
     ]
 
 
-def engine_container(settings: RunSettings, n_spec: int, served_name: str, engine: Engine) -> dict[str, Any]:
-    """The engine with this n, the same whether it is measured or serves."""
+def engine_container(
+    settings: RunSettings, n_spec: int, served_name: str, engine: Engine, *, cpu_request: str
+) -> dict[str, Any]:
+    """The engine with this n, the same whether it is measured or serves.
+
+    Args:
+        settings: what it is started with.
+        n_spec: draft tokens per step.
+        served_name: what clients put into `model` of a request.
+        engine: the engine.
+        cpu_request: its share of the node's CPU, for its own loop beside the GPU.
+    """
     model, *drafter = sources(settings)
     arguments = engine.arguments(
         settings,
@@ -76,8 +83,6 @@ def engine_container(settings: RunSettings, n_spec: int, served_name: str, engin
         drafter[0].container_path if drafter else None,
     )
     gpus = {settings.accelerator.resource_name: str(settings.accelerator.count)}
-    # Without a share of the CPU of its own, whatever else runs on the node would be measured.
-    requests = {"cpu": ENGINE_CPU_REQUEST, **gpus}
     return {
         "name": ENGINE_CONTAINER,
         "image": settings.engine.image,
@@ -85,7 +90,7 @@ def engine_container(settings: RunSettings, n_spec: int, served_name: str, engin
         "env": [{"name": name, "value": literal(value)} for name, value in engine.environment().items()],
         "ports": [{"name": "http", "containerPort": engine.port}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {"limits": gpus, "requests": requests},
+        "resources": {"limits": gpus, "requests": {"cpu": cpu_request, **gpus}},
         "securityContext": container_security(),
         "volumeMounts": [
             *mounts(sources(settings)),

@@ -19,6 +19,9 @@ BENCH_CONTAINER: Final = "bench"
 DEADLINE_MARGIN_SECONDS: Final = 120
 """What the pod may take beside the bench's own times: pulling the bench image, starting, writing the result."""
 
+ENGINE_CPU_REQUEST: Final = "1"
+"""A core of its own: without one, whatever else runs on the node would be measured."""
+
 GRACE_SECONDS: Final = 10
 """Bench and engine have nothing to finish, and the next trial waits until the GPU is free."""
 
@@ -100,7 +103,10 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         **pod_basics(run.spec, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "initContainers": [
-            {**engine_container(run.spec, arm.n_spec, _served_name(run), engine), "restartPolicy": "Always"}
+            {
+                **engine_container(run.spec, arm.n_spec, _served_name(run), engine, cpu_request=ENGINE_CPU_REQUEST),
+                "restartPolicy": "Always",
+            }
         ],
         "containers": [_bench_container(run, plan)],
         "volumes": [*engine_volumes(run.spec, engine), *prompt_volumes(run.spec.workload.prompt_source)],
