@@ -52,12 +52,11 @@ def _with_model(
     about = models.reference(model)
     wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
-    tuning = not (asked.no_tuning or asked.refusal or (usable is not None and runs.is_over(usable)))
     serving = serve(
         model,
         asked.settings,
         models.chosen_n_spec(model, asked, usable),
-        tuning=tuning,
+        tuning=_is_tuning(asked, usable),
         observed=observed,
         settings=settings,
         now=now,
@@ -91,6 +90,14 @@ def _with_model(
         # The decision that follows at once knows more, and each write of a model wakes everybody who watches it.
         return plan
     return replace(plan, model_status=status)
+
+
+def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
+    """Whether trials have to run: there is no verdict yet, or one that only says that it was given up half-way."""
+    if asked.no_tuning or asked.refusal:
+        return False
+    verdict = run.status.verdict if run is not None else None
+    return verdict is None or verdict.type is VerdictType.SUPERSEDED
 
 
 def _serving_plan(serving: ServingPlan) -> RunPlan:

@@ -208,10 +208,11 @@ def _objects(
 
 
 def _must_pause(model: MTPModel, tuning: bool, observed: Observed) -> bool:
-    """Whether the GPU is the trials'."""
+    """Whether the GPU is the trials'; a trial is held on where this does not say so, so that they never meet."""
     if not _in_place(model):
         return False
-    return _trials_have_gpu(observed) or (tuning and model.spec.tuning.disruption is Disruption.ALLOWED)
+    may_stop = model.spec.tuning.disruption is Disruption.ALLOWED or _is_gone(observed)
+    return _trials_have_gpu(observed) or (tuning and may_stop)
 
 
 def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> tuple[Delete, ...]:

@@ -233,6 +233,25 @@ def test_no_server_starts_while_a_trial_has_the_gpu() -> None:
     assert world.deployment()["spec"]["replicas"] == 1
 
 
+def test_what_has_ended_for_a_trial_comes_back_when_the_tuning_has_ended() -> None:
+    world = world_with(IN_PLACE)
+    pod = world.start_pod(world.open_job())
+    world.settle()
+    world.change_spec(speculation=PINNED)
+    world.settle()
+    world.pods[pod["metadata"]["name"]] = pod
+    world.settle()
+    world.roll()
+    del world.pods[pod["metadata"]["name"]]
+    world.change_spec(speculation={"method": "MTP"})
+    world.settle()
+
+    assert world.deployment()["spec"]["replicas"] == 0
+    assert len(world.jobs) == 1
+    world.finish()
+    assert world.deployment()["spec"]["replicas"] == 1
+
+
 def test_tuning_waits_for_servers_that_must_not_be_disturbed() -> None:
     world = tuned(IN_PLACE)
     world.change_spec(tuning={"maxNSpec": 6, "request": 1})
