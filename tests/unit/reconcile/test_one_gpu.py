@@ -110,13 +110,9 @@ class SlowWorld(World):
         self.change_spec(tuning={**self.model["spec"]["tuning"], **change})
 
 
-EVENTS: tuple[Callable[[SlowWorld], None], ...] = (
-    SlowWorld.decide_once,
-    SlowWorld.decide_to_the_end,
-    SlowWorld.job_controller,
-    SlowWorld.trials_end,
-    SlowWorld.collect_trials,
-    SlowWorld.deployment_controller,
+Event = Callable[[SlowWorld], None]
+
+CHANGES: tuple[Event, ...] = (
     SlowWorld.pin,
     SlowWorld.unpin,
     SlowWorld.tune_again,
@@ -127,22 +123,52 @@ EVENTS: tuple[Callable[[SlowWorld], None], ...] = (
     SlowWorld.scale_to_zero,
     SlowWorld.scale_to_one,
 )
-USUAL = EVENTS[1:6]
-"""What has to happen, in this order and again and again, for a model to be tuned and served."""
+MACHINERY: tuple[Event, ...] = (
+    SlowWorld.decide_to_the_end,
+    SlowWorld.job_controller,
+    SlowWorld.deployment_controller,
+    SlowWorld.trials_end,
+    SlowWorld.collect_trials,
+    SlowWorld.decide_once,
+)
+"""All of it again and again, in this order, is what tunes and serves a model."""
 
 
 def never_together(world: SlowWorld) -> None:
     assert not (world.live(servers=True) and world.live(servers=False)), world.pods.keys()
 
 
-@settings(max_examples=60)
+def fresh(_: SlowWorld) -> None:
+    """The model has just been applied."""
+
+
+def measured(world: SlowWorld) -> None:
+    """A trial runs."""
+    world.settle()
+    world.job_controller()
+
+
+def served(world: SlowWorld) -> None:
+    """The model is tuned, and its server is ready."""
+    for event in MACHINERY * 12:
+        event(world)
+    world.settle()
+
+
+@settings(max_examples=200)
 @given(
-    st.lists(st.one_of(st.sampled_from([USUAL, USUAL * 4]), st.sampled_from([(one,) for one in EVENTS])), max_size=25)
+    st.sampled_from([fresh, measured, served]),
+    st.lists(
+        st.tuples(st.sampled_from(CHANGES), st.lists(st.sampled_from(MACHINERY), min_size=3, max_size=8)),
+        min_size=2,
+        max_size=8,
+    ),
 )
-def test_trials_and_servers_never_meet(story: list[tuple[Callable[[SlowWorld], None], ...]]) -> None:
+def test_trials_and_servers_never_meet(begin: Event, story: list[tuple[Event, list[Event]]]) -> None:
     world = SlowWorld()
-    for events in story:
-        for event in events:
+    begin(world)
+    for change, reactions in story:
+        for event in (change, *reactions):
             event(world)
             world.tick(1)
             never_together(world)
@@ -151,7 +177,7 @@ def test_trials_and_servers_never_meet(story: list[tuple[Callable[[SlowWorld], N
 def test_left_alone_the_model_is_tuned_and_served() -> None:
     world = SlowWorld()
     for _ in range(12):
-        for event in USUAL:
+        for event in MACHINERY:
             event(world)
             world.tick(1)
             never_together(world)
