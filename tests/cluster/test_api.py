@@ -496,8 +496,10 @@ def test_defaults_of_what_is_left_out() -> None:
             },
             "objective": {"maximize": "OutputThroughput"},
             "budget": {"maxTrials": 24, "maxGPUMinutes": 240},
+            "disruption": "Never",
             "historyLimit": 3,
         },
+        "serving": {"replicas": 1, "port": 8000, "whileTuning": "Wait", "rollout": {"strategy": "Surge"}},
     }
 
 
@@ -575,7 +577,7 @@ def test_columns() -> None:
     assert [one["name"] for one in columns if "priority" not in one] == [
         "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE",
     ]  # fmt: skip
-    assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON"]
+    assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON", "URL"]
 
 
 def test_short_names_and_category() -> None:

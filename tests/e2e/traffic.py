@@ -12,7 +12,7 @@ CLIENT = """
 import json, sys, threading, time, urllib.request
 
 url, model, clients = sys.argv[1], sys.argv[2], int(sys.argv[3])
-body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Go on."}], "max_tokens": 16}).encode()
+body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Go on."}], "max_tokens": 4}).encode()
 lock = threading.Lock()
 
 def ask():

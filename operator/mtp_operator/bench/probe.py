@@ -105,7 +105,7 @@ async def _serve(plan: ProbePlan) -> None:
     async with open_session(plan.url) as session:
         client = EngineClient(session, engine, plan.served_name, Sampling())
         probe = Probe(client, lambda: load_of(session, engine))
-        runner = web.AppRunner(application(probe), access_log=None)
+        runner = web.AppRunner(application(probe), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         # kubelet asks at the pod's address.
         await web.TCPSite(runner, "0.0.0.0", plan.port).start()  # noqa: S104
