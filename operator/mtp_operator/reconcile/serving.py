@@ -162,30 +162,30 @@ def _turned_to(wanted: Served, record: ServingRecord | None, model: MTPModel, ob
 
 def _failure(record: ServingRecord, observed: Observed) -> Obstacle | None:
     """Why a new server will not become ready, once that is certain; a GPU that is taken is no failure of its own."""
-    pod = _newest_unready(record, observed)
-    if pod is not None and pod.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER:
-        return _crash(pod)
-    if observed.server is not None and observed.server.timed_out and (pod is None or pod.pod.node is not None):
-        return _late(observed.server, pod)
-    return None
+    one = _newest_unready(record, observed)
+    if one is None or one.pod.node is None:
+        return None
+    if one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER:
+        return _crash(record, one)
+    return _late(observed.server, one)
 
 
-def _crash(one: ServerPod) -> Obstacle | None:
+def _crash(record: ServingRecord, one: ServerPod) -> Obstacle | None:
+    """How the engine of a server ended, if it did; one that has once been ready may well become so again."""
     ended = one.pod.engine.last_terminated or one.pod.engine.terminated
     if ended is None:
         return None
     failure = trial.engine_failure(ended)
-    is_broken = one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER
+    is_broken = one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER and record.proven != record.served
     return Obstacle(failure.reason, failure.message, needs_a_person=is_broken)
 
 
-def _late(server: Server, pod: ServerPod | None) -> Obstacle | None:
-    """Why a rollout has taken too long, as far as it is known."""
-    if not server.timed_out:
+def _late(server: Server | None, one: ServerPod) -> Obstacle | None:
+    """Why a rollout has taken too long, if it has, as far as that is known."""
+    if server is None or not server.timed_out:
         return None
-    why = trial.container_obstacle(pod.pod) if pod is not None else None
-    said = why.message if why is not None else "no completion has worked in time"
-    return Obstacle(why.reason if why else "NotReadyInTime", said, needs_a_person=True)
+    late = Obstacle("NotReadyInTime", "no completion has worked in time", needs_a_person=True)
+    return trial.container_obstacle(one.pod) or late
 
 
 # -- objects -----------------------------------------------------------------------------------------------------------
@@ -321,13 +321,13 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
     if server is not None and server.refusal:
         needs_a_person = "exceeded quota" not in server.refusal
         return Obstacle("ServerRefused", f"its pod is refused: {server.refusal}", needs_a_person)
-    pod = _newest_unready(record, observed)
-    if pod is None:
+    one = _newest_unready(record, observed)
+    if one is None:
         return None
     return (
-        _crash(pod)
-        or trial.pod_obstacle(pod.pod, observed.lookups, record.served.settings, settings, now)
-        or (_late(server, pod) if server is not None else None)
+        _crash(record, one)
+        or trial.pod_obstacle(one.pod, observed.lookups, record.served.settings, settings, now)
+        or _late(server, one)
     )
 
 

@@ -136,6 +136,7 @@ def view_server(body: Body) -> Server:
     status = body.get("status", {})
     conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
     progressing, failure = conditions.get("Progressing", {}), conditions.get("ReplicaFailure", {})
+    is_current = status.get("observedGeneration") == body["metadata"].get("generation")
     return Server(
         record=_record(body),
         generation=body["metadata"].get("generation", 0),
@@ -143,7 +144,8 @@ def view_server(body: Body) -> Server:
         wanted_replicas=body["spec"]["replicas"],
         replicas=status.get("replicas", 0),
         refusal=failure.get("message", "") if failure.get("status") == "True" else "",
-        timed_out=progressing.get("reason") == "ProgressDeadlineExceeded",
+        # Until its controller has seen a new template, the condition speaks of the old one.
+        timed_out=is_current and progressing.get("reason") == "ProgressDeadlineExceeded",
     )
 
 
