@@ -290,29 +290,31 @@ def _told(
     n_spec = record.served.n_spec
     others = [one for one in ready if not _is(record.served, one)]
     current = [one for one in ready if _is(record.served, one)]
+    counted = f"n_spec={n_spec}: {len(current)} of {replicas} servers ready"
     if record.failed is not None:
         failed = record.failed
         return say(
             "RolledBack",
             f"n_spec={failed.served.n_spec} did not become ready and was given up ({failed.reason}: {failed.message}); "
-            f"{_count(current, replicas)} with n_spec={n_spec} again; a change of the spec tries anew",
+            f"again {counted}; a change of the spec tries anew",
             trouble=True,
             stalled=True,
         )
     if observed.server is not None and observed.server.wanted_replicas == 0:
         return say("Paused", "the trials have the GPUs (spec.serving.rollout.strategy is InPlace)")
     if len(current) >= replicas and not others:
-        return say("Available", f"{_count(current, replicas)} with n_spec={n_spec}")
+        return say("Available", counted)
     goes_on = f"; n_spec={others[0].n_spec} goes on serving" if others else ""
     obstacle = _obstacle(record, observed, settings, now)
     if obstacle is not None:
         message = f"the server with n_spec={n_spec} does not come up: {obstacle.message}{goes_on}"
         return say(obstacle.reason, message, trouble=True, stalled=obstacle.needs_a_person)
-    return say("RollingOut" if others else "Starting", f"{_count(current, replicas)} with n_spec={n_spec}{goes_on}")
-
-
-def _count(ready: Sequence[ServerPod], replicas: int) -> str:
-    return f"{len(ready)} of {replicas} servers {'is' if replicas == 1 else 'are'} ready"
+    if others or current:
+        return say("RollingOut", counted + goes_on)
+    ending = [one for one in observed.server_pods if one.pod.deleting and not one.pod.is_over]
+    if ending and _in_place(model):
+        return say("Replacing", f"{counted}; it starts when the server with n_spec={ending[0].n_spec} has ended")
+    return say("Starting", counted)
 
 
 def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSettings, now: datetime) -> Obstacle | None:

@@ -215,6 +215,17 @@ def test_in_place_the_old_server_ends_before_the_new_one_starts() -> None:
     assert world.deployment()["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
 
 
+def test_in_place_the_pause_is_told() -> None:
+    world = world_with(IN_PLACE, speculation=PINNED)
+    settled(world)
+    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    world.servers()[0]["metadata"]["deletionTimestamp"] = "2026-11-01T10:00:00Z"
+    world.settle()
+
+    assert reason(world, "Ready") == ("False", "Replacing")
+    assert "n_spec=2 has ended" in world.model_condition("Serving")["message"]
+
+
 def test_no_server_starts_while_a_trial_has_the_gpu() -> None:
     world = world_with(IN_PLACE)
     pod = world.start_pod(world.open_job())
