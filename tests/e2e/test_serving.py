@@ -57,9 +57,9 @@ def drafted_per_step(namespace: str) -> float:
     """Draft tokens per drafting step, by the counters of the only server."""
     (pod,) = harness.items("pods", namespace, SERVERS)
     url = f"http://{pod['status']['podIP']}:{ENGINE.port}{ENGINE.metrics_path}"
-    counters = read_counters(httpx.get(url, trust_env=False).text, ENGINE.speculation_metrics)
-    assert counters is not None
-    return counters.draft_tokens / counters.drafts
+    counters = read_counters(httpx.get(url, trust_env=False).text, ENGINE.metrics)
+    assert counters.drafting is not None
+    return counters.drafting.draft_tokens / counters.drafting.drafts
 
 
 def test_n_changes_under_load(namespace: str) -> None:
