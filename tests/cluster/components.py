@@ -62,6 +62,7 @@ def all_components() -> dict[str, Component]:
         _kube_scheduler(),
         _kubelet(),
         _kube_proxy(),
+        _coredns(),
     )
     return {component.name: component for component in daemons}
 
@@ -168,6 +169,12 @@ def _kube_proxy() -> Component:
         {"config": configuration.folder() / "kube-proxy.yaml", "hostname-override": paths.node_name()},
     )
     return _kubernetes("kube-proxy", flags, f"http://{paths.node_address()}:10256/livez")
+
+
+def _coredns() -> Component:
+    """The cluster's DNS, on the node itself: nothing has to run before the first pod can look up a Service."""
+    flags = ("-conf", str(configuration.folder() / "Corefile"), "-quiet")
+    return Component("coredns", tools.find("coredns"), flags, configuration.dns_ready_url())
 
 
 def _kubernetes(name: str, flags: tuple[str, ...], health_url: str) -> Component:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+CLUSTER_DOMAIN = "cluster.local"
+
+
 def folder() -> Path:
     """Where the configuration files lie."""
     return paths.state_dir() / "configuration"
@@ -37,6 +40,7 @@ def write() -> None:
         "audit-policy.yaml": yaml.safe_dump(_audit_policy()),
         "kubelet.yaml": yaml.safe_dump(_kubelet()),
         "kube-proxy.yaml": yaml.safe_dump(_kube_proxy()),
+        "Corefile": _coredns(),
     }
     (folder() / "cni").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -125,11 +129,34 @@ def _kubelet() -> dict[str, Any]:
         "imageGCHighThresholdPercent": 100,
         "makeIPTablesUtilChains": False,
         "podLogsDir": str(pod_logs()),
-        # There is no cluster DNS, and the machine's resolver cannot be reached from a pod: ask nobody.
+        # The machine's resolver cannot be reached from a pod: the cluster's own is the only one.
         "resolvConf": "",
-        "clusterDNS": [str(paths.service_network()[10])],
+        "clusterDNS": [paths.node_address()],
+        "clusterDomain": CLUSTER_DOMAIN,
         "volumePluginDir": str(kubelet_root() / "volume-plugins"),
     }
+
+
+def dns_ready_url() -> str:
+    """Answers 200 once CoreDNS knows the cluster's Services."""
+    return f"http://{_dns_ready_address()}/ready"
+
+
+def _dns_ready_address() -> str:
+    return f"{paths.node_address()}:8180"
+
+
+def _coredns() -> str:
+    """Answers for Services and for nothing else: no query leaves the cluster."""
+    return f"""{CLUSTER_DOMAIN}:53 {{
+  bind {paths.node_address()}
+  errors
+  ready {_dns_ready_address()}
+  kubernetes {CLUSTER_DOMAIN} {{
+    kubeconfig {credentials.folder() / "coredns.kubeconfig"}
+  }}
+}}
+"""
 
 
 def _kube_proxy() -> dict[str, Any]:

@@ -42,6 +42,7 @@ def _clients() -> tuple[Client, ...]:
         Client("kube-scheduler", "system:kube-scheduler", "control-plane"),
         Client("kubelet", f"system:node:{paths.node_name()}", "system:nodes"),
         Client("kube-proxy", "system:kube-proxy", "control-plane"),
+        Client("coredns", "system:coredns", "system:masters"),
     )
 
 

@@ -187,7 +187,7 @@ def _ensure_node(gpus: int, daemons: dict[str, Component]) -> None:
         with step("Registering the node"):
             _wait_until(lambda: node.get() is not None, daemons["kubelet"])
     # kube-proxy ends when it first learns the node's address, so the node has to be there before it.
-    _ensure(daemons["kube-proxy"])
+    _ensure(daemons["kube-proxy"], daemons["coredns"])
     if registered is None or not node.is_ready(registered):
         with step("Waiting for the node to be ready"):
             _wait_until(lambda: node.is_ready(node.get() or {}), daemons["kubelet"])
@@ -202,6 +202,7 @@ def _has_service_account() -> bool:
 
 
 def _stop_node() -> None:
+    host.stop("coredns")
     host.stop("kube-proxy")
     host.stop("kubelet")
     host.stop_containers()

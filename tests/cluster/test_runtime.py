@@ -17,7 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.serving import Served, ServingRecord
 from mtp_operator.reconcile.records import (
+    Apply,
     Create,
     Delete,
     EndTrial,
@@ -28,11 +31,25 @@ from mtp_operator.reconcile.records import (
     Release,
     StatusUpdate,
 )
+from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.labels import child_labels
+from mtp_operator.resources.network_policy import network_policy
+from mtp_operator.resources.server import deployment
+from mtp_operator.resources.service import service
+from mtp_operator.resources.tuning_run import run_settings
 from mtp_operator.runtime import watches
-from mtp_operator.runtime.apply import Applied, Applier, StalePlanError
+from mtp_operator.runtime.apply import Applied, Applier, NameTakenError, StalePlanError
 from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import JOBS, MODELS, PODS, RUNS, Client, load_configuration
+from mtp_operator.runtime.client import (
+    DEPLOYMENTS,
+    JOBS,
+    MODELS,
+    PODS,
+    RUNS,
+    SERVICES,
+    Client,
+    load_configuration,
+)
 from mtp_operator.runtime.sweep import Sweep
 from mtp_operator.runtime.watches import Scope
 from tests.cluster.node import kubectl
@@ -286,7 +303,9 @@ async def test_writes_are_refused_for_a_namesake_and_carried_out_for_the_object_
 
 async def test_a_status_meant_for_a_model_that_is_gone_is_not_written_to_its_namesake(place: str) -> None:
     async with parts(place) as it:
-        document = harness.sample("minimal", spec__speculation__nSpec=0, metadata={"name": MODEL})
+        document = harness.sample(
+            "minimal", spec__speculation__nSpec=0, spec__serving={"replicas": 0}, metadata={"name": MODEL}
+        )
         harness.apply(document, place)
         stored = await it.client.get(MODELS, place, MODEL)
         stored["metadata"] |= {"uid": "of-the-one-that-is-gone", "resourceVersion": "1"}
@@ -355,6 +374,164 @@ async def test_watches_fill_the_cache_write_nothing_and_agree_with_the_sweep(pla
         finally:
             watching.cancel()
             await asyncio.wait({watching})
+
+
+def served(place: str, replicas: int = 0, n_spec: int = 3, port: int = 8000) -> tuple[Apply, ...]:
+    """Everything that a model's serving applies; its model does not exist, so that nothing is owned."""
+    document = harness.sample("minimal", metadata={"name": MODEL, "namespace": place}, spec__serving={"port": port})
+    document["metadata"] |= {"uid": "none", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    model = MTPModel.from_wire(document)
+    record = ServingRecord(served=Served.of(run_settings(model, "engine:1", "operator:1"), n_spec))
+    bodies = {
+        Kind.NETWORK_POLICY: network_policy(model),
+        Kind.SERVICE: service(model),
+        Kind.DISRUPTION_BUDGET: disruption_budget(model),
+        Kind.DEPLOYMENT: deployment(model, record, replicas, ready_seconds=60),
+    }
+    for body in bodies.values():
+        del body["metadata"]["ownerReferences"]
+    return tuple(Apply(kind, body) for kind, body in bodies.items())
+
+
+async def test_what_is_applied_is_written_once_and_again_only_when_it_differs(place: str) -> None:
+    async with parts(place) as it:
+        first = await it.apply(Plan(applies=served(place)))
+        assert first.writes == [
+            "apply NetworkPolicy/absent",
+            "apply Service/absent",
+            "apply PodDisruptionBudget/absent",
+            "apply Deployment/absent",
+        ]
+
+        # Another process, or one that was restarted, finds all of it as it was applied.
+        async with parts(place) as other:
+            assert (await other.apply(Plan(applies=served(place)))).writes == []
+        assert (await it.apply(Plan(applies=served(place)))).writes == []
+
+        changed = await it.apply(Plan(applies=served(place, n_spec=4, port=80)))
+        assert changed.writes == ["apply Service/absent", "apply Deployment/absent"]
+        ports = (await it.client.get(SERVICES, place, MODEL))["spec"]["ports"]
+        assert [port["port"] for port in ports] == [80]
+
+
+EDITS = {
+    "replicas": [{"op": "replace", "path": "/spec/replicas", "value": 5}],
+    "an argument": [{"op": "replace", "path": "/spec/template/spec/containers/0/args/0", "value": "/elsewhere"}],
+    "a probe removed": [{"op": "remove", "path": "/spec/template/spec/containers/0/livenessProbe"}],
+    "a label removed": [{"op": "remove", "path": "/metadata/labels/app.kubernetes.io~1component"}],
+    "more memory": [
+        {"op": "replace", "path": "/spec/template/spec/initContainers/0/resources/limits/memory", "value": "1Gi"}
+    ],
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+async def test_an_edit_of_what_was_applied_is_undone(place: str, edit: list[dict[str, Any]]) -> None:
+    async with parts(place) as it:
+        await it.apply(Plan(applies=served(place)))
+        applied = await it.client.get(DEPLOYMENTS, place, MODEL)
+        kubectl("patch", "deployment", MODEL, "-n", place, "--type=json", "-p", json.dumps(edit))
+        it.cache.watched(DEPLOYMENTS, await it.client.get(DEPLOYMENTS, place, MODEL))
+
+        assert (await it.apply(Plan(applies=served(place)))).writes == ["apply Deployment/absent"]
+
+        mended = await it.client.get(DEPLOYMENTS, place, MODEL)
+        assert mended["spec"] == applied["spec"]
+        assert mended["metadata"]["labels"] == applied["metadata"]["labels"]
+        assert (await it.apply(Plan(applies=served(place)))).writes == []
+
+
+async def test_what_others_add_and_how_they_spell_it_is_left(place: str) -> None:
+    async with parts(place) as it:
+        await it.apply(Plan(applies=served(place)))
+        addition = [
+            {"op": "add", "path": "/metadata/annotations/team.example~1owner", "value": "us"},
+            {"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "0.5"},
+            {"op": "add", "path": "/spec/minReadySeconds", "value": 1},
+        ]
+        kubectl("patch", "deployment", MODEL, "-n", place, "--type=json", "-p", json.dumps(addition))
+        it.cache.watched(DEPLOYMENTS, await it.client.get(DEPLOYMENTS, place, MODEL))
+
+        assert (await it.apply(Plan(applies=served(place)))).writes == []
+
+
+async def test_an_object_of_somebody_else_is_not_taken_over(place: str) -> None:
+    async with parts(place) as it:
+        kubectl("create", "service", "clusterip", MODEL, "--tcp=80:80", "-n", place)
+        before = await it.client.get(SERVICES, place, MODEL)
+
+        with pytest.raises(NameTakenError, match="Service absent exists already"):
+            await it.apply(Plan(applies=served(place)))
+
+        assert await it.client.get(SERVICES, place, MODEL) == before
+
+
+async def test_a_namesake_is_not_applied_to(place: str) -> None:
+    async with parts(place) as it:
+        await it.apply(Plan(applies=served(place)))
+        kubectl("delete", "service", MODEL, "-n", place)
+        kubectl("create", "service", "clusterip", MODEL, "--tcp=80:80", "-n", place)
+
+        with pytest.raises(StalePlanError):
+            await it.apply(Plan(applies=served(place, port=81)))
+
+        assert (await it.client.get(SERVICES, place, MODEL))["spec"]["ports"][0]["port"] == 80
+
+
+async def test_somebody_who_changes_what_is_applied_does_not_make_us_write_for_ever(place: str) -> None:
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": place},
+        "spec": {
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": place}},
+                "resourceRules": [
+                    {
+                        "apiGroups": ["apps"],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": ["deployments"],
+                    }
+                ],
+            },
+            "mutations": [
+                {
+                    "patchType": "ApplyConfiguration",
+                    "applyConfiguration": {
+                        "expression": "Object{spec: Object.spec{progressDeadlineSeconds: 77}}",
+                    },
+                }
+            ],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": place},
+        "spec": {"policyName": place},
+    }
+    kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": [policy, binding]})
+    try:
+        harness.wait_until(lambda: _deadline_of_a_new_deployment(place) == 77, "the policy in force", 30)
+        async with parts(place) as it:
+            await it.apply(Plan(applies=served(place)))
+            again = [(await it.apply(Plan(applies=served(place)))).writes for _ in range(3)]
+            assert again == [[], [], []]
+            assert (await it.apply(Plan(applies=served(place, n_spec=4)))).writes == ["apply Deployment/absent"]
+    finally:
+        for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
+            kubectl("delete", kind, place)
+
+
+def _deadline_of_a_new_deployment(place: str) -> int:
+    probe = kubectl(
+        "create", "deployment", "probe", "--image=none", "-n", place, "--dry-run=server",
+        "-o", "jsonpath={.spec.progressDeadlineSeconds}",
+    )  # fmt: skip
+    return int(probe)
 
 
 async def _config_map(place: str) -> str:

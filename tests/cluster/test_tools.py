@@ -30,6 +30,7 @@ def test_versions_come_from_go_mod() -> None:
         "kubernetes": "1.37.2",
         "etcd": "3.7.3",
         "helm": "4.3.1",
+        "coredns": "1.15.0",
     }
 
 

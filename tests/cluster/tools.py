@@ -95,6 +95,7 @@ TOOLS = (
         {"helm": ("version", "--short")},
         ("helm.sh/helm/v4/internal/version.version=v{version}",),
     ),
+    Tool("coredns", "github.com/coredns/coredns", {"coredns": ("-version",)}),
 )
 
 #: Debian package for each program or file that has to be there.

@@ -44,6 +44,8 @@ def main(engine: str) -> None:
     show_arms(harness.run_of(model))
     print(harness.condition(model, "Tuned")["message"])
     print(f"""
+It is served: {model["status"]["url"]} in the cluster, with n_spec={model["status"]["servedNSpec"]}.
+
 Look further:
   export KUBECONFIG={paths.kubeconfig()}
   kubectl describe mtpm -n {NAMESPACE}      the story: conditions and Events

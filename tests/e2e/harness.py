@@ -202,7 +202,7 @@ def story(namespace: str, name: str) -> str:
     return "\n".join(
         (
             kubectl("describe", "mtpmodel", name, "-n", namespace),
-            kubectl("get", "mtptuningruns,jobs,pods", "-n", namespace, "-o", "wide"),
+            kubectl("get", "mtptuningruns,jobs,deployments,pods", "-n", namespace, "-o", "wide"),
             operator_log()[-4000:],
         )
     )

@@ -12,6 +12,7 @@ from typing import Any
 from . import harness
 
 NAME = "demo-llamacpp"
+UNSERVED: dict[str, Any] = {"spec__serving": {"replicas": 0}}
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
 
 
@@ -53,8 +54,8 @@ def watched(namespace: str) -> Iterator[None]:
 
 
 def begin(namespace: str) -> None:
-    """Applies the sample."""
-    harness.apply(harness.sample(NAME), namespace)
+    """Applies the sample, to be tuned and not served."""
+    harness.apply(harness.sample(NAME, **UNSERVED), namespace)
 
 
 def assert_tuned(namespace: str) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def test_model_deleted_while_the_operator_is_down(namespace: str) -> None:
 def test_pin_in_the_middle_of_a_run(namespace: str) -> None:
     begin(namespace)
     harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
-    harness.apply(harness.sample(NAME, spec__speculation={"method": "MTP", "nSpec": 1}), namespace)
+    harness.apply(harness.sample(NAME, spec__speculation={"method": "MTP", "nSpec": 1}, **UNSERVED), namespace)
     model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "Pinned", 30)
     assert model["status"]["nSpec"] == 1
     harness.wait_until(lambda: harness.items("pods", namespace) == [], "no trial left", 60)

@@ -1,4 +1,4 @@
-"""The whole path with nothing left out: apply an MTPModel, real engines are measured, n_spec is in its status."""
+"""The whole path with nothing left out: apply an MTPModel, real engines are measured, and the winner is served."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from . import harness
 
 
 def tune(namespace: str, sample: str, timeout_seconds: float, **changes: Any) -> dict[str, Any]:
-    """Applies a sample and waits until it is tuned, and faster for it beyond doubt."""
+    """Applies a sample and waits until it is tuned, faster for it beyond doubt, and served."""
     document = harness.sample(sample, **changes)
+    name = document["metadata"]["name"]
     harness.apply(document, namespace)
-    model = harness.wait_for_condition(
-        "mtpmodel", namespace, document["metadata"]["name"], "Tuned", "True", "Selected", timeout_seconds
-    )
+    harness.wait_for_condition("mtpmodel", namespace, name, "Tuned", "True", "Selected", timeout_seconds)
+    model = harness.wait_for_condition("mtpmodel", namespace, name, "Ready", "True", "Selected", 300)
     verdict = harness.run_of(model)["status"]["verdict"]
     assert 1 < float(verdict["speedupLow"]) <= float(model["status"]["speedup"]) <= float(verdict["speedupHigh"])
+    assert model["status"]["servedNSpec"] == model["status"]["nSpec"]
     return model
 
 

@@ -60,7 +60,12 @@ def apply_models(count: int, speculation: dict[str, Any]) -> None:
     """Applies the models, a chunk at a time."""
     for first in range(0, count, CHUNK):
         models = [
-            harness.sample("demo-llamacpp", metadata__name=f"model-{number}", spec__speculation=speculation)
+            harness.sample(
+                "demo-llamacpp",
+                metadata__name=f"model-{number}",
+                spec__speculation=speculation,
+                spec__serving={"replicas": 0},
+            )
             for number in range(first, min(first + CHUNK, count))
         ]
         harness.apply({"apiVersion": "v1", "kind": "List", "items": models}, NAMESPACE)

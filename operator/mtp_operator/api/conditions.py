@@ -20,6 +20,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     MODEL_CACHED = "ModelCached"
     TUNED = "Tuned"
+    SERVING = "Serving"
 
 
 class ConditionStatus(StrEnum):

@@ -51,6 +51,8 @@ class Kind:
     short_name: str
     columns: tuple[Column, ...]
     rules: tuple[Mapping[str, str], ...] = ()
+    scale: Mapping[str, str] | None = None
+    """Where `/scale` finds replicas and selector, where the kind has it."""
 
     def definition(self) -> Json:
         """The CustomResourceDefinition.
@@ -80,7 +82,7 @@ class Kind:
                         "name": VERSION,
                         "served": True,
                         "storage": True,
-                        "subresources": {"status": {}},
+                        "subresources": {"status": {}, **({"scale": dict(self.scale)} if self.scale else {})},
                         "additionalPrinterColumns": [column.to_wire() for column in self.columns],
                         "schema": {"openAPIV3Schema": self._object_schema()},
                     }
@@ -136,8 +138,14 @@ KINDS: Final = (
             Column("GPU", "string", ".status.gpuProduct", wide=True),
             Column("ENGINE", "string", ".spec.engine.type", wide=True),
             Column("REASON", "string", _condition("Ready", "reason"), wide=True),
+            Column("URL", "string", ".status.url", wide=True),
         ),
         rules=(_NAME_RULE,),
+        scale={
+            "specReplicasPath": ".spec.serving.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        },
     ),
     Kind(
         MTPTuningRun,

@@ -1,5 +1,7 @@
 """MTPModel: what a person wants served, and a short status."""
 
+import hashlib
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -31,6 +33,13 @@ class TuningMode(StrEnum):
 
     AUTO = "Auto"
     DISABLED = "Disabled"
+
+
+class Disruption(StrEnum):
+    """Whether tuning may take the servers' GPUs."""
+
+    NEVER = "Never"
+    ALLOWED = "Allowed"
 
 
 class TuningSpec(Schema):
@@ -66,9 +75,78 @@ class TuningSpec(Schema):
     workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")] = Workload()
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")] = Budget()
+    disruption: Annotated[
+        Disruption,
+        Field(
+            description="Matters where serving.rollout.strategy is InPlace and servers run: Never lets a tuning wait "
+            "until they are gone, Allowed stops them while it measures."
+        ),
+    ] = Disruption.NEVER
     history_limit: Annotated[
         int, Field(ge=1, le=20, description="Finished MTPTuningRuns that are kept as evidence.")
     ] = 3
+
+
+class WhileTuning(StrEnum):
+    """What is served before the first choice."""
+
+    WAIT = "Wait"
+    BASELINE = "Baseline"
+
+
+class RolloutStrategy(StrEnum):
+    """In which order an old server and a new one have the GPU."""
+
+    SURGE = "Surge"
+    IN_PLACE = "InPlace"
+
+
+class RolloutSpec(Schema):
+    """How servers are replaced."""
+
+    strategy: Annotated[
+        RolloutStrategy,
+        Field(
+            description="Surge starts a new server before an old one ends, and trials beside servers: it takes GPUs "
+            "for one more. InPlace frees the GPU first, for a cluster without a spare one: with one replica nothing "
+            "is served while the new server boots, and trials and servers never run at the same time."
+        ),
+    ] = RolloutStrategy.SURGE
+
+
+class ServingSpec(Schema):
+    """How the model is served with the n_spec that was chosen."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validated(
+            rule(
+                # The API server holds the rule against the default {} before it fills in what is below.
+                "!has(self.whileTuning) || self.whileTuning != 'Baseline' || !has(self.rollout) || "
+                "!has(self.rollout.strategy) || self.rollout.strategy != 'InPlace'",
+                "must be Wait where rollout.strategy is InPlace: the trials have the GPU",
+                field_path=".whileTuning",
+            )
+        )
+    )
+
+    replicas: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="Servers, each with accelerator.count GPUs. 0 serves nothing: the model is only tuned. "
+            "`kubectl scale` and autoscalers set it.",
+        ),
+    ] = 1
+    port: Annotated[int, Field(ge=1, le=65_535, description="Port of the Service, which has the model's name.")] = 8000
+    while_tuning: Annotated[
+        WhileTuning,
+        Field(
+            description="Before the first choice: Wait starts no server, so that the first one is tuned; Baseline "
+            "serves without speculation (n=0) meanwhile, beside the trials."
+        ),
+    ] = WhileTuning.WAIT
+    rollout: Annotated[RolloutSpec, Field(description="How servers are replaced.")] = RolloutSpec()
 
 
 def _engine_setting(vllm: str, vllm_default: int, llama_cpp: str, llama_cpp_default: int) -> str:
@@ -169,6 +247,9 @@ class MTPModelSpec(Schema):
     tuning: Annotated[TuningSpec, Field(description="How n_spec, the number of draft tokens per step, is found.")] = (
         TuningSpec()
     )
+    serving: Annotated[ServingSpec, Field(description="How the model is served with the n_spec that was chosen.")] = (
+        ServingSpec()
+    )
 
     @property
     def vllm(self) -> VLLMSettings:
@@ -180,11 +261,31 @@ class MTPModelSpec(Schema):
         """Settings of llama.cpp with their defaults."""
         return self.engine.llama_cpp or LlamaCppSettings()
 
+    def tuned_hash(self) -> str:
+        """sha256 over what tuning depends on: all but how the model is served, and when and where tuning may run.
+
+        Defaults are left out, so that a field which a later version adds does not change the hash of what was there.
+        """
+        stated = self.model_dump(
+            mode="json",
+            by_alias=True,
+            exclude_none=True,
+            exclude_defaults=True,
+            exclude={"serving": True, "tuning": {"suspend", "disruption", "history_limit"}},
+        )
+        return f"sha256:{hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()}"
+
 
 class ResolvedImages(Schema):
     """Defaults of the operator, fixed when the spec was first seen: an upgrade of the operator restarts nothing."""
 
-    generation: Annotated[int, Field(ge=0, description="The generation of the spec that they were resolved for.")]
+    spec_hash: Annotated[
+        str,
+        Field(
+            max_length=71,
+            description="Hash of the part of the spec that tuning depends on: they are resolved anew when it changes.",
+        ),
+    ]
     engine_image: Annotated[str, Field(max_length=512, description="Image of the engine.")]
     bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
 
@@ -203,6 +304,21 @@ class MTPModelStatus(Schema):
     ] = None
     n_spec: Annotated[
         int | None, Field(ge=0, description="The chosen n_spec: draft tokens per step; 0 = speculation off.")
+    ] = None
+    served_n_spec: Annotated[
+        int | None,
+        Field(
+            alias="servedNSpec",
+            ge=0,
+            description="The n_spec of the servers that are ready; the old one until the last of them is replaced.",
+        ),
+    ] = None
+    url: Annotated[
+        str | None, Field(max_length=256, description="Base URL of the OpenAI API, for clients in the cluster.")
+    ] = None
+    replicas: Annotated[int | None, Field(ge=0, description="Servers that exist; for autoscalers.")] = None
+    selector: Annotated[
+        str | None, Field(max_length=256, description="Label selector of the servers' pods; for autoscalers.")
     ] = None
     speedup: Annotated[
         DecimalString | None,
@@ -235,7 +351,7 @@ class MTPModelStatus(Schema):
         tuple[Condition, ...],
         Field(
             max_length=16,
-            description="Ready, Reconciling, Stalled, ModelCached, Tuned.",
+            description="Ready, Reconciling, Stalled, ModelCached, Tuned, Serving.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()

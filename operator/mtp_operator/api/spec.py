@@ -433,6 +433,13 @@ class EngineSpec(Schema):
         ),
     ] = ()
 
+    @property
+    def context_tokens(self) -> int:
+        """Longest prompt plus output of one request."""
+        if self.type is EngineType.VLLM:
+            return (self.vllm or VLLMSettings()).max_model_len
+        return (self.llama_cpp or LlamaCppSettings()).context_size
+
 
 class Architecture(StrEnum):
     """GPU architecture."""

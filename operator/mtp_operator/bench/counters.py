@@ -93,3 +93,18 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
     return Counters(generated_tokens=generated, drafting=drafting)
+
+
+def read_load(exposition: str, names: tuple[str, ...]) -> int | None:
+    """The requests in a scrape that are not finished; None where it does not show them.
+
+    Args:
+        exposition: text of the Prometheus exposition format.
+        names: of the gauges that count them.
+    """
+    try:
+        samples = [sample for family in text_string_to_metric_families(exposition) for sample in family.samples]
+    except ValueError:
+        return None
+    found = [sample.value for sample in samples if sample.name in names]
+    return int(sum(found)) if found else None

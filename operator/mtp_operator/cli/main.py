@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from mtp_operator.api.fetch import PROGRESS_PORT, FetchPlan
+from mtp_operator.api.serving import ProbePlan
 from mtp_operator.api.trial import TrialPlan
 
 from . import bench_command, tuner_commands
@@ -84,3 +85,16 @@ def copy_cache(
     from mtp_operator.fetch.cache import copy_cache as copy
 
     print(copy(source, target))
+
+
+@app.command()
+def probe(plan: Annotated[str, typer.Option(help="Which engine to ask: a ProbePlan as JSON.")]) -> None:
+    """Say when a server's engine is ready and when it has finished (what runs beside a server's engine)."""
+    from mtp_operator.bench import probe as program
+
+    try:
+        parsed = ProbePlan.model_validate_json(plan)
+    except ValidationError as error:
+        print(f"--plan: {error}", file=sys.stderr)
+        raise typer.Exit(REFUSED) from None
+    raise typer.Exit(program.main(parsed))

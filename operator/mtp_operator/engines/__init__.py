@@ -4,18 +4,30 @@ from typing import Final
 
 from mtp_operator.api.spec import EngineType
 
-from .engine import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine, EngineMetrics, RequestDrafts, tokens_in_usage
+from .engine import (
+    CONFIGURATION_FOLDER,
+    HOME,
+    LOG_FILE,
+    LOG_FOLDER,
+    NO_LOG_FILE,
+    Engine,
+    EngineMetrics,
+    RequestDrafts,
+    tokens_in_usage,
+)
 from .llamacpp import LlamaCpp
 from .scoring import Continuation, Messages, TokenScore
 from .telling import telling_lines
 from .vllm import VLLM
 
-_ENGINES: Final[dict[EngineType, Engine]] = {engine.type: engine for engine in (VLLM(), LlamaCpp())}
+_ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engine in (VLLM, LlamaCpp)}
 
 __all__ = [
     "CONFIGURATION_FOLDER",
     "HOME",
+    "LOG_FILE",
     "LOG_FOLDER",
+    "NO_LOG_FILE",
     "Continuation",
     "Engine",
     "EngineMetrics",
@@ -28,6 +40,6 @@ __all__ = [
 ]
 
 
-def engine_for(engine_type: EngineType) -> Engine:
-    """The engine of this type."""
-    return _ENGINES[engine_type]
+def engine_for(engine_type: EngineType, log_path: str = LOG_FILE) -> Engine:
+    """The engine of this type, which logs to this file beside its standard output."""
+    return _ENGINES[engine_type](log_path)

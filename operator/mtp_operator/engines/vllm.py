@@ -85,6 +85,7 @@ class VLLM(Engine):
         absence_is_zero=True,
     )
     lost_while_speculating = ("min_p", "logit_bias", "custom logits processors")
+    load_metrics = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
     def arguments(
         self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None

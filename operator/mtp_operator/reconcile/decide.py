@@ -1,4 +1,4 @@
-"""One decision about one model name: the model, its runs and their Jobs, and both statuses."""
+"""One decision about one model name: the model, its runs and their Jobs, its servers, and both statuses."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +15,7 @@ from . import run as runs
 from . import weights
 from .records import Create, Delete, Kind, Observed, OperatorSettings, Plan
 from .run import RunPlan
+from .serving import ServingPlan, hold_on_trials, serve
 from .trial import Obstacle
 from .weights import WeightsPlan
 
@@ -52,8 +53,18 @@ def _with_model(
     asked = models.wish(model, settings)
     about = models.reference(model)
     wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
+    usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
     cache = weights.advance(model, asked.settings, observed, settings, now, may_fetch=not asked.refusal)
-    plans = [*strangers, _fetch_plan(cache)]
+    serving = serve(
+        model,
+        asked.settings if cache.cached and not asked.refusal else None,
+        models.chosen_n_spec(model, asked, usable),
+        tuning=_is_tuning(asked, usable),
+        observed=observed,
+        settings=settings,
+        now=now,
+    )
+    plans = [*strangers, _fetch_plan(cache), _serving_plan(serving)]
     obstacle = cache.obstacle
     for run in ours:
         if not _belongs_to(run, model):
@@ -65,16 +76,15 @@ def _with_model(
         elif asked.no_tuning or asked.refusal:
             plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
         else:
-            going = runs.advance(run, about, observed, settings, now)
+            going = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
             obstacle = going.obstacle
             plans.append(going)
     if not asked.no_tuning and not asked.refusal:
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
-    usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
     if observed.refusal and obstacle is None:
         obstacle = Obstacle("WriteRefused", observed.refusal, needs_a_person=True)
-    status = models.model_status(model, asked, usable, ours, obstacle, cache, now)
+    status = models.model_status(model, asked, usable, ours, obstacle, cache, serving.standing, now)
     if observed.refusal and status is not None:
         # What was refused is tried again once the model says so.
         return Plan(model_status=status)
@@ -93,6 +103,24 @@ def _fetch_plan(cache: WeightsPlan) -> RunPlan:
         lookup=cache.lookup,
         progress_read=cache.progress_read,
         wake_after_seconds=cache.wake_after_seconds,
+    )
+
+
+def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
+    """Whether trials have to run: there is no verdict yet, or one that only says that it was given up half-way."""
+    if asked.no_tuning or asked.refusal:
+        return False
+    verdict = run.status.verdict if run is not None else None
+    return verdict is None or verdict.type is VerdictType.SUPERSEDED
+
+
+def _serving_plan(serving: ServingPlan) -> RunPlan:
+    return RunPlan(
+        ensures=serving.ensures,
+        applies=serving.applies,
+        deletes=serving.deletes,
+        lookup=serving.lookup,
+        wake_after_seconds=serving.wake_after_seconds,
     )
 
 
@@ -145,6 +173,7 @@ def _plan(plans: Sequence[RunPlan]) -> Plan:
         run_statuses=tuple(plan.status for plan in plans if plan.status is not None),
         ensures=tuple(ensure for plan in plans for ensure in plan.ensures),
         creates=tuple(create for plan in plans for create in plan.creates),
+        applies=tuple(apply for plan in plans for apply in plan.applies),
         ends=tuple(end for plan in plans for end in plan.ends),
         releases=tuple(release for plan in plans for release in plan.releases),
         deletes=tuple(delete for plan in plans for delete in plan.deletes),

@@ -1,6 +1,6 @@
 """What a person wants to be told, derived from the change of a status."""
 
-from mtp_operator.api.conditions import ConditionType
+from mtp_operator.api.conditions import Condition, ConditionType
 from mtp_operator.api.model import MTPModelStatus
 from mtp_operator.api.run import CHOICES, ArmState, MTPTuningRunStatus, VerdictType
 from mtp_operator.api.trial import DRIFTING
@@ -61,5 +61,23 @@ def model_events(
     return tuple(events)
 
 
+def serving_events(
+    about: Reference, before: MTPModelStatus, after: MTPModelStatus, *, trouble: bool
+) -> tuple[EventDraft, ...]:
+    """What newly is served, and what newly keeps it from being so."""
+    events = []
+    if after.served_n_spec is not None and after.served_n_spec != before.served_n_spec:
+        events.append(EventDraft(about, "Normal", "NSpecServed", f"n_spec={after.served_n_spec} at {after.url}"))
+    now, then = (_condition(status, ConditionType.SERVING) for status in (after, before))
+    if trouble and now is not None and (then is None or then.reason != now.reason):
+        events.append(EventDraft(about, "Warning", now.reason, now.message))
+    return tuple(events)
+
+
 def _ready_reason(status: MTPModelStatus) -> str:
-    return next((one.reason for one in status.conditions if one.type == ConditionType.READY), "")
+    ready = _condition(status, ConditionType.READY)
+    return ready.reason if ready is not None else ""
+
+
+def _condition(status: MTPModelStatus, type_: ConditionType) -> Condition | None:
+    return next((one for one in status.conditions if one.type == type_), None)

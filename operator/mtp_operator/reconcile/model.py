@@ -20,9 +20,10 @@ from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
 from . import evidence, weights
-from .events import model_events
+from .events import model_events, serving_events
 from .records import Kind, OperatorSettings, Reference, StatusUpdate
 from .run import progress
+from .serving import Standing
 from .standing import standing
 from .trial import Obstacle
 from .weights import WeightsPlan
@@ -66,11 +67,11 @@ def wish(model: MTPModel, settings: OperatorSettings) -> Wish:
 
 
 def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
-    resolved = model.status.resolved
-    if resolved is not None and resolved.generation == model.metadata.generation:
+    resolved, spec_hash = model.status.resolved, model.spec.tuned_hash()
+    if resolved is not None and resolved.spec_hash == spec_hash:
         return resolved
     return ResolvedImages(
-        generation=model.metadata.generation,
+        spec_hash=spec_hash,
         engine_image=model.spec.engine.image or settings.engine_images[model.spec.engine.type],
         bench_image=settings.bench_image,
     )
@@ -86,9 +87,27 @@ def _no_tuning(model: MTPModel) -> str:
     return ""
 
 
+def chosen_n_spec(model: MTPModel, asked: Wish, run: MTPTuningRun | None) -> int | None:
+    """The n_spec to serve what is asked for with; None before there is a choice, and where it cannot work.
+
+    Args:
+        model: the model.
+        asked: what it asks for.
+        run: the run that answers it, if it exists.
+    """
+    if asked.refusal:
+        return None
+    if model.spec.speculation.n_spec is not None:
+        return model.spec.speculation.n_spec
+    if model.spec.tuning.mode is TuningMode.DISABLED:
+        return 0
+    verdict = run.status.verdict if run is not None else None
+    return verdict.n_spec if verdict is not None and verdict.type in CHOICES else None
+
+
 @dataclass(frozen=True)
 class Situation:
-    """How the model stands, before it is put into conditions."""
+    """How the choice of n_spec stands, before it is put into conditions."""
 
     ready: bool
     stalled: bool
@@ -104,6 +123,7 @@ def model_status(
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
     cache: WeightsPlan,
+    serving: Standing,
     now: datetime,
 ) -> StatusUpdate | None:
     """The model's new status, if it differs from the one that is there.
@@ -115,6 +135,7 @@ def model_status(
         known_runs: all runs of this model's name.
         obstacle: what keeps the run from going on.
         cache: how its weights stand.
+        serving: how its servers stand.
         now: the time.
     """
     before = model.status
@@ -129,19 +150,26 @@ def model_status(
         choice = _chosen(run, verdict)
     elif run is not None and not asked.no_tuning:
         choice = {"tuning_run_ref": RunReference(name=run.metadata.name)}
-    conditions = _conditions(model, asked, situation, cache, now)
+    conditions = _conditions(model, asked, situation, cache, serving, now)
     after = before.model_copy(
         update={
             "observed_generation": model.metadata.generation,
             "resolved": asked.images,
             "weights": cache.status,
             **choice,
+            "served_n_spec": serving.n_spec,
+            "url": serving.url,
+            "replicas": serving.replicas,
+            "selector": serving.selector,
             "conditions": merge_conditions(before.conditions, conditions),
         }
     )
     if after == before:
         return None
-    return StatusUpdate(reference(model), after.to_wire(), model_events(reference(model), before, after, obstacle))
+    events = model_events(reference(model), before, after, obstacle) + serving_events(
+        reference(model), before, after, trouble=serving.trouble
+    )
+    return StatusUpdate(reference(model), after.to_wire(), events)
 
 
 _NOTHING_MEASURED: dict[str, object] = {
@@ -178,7 +206,9 @@ def _situation(
     cache: WeightsPlan,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
-    if not cache.cached and not asked.refusal:
+    if asked.refusal:
+        return Situation(False, True, untuned, "SettingsRefused", asked.refusal)
+    if not cache.cached:
         stalled = obstacle is not None and obstacle.needs_a_person
         told = (obstacle.reason, obstacle.message) if obstacle is not None else (cache.reason, cache.message)
         return Situation(False, stalled, untuned, *told)
@@ -186,8 +216,6 @@ def _situation(
         return Situation(True, False, untuned, "Pinned", asked.no_tuning)
     if model.spec.tuning.mode is TuningMode.DISABLED:
         return Situation(True, False, untuned, "Disabled", f"{asked.no_tuning}: n_spec=0")
-    if asked.refusal:
-        return Situation(False, True, untuned, "SettingsRefused", asked.refusal)
     verdict = run.status.verdict if run is not None else None
     if verdict is not None and verdict.type in CHOICES:
         proved = verdict.type is not VerdictType.INCONCLUSIVE
@@ -198,11 +226,12 @@ def _situation(
     if verdict is not None and verdict.type is VerdictType.FAILED:
         again = "; mend it and raise spec.tuning.request, or change the spec"
         return Situation(False, True, untuned, verdict.reason, verdict.message + again)
-    if obstacle is not None:
-        return Situation(False, obstacle.needs_a_person, untuned, obstacle.reason, obstacle.message)
-    message = progress(run.status) if run is not None else "tuning begins"
     usable = _is_tuned_again(model, asked, known_runs)
-    return Situation(usable, False, ConditionStatus.TRUE if usable else untuned, "Tuning", message)
+    tuned = ConditionStatus.TRUE if usable else untuned
+    if obstacle is not None:
+        return Situation(usable, obstacle.needs_a_person and not usable, tuned, obstacle.reason, obstacle.message)
+    message = progress(run.status) if run is not None else "tuning begins"
+    return Situation(usable, False, tuned, "Tuning", message)
 
 
 def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:
@@ -218,20 +247,24 @@ def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuning
 
 
 def _conditions(
-    model: MTPModel, asked: Wish, situation: Situation, cache: WeightsPlan, now: datetime
+    model: MTPModel, asked: Wish, situation: Situation, cache: WeightsPlan, serving: Standing, now: datetime
 ) -> tuple[Condition, ...]:
     generation = model.metadata.generation
     message = situation.message
     if asked.newer_image:
         message += f" (a newer default engine image exists: {asked.newer_image})"
+    if situation.ready and not serving.satisfied:
+        stalled, reason, said = serving.stalled, serving.reason, serving.message
+    else:
+        stalled, reason, said = situation.stalled, situation.reason, message
     return (
         *standing(
             generation,
             now,
-            ready=situation.ready,
-            stalled=situation.stalled,
-            reason=situation.reason,
-            message=message,
+            ready=situation.ready and serving.satisfied,
+            stalled=stalled,
+            reason=reason,
+            message=said,
         ),
         make_condition(
             ConditionType.MODEL_CACHED,
@@ -242,4 +275,12 @@ def _conditions(
             now,
         ),
         make_condition(ConditionType.TUNED, situation.tuned, situation.reason, message, generation, now),
+        make_condition(
+            ConditionType.SERVING,
+            ConditionStatus.TRUE if serving.serves else ConditionStatus.FALSE,
+            serving.reason,
+            serving.message,
+            generation,
+            now,
+        ),
     )

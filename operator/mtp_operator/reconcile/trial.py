@@ -9,11 +9,11 @@ from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
 from mtp_operator.api.trial import DRIFTING, PROMPTS_UNUSABLE, LevelResult, TrialResult
 from mtp_operator.engines import telling_lines
-from mtp_operator.resources.claim_template import DRIVER
+from mtp_operator.resources.claim_template import DRIVER, claim_template
 from mtp_operator.resources.placement import fits, found_gpus
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 
-from .records import Container, Job, Kind, Lookup, Observed, OperatorSettings, Pod, Reference, Terminated
+from .records import Container, Ensure, Job, Kind, Lookup, Observed, OperatorSettings, Pod, Reference, Terminated
 
 LOOKUP_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""
@@ -210,6 +210,13 @@ def obstacle(
         return None
     if pod is None:
         return _refused(observed.lookups.get(job.uid))
+    return pod_obstacle(pod, observed, asked, settings, now)
+
+
+def pod_obstacle(
+    pod: Pod, observed: Observed, asked: RunSettings, settings: OperatorSettings, now: datetime
+) -> Obstacle | None:
+    """What keeps a pod, a trial's or a server's, from running all its containers."""
     found = container_obstacle(pod)
     if found is not None:
         return found
@@ -236,11 +243,22 @@ def lookup_due(
     """The object whose Events shall be listed now, and the seconds until one may have to be."""
     if job is None or job.finished or (pod is not None and not is_starting(pod)):
         return None, None
-    stuck = Reference(Kind.JOB, namespace, job.name, job.uid)
-    since = job.created_at
     if pod is not None:
-        stuck = Reference(Kind.POD, namespace, pod.name, pod.uid)
-        since = pod.started_at or pod.created_at
+        return pod_lookup_due(namespace, pod, lookups, settings, now)
+    return _due(Reference(Kind.JOB, namespace, job.name, job.uid), job.created_at, lookups, settings, now)
+
+
+def pod_lookup_due(
+    namespace: str, pod: Pod, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
+) -> tuple[Reference | None, float | None]:
+    """The same for a pod that has not started."""
+    stuck = Reference(Kind.POD, namespace, pod.name, pod.uid)
+    return _due(stuck, pod.started_at or pod.created_at, lookups, settings, now)
+
+
+def _due(
+    stuck: Reference, since: datetime, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
+) -> tuple[Reference | None, float | None]:
     due = since + timedelta(seconds=settings.lookup_seconds)
     if stuck.uid in lookups:
         due = max(due, lookups[stuck.uid].at + LOOKUP_AGAIN)
@@ -259,7 +277,7 @@ def container_obstacle(pod: Pod) -> Obstacle | None:
     """An image or a container's configuration that does not work."""
     fields: tuple[tuple[str, Container], ...] = (
         ("spec.engine.image", pod.engine),
-        ("the bench image", pod.bench),
+        ("the operator's image", pod.bench),
         ("the operator's image", pod.fetch),
     )
     for field, container in fields:
@@ -288,6 +306,13 @@ def _no_node_fits(accelerator: AcceleratorSpec, observed: Observed, settings: Op
     if not fitting:
         return f"no node has {wanted}; found: {found_gpus(labels)}: {message}"
     return f"no node has {wanted} free; found: {found_gpus(fitting)}: {message}"
+
+
+def gpu_claims(model: Reference, accelerator: AcceleratorSpec) -> tuple[Ensure, ...]:
+    """What a pod with these GPUs refers to, and nothing watches."""
+    if accelerator.allocation is Allocation.DEVICE_PLUGIN:
+        return ()
+    return (Ensure(Kind.CLAIM_TEMPLATE, claim_template(model.namespace, model.name, model.uid, accelerator)),)
 
 
 def looked_for(accelerator: AcceleratorSpec) -> str:

@@ -7,10 +7,29 @@ from typing import Any
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.serving import ServingRecord
+from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from mtp_operator.resources.fetch_job import FETCH_CONTAINER
-from mtp_operator.resources.trial_job import BENCH_CONTAINER, ENGINE_CONTAINER
+from mtp_operator.resources.labels import COMPONENT_LABEL, N_SPEC_LABEL, SERVER, SETTINGS_LABEL
+from mtp_operator.resources.server import PROBE_CONTAINER, RECORD_ANNOTATION
+from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
-from .records import Container, Job, Lookup, Node, Observed, Pod, SeenEvent, SeenProgress, Terminated
+from .records import (
+    Child,
+    Container,
+    Job,
+    Kind,
+    Lookup,
+    Node,
+    Observed,
+    Pod,
+    Reference,
+    SeenEvent,
+    SeenProgress,
+    Server,
+    ServerPod,
+    Terminated,
+)
 
 Body = Mapping[str, Any]
 
@@ -23,6 +42,7 @@ def observe(
     nodes: Iterable[Body],
     events: Mapping[str, tuple[datetime, Sequence[Body]]],
     progress: Mapping[str, SeenProgress] | None = None,
+    children: Mapping[Kind, Sequence[Body]] | None = None,
 ) -> Observed:
     """Everything that is known about one model name.
 
@@ -30,20 +50,27 @@ def observe(
         model: the MTPModel, if there is one.
         runs: its MTPTuningRuns.
         jobs: Jobs of its runs.
-        pods: pods of its Jobs.
+        pods: pods of its Jobs and of its servers.
         nodes: GPU nodes of the cluster.
         events: uid of an object -> when its Events were listed, and the Events.
         progress: uid of a pod -> how far its fetch was.
+        children: objects of the kinds that plans apply.
 
     Raises:
         pydantic.ValidationError: a model or run does not follow the API.
     """
+    pods, children = list(pods), children or {}
+    servers = [body for body in pods if _is_server(body)]
+    deployments = [body for body in children.get(Kind.DEPLOYMENT, ()) if model is not None and _owns(model, body)]
     return Observed(
         model=None if model is None else MTPModel.from_wire(dict(model)),
         runs=tuple(sorted((MTPTuningRun.from_wire(dict(body)) for body in runs), key=_age_then_name)),
         jobs=tuple(view_job(body) for body in jobs),
-        pods=tuple(view_pod(body) for body in pods),
+        pods=tuple(view_pod(body) for body in pods if not _is_server(body)),
         nodes={node.name: node for node in map(view_node, nodes)},
+        server=view_server(deployments[0]) if deployments else None,
+        server_pods=tuple(map(view_server_pod, servers)),
+        children=tuple(_child(kind, body) for kind, bodies in children.items() for body in bodies),
         lookups={uid: Lookup(at, tuple(map(_event, seen))) for uid, (at, seen) in events.items()},
         progress=progress or {},
     )
@@ -77,12 +104,12 @@ def view_job(body: Body) -> Job:
 
 
 def view_pod(body: Body) -> Pod:
-    """One pod, of a trial or of a fetch."""
+    """One pod: of a trial, of a fetch or of a server."""
     status = body.get("status", {})
     containers = {
         one["name"]: one for one in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     }
-    engine, bench = containers.get(ENGINE_CONTAINER), containers.get(BENCH_CONTAINER)
+    engine, bench = containers.get(ENGINE_CONTAINER), containers.get(BENCH_CONTAINER) or containers.get(PROBE_CONTAINER)
     return Pod(
         uid=body["metadata"]["uid"],
         name=body["metadata"]["name"],
@@ -103,6 +130,51 @@ def view_pod(body: Body) -> Pod:
         fetch=_container(containers.get(FETCH_CONTAINER)),
         address=status.get("podIP"),
     )
+
+
+def view_server_pod(body: Body) -> ServerPod:
+    """One server's pod."""
+    labels = body["metadata"]["labels"]
+    return ServerPod(view_pod(body), n_spec=int(labels[N_SPEC_LABEL]), settings_hash=labels[SETTINGS_LABEL])
+
+
+def view_server(body: Body) -> Server:
+    """The Deployment of the servers."""
+    status = body.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
+    progressing, failure = conditions.get("Progressing", {}), conditions.get("ReplicaFailure", {})
+    is_current = status.get("observedGeneration") == body["metadata"].get("generation")
+    return Server(
+        record=_record(body),
+        generation=body["metadata"].get("generation", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        wanted_replicas=body["spec"]["replicas"],
+        replicas=status.get("replicas", 0),
+        refusal=failure.get("message", "") if failure.get("status") == "True" else "",
+        # Until its controller has seen a new template, the condition speaks of the old one.
+        timed_out=is_current and progressing.get("reason") == "ProgressDeadlineExceeded",
+    )
+
+
+def _record(body: Body) -> ServingRecord | None:
+    try:
+        return ServingRecord.model_validate_json(body["metadata"].get("annotations", {}).get(RECORD_ANNOTATION, ""))
+    except ValueError:
+        return None
+
+
+def _is_server(body: Body) -> bool:
+    return bool(body["metadata"].get("labels", {}).get(COMPONENT_LABEL) == SERVER)
+
+
+def _owns(model: Body, body: Body) -> bool:
+    return bool(model["metadata"]["uid"] == _controller_uid(body))
+
+
+def _child(kind: Kind, body: Body) -> Child:
+    metadata = body["metadata"]
+    reference = Reference(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+    return Child(reference, owner_uid=_controller_uid(body), deleting="deletionTimestamp" in metadata)
 
 
 def view_node(body: Body) -> Node:

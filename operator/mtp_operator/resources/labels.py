@@ -1,8 +1,9 @@
 """Labels and names that every child carries."""
 
-from typing import Final
+from typing import Any, Final
 
-from mtp_operator.api.base import GROUP
+from mtp_operator.api.base import API_VERSION, GROUP
+from mtp_operator.api.model import MTPModel
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "mtp-operator"
@@ -11,6 +12,10 @@ MANAGER: Final = "mtp-operator"
 MODEL_LABEL: Final = f"{GROUP}/model"
 RUN_LABEL: Final = f"{GROUP}/run"
 N_SPEC_LABEL: Final = f"{GROUP}/n-spec"
+SETTINGS_LABEL: Final = f"{GROUP}/settings"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+SERVER: Final = "server"
+"""Value of the component label of servers' pods, which trials' pods do not have."""
 
 MANAGED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGER}"
 
@@ -23,3 +28,27 @@ def child_labels(model_name: str) -> dict[str, str]:
 def trial_labels(model_name: str, run_name: str, n_spec: int) -> dict[str, str]:
     """Labels of a trial's Job and pod."""
     return {**child_labels(model_name), RUN_LABEL: run_name, N_SPEC_LABEL: str(n_spec)}
+
+
+def server_labels(model_name: str) -> dict[str, str]:
+    """Labels of everything that serves; they select a model's servers, whatever they serve."""
+    return {**child_labels(model_name), COMPONENT_LABEL: SERVER}
+
+
+def server_selector(model_name: str) -> dict[str, str]:
+    """What selects the servers' pods of a model."""
+    return {MODEL_LABEL: model_name, COMPONENT_LABEL: SERVER}
+
+
+def owned_by(model: MTPModel) -> list[dict[str, Any]]:
+    """The owner references of a model's child, which goes when the model goes."""
+    return [
+        {
+            "apiVersion": API_VERSION,
+            "kind": "MTPModel",
+            "name": model.metadata.name,
+            "uid": model.metadata.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+    ]

@@ -8,7 +8,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRunSpec, RunSettings, run_name
 from mtp_operator.api.weights import FetchedSource, WeightsSource
 
-from .labels import child_labels
+from .labels import child_labels, owned_by
 from .weights import claim_name
 
 
@@ -67,16 +67,7 @@ def tuning_run(model: MTPModel, settings: RunSettings) -> dict[str, Any]:
             "name": run_name(model.metadata.name, settings_hash, model.spec.tuning.request),
             "namespace": model.metadata.namespace,
             "labels": child_labels(model.metadata.name),
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "MTPModel",
-                    "name": model.metadata.name,
-                    "uid": model.metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": owned_by(model),
         },
         "spec": spec.to_wire(),
     }

@@ -1,21 +1,26 @@
 """Carries out a plan, in the order of its fields. Every reply goes into the cache."""
 
+import hashlib
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
+from mtp_operator.api.base import GROUP
 from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
+    Apply,
     Create,
     Delete,
     EndTrial,
     Ensure,
     EventDraft,
+    ModelKey,
     Plan,
     Reference,
     Release,
@@ -24,11 +29,16 @@ from mtp_operator.reconcile.records import (
 from mtp_operator.resources.labels import MANAGER
 
 from .cache import RESOURCES, Cache, key_of, version_of
-from .client import EVENTS, AlreadyExistsError, ApiError, Body, Client, ConflictError, NotFoundError
+from .client import EVENTS, AlreadyExistsError, ApiError, Body, Client, ConflictError, NotFoundError, Resource
+from .drift import drift
 from .metrics import WRITES
 from .progress import read_progress
 
 log = structlog.get_logger(__name__)
+
+
+APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
+"""Hash of what was last applied to an object: a field that is not applied any more shows in nothing else."""
 
 
 class StalePlanError(Exception):
@@ -75,6 +85,8 @@ class Applier:
         self._cache = cache
         self._now = now
         self._read_progress = read_progress
+        self._stubborn: dict[str, tuple[str, str]] = {}
+        """Uid -> the field that did not become as it was applied, and the hash of what was."""
 
     async def apply(self, plan: Plan, applied: Applied) -> None:
         """Carries out the plan and notes in `applied` what it brought about; the first failure ends it.
@@ -91,6 +103,8 @@ class Applier:
             await self._ensure(ensure, applied)
         for create in plan.creates:
             await self._create(create, applied)
+        for apply in plan.applies:
+            await self._apply(apply, applied)
         for end in plan.ends:
             await self._patch("end", end, {"spec": {"activeDeadlineSeconds": 1}}, applied)
         for release in plan.releases:
@@ -169,6 +183,57 @@ class Applier:
             raise StalePlanError(f"{create.kind} {name} exists already")
         applied.learned = True
 
+    async def _apply(self, apply: Apply, applied: Applied) -> None:
+        resource, metadata = RESOURCES[apply.kind], apply.body["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        body = _with_annotation(apply.body, APPLIED_ANNOTATION, _hash(apply.body))
+        live = self._cache.named(resource, namespace, name, _key(resource, body)) or await self._found(apply)
+        if live is not None:
+            uid = live["metadata"]["uid"]
+            if "deletionTimestamp" in live["metadata"] or _is_anothers(live, body):
+                # What still ends, or still has to be collected, makes room and wakes its model when it has.
+                return
+            changed = drift(body, live)
+            if not changed or self._stubborn.get(uid) == (changed, _hash(apply.body)):
+                return
+            body = {**body, "metadata": {**body["metadata"], "uid": uid}}
+        before = self._cache.version(live["metadata"]["uid"]) if live is not None else 0
+        try:
+            reply = await self._client.apply(resource, body)
+        except (NotFoundError, ConflictError) as error:
+            if live is None:
+                raise
+            await self._stale(Reference(apply.kind, namespace, name, live["metadata"]["uid"]), error)
+        else:
+            uid = reply["metadata"]["uid"]
+            self._note("apply", Reference(apply.kind, namespace, name, uid), before, reply, applied)
+            self._remember_drift(body, reply, _hash(apply.body))
+
+    async def _found(self, apply: Apply) -> Body | None:
+        """One live GET of an object that is not in the cache."""
+        resource, metadata = RESOURCES[apply.kind], apply.body["metadata"]
+        try:
+            live = await self._client.get(resource, metadata["namespace"], metadata["name"])
+        except NotFoundError:
+            return None
+        if key_of(resource, live) != key_of(resource, apply.body):
+            raise NameTakenError(
+                f"{apply.kind} {metadata['name']} exists already and is not of this model: remove or rename it"
+            )
+        self._cache.fetched(resource, live)
+        return live
+
+    def _remember_drift(self, body: Body, reply: Body, hash_: str) -> None:
+        """Somebody who changes what we apply while it is written would make us write for ever."""
+        uid, changed = reply["metadata"]["uid"], drift(body, reply)
+        if changed:
+            self._stubborn[uid] = (changed, hash_)
+            log.warning(
+                "somebody changes what is applied", kind=reply["kind"], name=body["metadata"]["name"], at=changed
+            )
+        else:
+            self._stubborn.pop(uid, None)
+
     async def _patch(self, verb: str, what: EndTrial | Release, patch: dict[str, Any], applied: Applied) -> None:
         target = what.target
         patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": target.uid}}
@@ -246,3 +311,24 @@ class Applier:
 
 def _owner_uids(body: Body) -> list[str]:
     return [owner["uid"] for owner in body["metadata"].get("ownerReferences", ())]
+
+
+def _key(resource: Resource, body: Body) -> ModelKey:
+    key = key_of(resource, body)
+    assert key is not None, "everything that is applied carries its model's label"  # noqa: S101
+    return key
+
+
+def _hash(body: Body) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _with_annotation(body: Body, name: str, value: str) -> Body:
+    metadata = body["metadata"]
+    return {**body, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), name: value}}}
+
+
+def _is_anothers(live: Body, body: Body) -> bool:
+    """Whether an object has an owner, and not that of the one that is to be applied."""
+    owners, ours = ({owner["uid"] for owner in one["metadata"].get("ownerReferences", ())} for one in (live, body))
+    return bool(owners) and owners.isdisjoint(ours)

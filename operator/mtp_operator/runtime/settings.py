@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Namespaces that are served, separated by commas; empty: all."""
     nodes_readable: bool = True
     """Whether nodes may be read; without it GPU product and driver are Unknown."""
+    network_policies: bool = True
+    """Whether servers get a NetworkPolicy."""
 
     pod_namespace: str = "default"
     """Where the Lease lies: the operator's own namespace."""
@@ -128,6 +130,7 @@ class Settings(BaseSettings):
             nodes_readable=self.nodes_readable,
             progress_seconds=self.progress_seconds,
             fetch_environment=self._fetch_environment(),
+            network_policies=self.network_policies,
         )
 
     def _fetch_environment(self) -> dict[str, str]:

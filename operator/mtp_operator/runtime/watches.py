@@ -14,10 +14,10 @@ from typing import Any, Final, cast
 import kopf
 from kubernetes.aio.client import Configuration
 
-from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.reconcile.records import APPLIED_KINDS, ModelKey
 from mtp_operator.resources.labels import MANAGED_SELECTOR, MANAGER
 
-from .cache import Cache
+from .cache import RESOURCES, Cache
 from .client import JOBS, MODELS, NODES, PODS, RUNS, Resource
 from .errors import FatalError
 from .settings import Settings
@@ -25,7 +25,9 @@ from .settings import Settings
 GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
 """Nodes that GPU Feature Discovery has labelled."""
 
-SELECTORS: Final = {JOBS: MANAGED_SELECTOR, PODS: MANAGED_SELECTOR, NODES: GPU_NODE_SELECTOR}
+CHILDREN: Final = (JOBS, PODS, *(RESOURCES[kind] for kind in APPLIED_KINDS))
+
+SELECTORS: Final = {**dict.fromkeys(CHILDREN, MANAGED_SELECTOR), NODES: GPU_NODE_SELECTOR}
 """Other kinds are watched whole."""
 
 START_SECONDS: Final = 30.0
@@ -47,7 +49,7 @@ class Scope:
 
 def watched_scopes(settings: Settings) -> tuple[Scope, ...]:
     """All that is held in the cache."""
-    resources = (MODELS, RUNS, JOBS, PODS, *((NODES,) if settings.nodes_readable else ()))
+    resources = (MODELS, RUNS, *CHILDREN, *((NODES,) if settings.nodes_readable else ()))
     return tuple(
         Scope(resource, namespace)
         for resource in resources

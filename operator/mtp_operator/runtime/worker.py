@@ -116,7 +116,9 @@ class Worker:
         """What to do about the key; None if an object of it does not follow the API."""
         seen = self._cache.snapshot(key)
         try:
-            observed = observe(seen.model, seen.runs, seen.jobs, seen.pods, seen.nodes, seen.events, seen.progress)
+            observed = observe(
+                seen.model, seen.runs, seen.jobs, seen.pods, seen.nodes, seen.events, seen.progress, seen.children
+            )
         except ValueError as error:
             # Only a change of that object can help, and that brings the key back.
             INVALID_OBJECTS.inc()

@@ -36,6 +36,7 @@ def test_a_model_is_tuned_and_its_evidence_outlives_it() -> None:
         "Stalled": "False",
         "ModelCached": "True",
         "Tuned": "True",
+        "Serving": "False",
     }
     assert world.jobs == {}
     assert "ownerReferences" not in world.run()["metadata"]

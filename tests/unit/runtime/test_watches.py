@@ -71,7 +71,7 @@ def test_each_kind_is_watched_in_each_namespace_and_nodes_only_where_they_may_be
 
     assert {scope.namespace for scope in everywhere} == {None}
     assert NODES in {scope.resource for scope in everywhere}
-    assert len(some) == 2 * 4
+    assert len(some) == 2 * 8
     assert NODES not in {scope.resource for scope in some}
     assert Scope(JOBS, "b").selector == "app.kubernetes.io/managed-by=mtp-operator"
     assert Scope(MODELS, "b").selector == ""

@@ -1,0 +1,362 @@
+"""The policy of serving: what is served, when the GPUs are the servers', what comes back, and how that is told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from mtp_operator.api.conditions import shorten
+from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, TuningMode, WhileTuning
+from mtp_operator.api.run import RunSettings
+from mtp_operator.api.serving import FailedServer, Served, ServingRecord
+from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
+from mtp_operator.resources.labels import server_selector
+from mtp_operator.resources.network_policy import network_policy
+from mtp_operator.resources.server import deployment
+from mtp_operator.resources.service import service, url
+
+from . import trial
+from .records import Apply, Delete, Kind, Observed, OperatorSettings, Reference, Server, ServerPod
+from .trial import Obstacle
+
+CRASHES_OF_A_BROKEN_SERVER: Final = 2
+"""An engine that ended so often before it was ever ready will not become so."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How serving stands, for the model's status."""
+
+    satisfied: bool
+    """Whether as many servers of what the spec asks for are ready as it asks for."""
+    serves: bool
+    """Whether requests are answered, by whatever server."""
+    reason: str
+    message: str
+    trouble: bool = False
+    stalled: bool = False
+    n_spec: int | None = None
+    replicas: int = 0
+    url: str | None = None
+    selector: str = ""
+
+
+@dataclass(frozen=True)
+class ServingPlan:
+    """What serving needs, and how it stands."""
+
+    standing: Standing
+    applies: tuple[Apply, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    lookup: Reference | None = None
+    wake_after_seconds: float | None = None
+
+
+def serve(
+    model: MTPModel,
+    asked: RunSettings,
+    n_spec: int | None,
+    *,
+    tuning: bool,
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
+) -> ServingPlan:
+    """What the servers of a model need now.
+
+    Args:
+        model: the model.
+        asked: the settings that it asks for.
+        n_spec: what was chosen for these settings; None before there is a choice, and where they cannot work.
+        tuning: whether trials have to run.
+        observed: everything of this model's name.
+        settings: the operator's.
+        now: the time.
+    """
+    server = observed.server
+    record = None
+    if model.spec.serving.replicas > 0:
+        record = _record(model, asked, n_spec, observed)
+        if record is None and server is not None:
+            # Somebody has spoilt what says what is served, and there is no choice yet to serve instead.
+            return ServingPlan(_standing(model, asked, None, observed, settings, now))
+    wanted = _objects(model, record, tuning, observed, settings)
+    pod = _newest_unready(record, observed)
+    lookup, wake = _next_look(model, pod, observed, settings, now)
+    return ServingPlan(
+        standing=_standing(model, asked, record, observed, settings, now),
+        applies=wanted,
+        deletes=_unwanted(model, wanted, observed),
+        lookup=lookup,
+        wake_after_seconds=wake,
+    )
+
+
+def hold_on_trials(model: MTPModel, observed: Observed) -> Obstacle | None:
+    """Why no trial may start although nothing is wrong with it: servers have the GPU that it would need."""
+    if not _in_place(model) or _is_gone(observed):
+        return None
+    if model.spec.tuning.disruption is Disruption.ALLOWED or model.spec.serving.replicas == 0:
+        return Obstacle("ServersEnd", "the trial starts when the servers have ended", needs_a_person=False)
+    return Obstacle(
+        "TuningHeld",
+        "the servers have the GPUs (spec.serving.rollout.strategy is InPlace), so that tuning waits: set "
+        "spec.tuning.disruption to Allowed, which stops them while it measures",
+        needs_a_person=True,
+    )
+
+
+def _in_place(model: MTPModel) -> bool:
+    return model.spec.serving.rollout.strategy is RolloutStrategy.IN_PLACE
+
+
+def _is_gone(observed: Observed) -> bool:
+    """Whether no server has a GPU, nor will one that its controller is about to make."""
+    server = observed.server
+    ended = server is None or (
+        server.observed_generation == server.generation and server.wanted_replicas == server.replicas == 0
+    )
+    return ended and all(one.pod.is_over for one in observed.server_pods)
+
+
+def _trials_have_gpu(observed: Observed) -> bool:
+    return any(not pod.is_over for pod in observed.pods) or any(
+        not (job.finished or job.deleting) for job in observed.jobs
+    )
+
+
+# -- what is served ----------------------------------------------------------------------------------------------------
+
+
+def _record(model: MTPModel, asked: RunSettings, n_spec: int | None, observed: Observed) -> ServingRecord | None:
+    """What the Deployment shall serve, and what is remembered beside it."""
+    record = observed.server.record if observed.server is not None else None
+    if n_spec is not None:
+        wanted = Served.of(asked, n_spec)
+    elif record is not None:
+        # What is served goes on until there is something better.
+        wanted = record.failed.served if record.failed is not None else record.served
+    elif model.spec.serving.while_tuning is WhileTuning.BASELINE:
+        wanted = Served.of(asked, 0)
+    else:
+        return None
+    return _turned_to(wanted, record, model, observed)
+
+
+def _turned_to(wanted: Served, record: ServingRecord | None, model: MTPModel, observed: Observed) -> ServingRecord:
+    if record is None:
+        return ServingRecord(served=wanted)
+    if record.failed is not None and record.failed.served == wanted:
+        return record
+    if len(_ready(record.served, observed.server_pods)) >= model.spec.serving.replicas:
+        record = record.model_copy(update={"proven": record.served})
+    if wanted != record.served:
+        return ServingRecord(served=wanted, proven=record.proven)
+    if _in_place(model) and record.proven not in (None, wanted):
+        failure = _failure(record, observed)
+        if failure is not None:
+            given_up = FailedServer(served=wanted, reason=failure.reason, message=shorten(failure.message, 700))
+            return ServingRecord(served=record.proven, proven=record.proven, failed=given_up)
+    return record.model_copy(update={"failed": None})
+
+
+def _failure(record: ServingRecord, observed: Observed) -> Obstacle | None:
+    """Why a new server will not become ready, once that is certain; a GPU that is taken is no failure of its own."""
+    one = _newest_unready(record, observed)
+    if one is None or one.pod.node is None:
+        return None
+    if one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER:
+        return _crash(record, one)
+    return _late(observed.server, one)
+
+
+def _crash(record: ServingRecord, one: ServerPod) -> Obstacle | None:
+    """How the engine of a server ended, if it did; one that has once been ready may well become so again."""
+    ended = one.pod.engine.last_terminated or one.pod.engine.terminated
+    if ended is None:
+        return None
+    failure = trial.engine_failure(ended)
+    is_broken = one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER and record.proven != record.served
+    return Obstacle(failure.reason, failure.message, needs_a_person=is_broken)
+
+
+def _late(server: Server | None, one: ServerPod) -> Obstacle | None:
+    """Why a rollout has taken too long, if it has, as far as that is known."""
+    if server is None or not server.timed_out:
+        return None
+    late = Obstacle("NotReadyInTime", "no completion has worked in time", needs_a_person=True)
+    return trial.container_obstacle(one.pod) or late
+
+
+# -- objects -----------------------------------------------------------------------------------------------------------
+
+
+def _objects(
+    model: MTPModel, record: ServingRecord | None, tuning: bool, observed: Observed, settings: OperatorSettings
+) -> tuple[Apply, ...]:
+    if record is None:
+        return ()
+    replicas = model.spec.serving.replicas
+    if _must_pause(model, tuning, observed):
+        replicas = 0
+    applies = [Apply(Kind.NETWORK_POLICY, network_policy(model))] if settings.network_policies else []
+    applies.append(Apply(Kind.SERVICE, service(model)))
+    if model.spec.serving.replicas >= FEWEST_REPLICAS:
+        applies.append(Apply(Kind.DISRUPTION_BUDGET, disruption_budget(model)))
+    server = deployment(model, record, replicas, ready_seconds=settings.ready_seconds)
+    return (*applies, Apply(Kind.DEPLOYMENT, server))
+
+
+def _must_pause(model: MTPModel, tuning: bool, observed: Observed) -> bool:
+    """Whether the GPU is the trials'; a trial is held on where this does not say so, so that they never meet."""
+    if not _in_place(model):
+        return False
+    may_stop = model.spec.tuning.disruption is Disruption.ALLOWED or _is_gone(observed)
+    return _trials_have_gpu(observed) or (tuning and may_stop)
+
+
+def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> tuple[Delete, ...]:
+    kinds = {apply.kind for apply in wanted}
+    return tuple(
+        Delete(child.reference)
+        for child in observed.children
+        if child.owner_uid == model.metadata.uid and not child.deleting and child.reference.kind not in kinds
+    )
+
+
+# -- how it stands -----------------------------------------------------------------------------------------------------
+
+
+def _standing(
+    model: MTPModel,
+    asked: RunSettings,
+    record: ServingRecord | None,
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
+) -> Standing:
+    ready = [one for one in observed.server_pods if one.is_ready]
+    fitting = [one for one in ready if _fits(model, asked, one)]
+    selector = ",".join(f"{name}={value}" for name, value in server_selector(model.metadata.name).items())
+    standing = replace(
+        _told(model, record, ready, observed, settings, now),
+        satisfied=len(fitting) >= model.spec.serving.replicas,
+        serves=bool(ready),
+        n_spec=_served_n_spec(record, ready),
+        replicas=observed.server.replicas if observed.server is not None else 0,
+        url=url(model) if record is not None else None,
+        selector=selector,
+    )
+    return replace(standing, stalled=standing.stalled and not standing.satisfied)
+
+
+def _fits(model: MTPModel, asked: RunSettings, one: ServerPod) -> bool:
+    """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
+    pinned = model.spec.speculation.n_spec
+    if pinned is None and model.spec.tuning.mode is TuningMode.DISABLED:
+        pinned = 0
+    wanted = Served.of(asked, pinned or 0)
+    return one.settings_hash == wanted.settings_hash and pinned in (None, one.n_spec)
+
+
+def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> int | None:
+    """The n of the servers that are ready; of two, the older one."""
+    served = {one.n_spec for one in ready}
+    if record is not None and len(served) > 1:
+        served.discard(record.served.n_spec)
+    return min(served, default=None)
+
+
+def _told(
+    model: MTPModel,
+    record: ServingRecord | None,
+    ready: Sequence[ServerPod],
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
+) -> Standing:
+    """Reason and message, the most telling ones first."""
+    replicas = model.spec.serving.replicas
+
+    def say(reason: str, message: str, *, trouble: bool = False, stalled: bool = False) -> Standing:
+        return Standing(False, False, reason, message, trouble, stalled)
+
+    if replicas == 0:
+        return say("NotWanted", "spec.serving.replicas is 0")
+    if observed.refusal:
+        return say("WriteRefused", observed.refusal, trouble=True, stalled=True)
+    if record is None:
+        return say("NoChoiceYet", "the first server starts with the n_spec that is chosen (spec.serving.whileTuning)")
+    n_spec = record.served.n_spec
+    others = [one for one in ready if not _is(record.served, one)]
+    current = [one for one in ready if _is(record.served, one)]
+    counted = f"n_spec={n_spec}: {len(current)} of {replicas} servers ready"
+    if record.failed is not None:
+        failed = record.failed
+        return say(
+            "RolledBack",
+            f"n_spec={failed.served.n_spec} did not become ready and was given up ({failed.reason}: {failed.message}); "
+            f"again {counted}; a change of the spec tries anew",
+            trouble=True,
+            stalled=True,
+        )
+    if observed.server is not None and observed.server.wanted_replicas == 0:
+        return say("Paused", "the trials have the GPUs (spec.serving.rollout.strategy is InPlace)")
+    if len(current) >= replicas and not others:
+        return say("Available", counted)
+    goes_on = f"; n_spec={others[0].n_spec} goes on serving" if others else ""
+    obstacle = _obstacle(record, observed, settings, now)
+    if obstacle is not None:
+        message = f"the server with n_spec={n_spec} does not come up: {obstacle.message}{goes_on}"
+        return say(obstacle.reason, message, trouble=True, stalled=obstacle.needs_a_person)
+    if others or current:
+        return say("RollingOut", counted + goes_on)
+    ending = [one for one in observed.server_pods if one.pod.deleting and not one.pod.is_over]
+    if ending and _in_place(model):
+        return say("Replacing", f"{counted}; it starts when the server with n_spec={ending[0].n_spec} has ended")
+    return say("Starting", counted)
+
+
+def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSettings, now: datetime) -> Obstacle | None:
+    """What keeps a server from becoming ready, if it does not."""
+    server = observed.server
+    if server is not None and server.refusal:
+        needs_a_person = "exceeded quota" not in server.refusal
+        return Obstacle("ServerRefused", f"its pod is refused: {server.refusal}", needs_a_person)
+    one = _newest_unready(record, observed)
+    if one is None:
+        return None
+    return (
+        _crash(record, one)
+        or trial.pod_obstacle(one.pod, observed.lookups, record.served.settings, settings, now)
+        or _late(server, one)
+    )
+
+
+def _next_look(
+    model: MTPModel, one: ServerPod | None, observed: Observed, settings: OperatorSettings, now: datetime
+) -> tuple[Reference | None, float | None]:
+    """Whose Events shall be listed, and when time alone changes what is said."""
+    if one is None:
+        return None, None
+    if trial.is_starting(one.pod):
+        return trial.pod_lookup_due(model.metadata.namespace, one.pod, observed.lookups, settings, now)
+    left = (one.pod.created_at + timedelta(seconds=settings.pending_seconds) - now).total_seconds()
+    return None, left if one.pod.node is None and left > 0 else None
+
+
+def _newest_unready(record: ServingRecord | None, observed: Observed) -> ServerPod | None:
+    waiting = [
+        one
+        for one in observed.server_pods
+        if record is not None and _is(record.served, one) and not (one.is_ready or one.pod.deleting or one.pod.is_over)
+    ]
+    return max(waiting, key=lambda one: one.pod.created_at, default=None)
+
+
+def _ready(served: Served, pods: Sequence[ServerPod]) -> list[ServerPod]:
+    return [one for one in pods if one.is_ready and _is(served, one)]
+
+
+def _is(served: Served, one: ServerPod) -> bool:
+    return (one.n_spec, one.settings_hash) == (served.n_spec, served.settings_hash)

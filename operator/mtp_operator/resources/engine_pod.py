@@ -1,0 +1,145 @@
+"""What a trial's pod and a server's pod have in common: the engine, its volumes, and how they are locked up."""
+
+from typing import Any, Final
+
+from mtp_operator.api.base import GROUP
+from mtp_operator.api.run import RunSettings
+from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine
+
+from .placement import gpu_affinity, gpu_tolerations
+from .weights import Weights, mounts, volumes, weights
+
+ENGINE_CONTAINER: Final = "engine"
+
+USER_ID: Final = 65532
+"""Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
+
+_CONFIGURATION_ANNOTATION: Final = f"{GROUP}/engine-configuration"
+
+_NO_MESH_LABELS: Final = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
+_NO_MESH_ANNOTATIONS: Final = {"linkerd.io/inject": "disabled"}
+
+
+def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
+    """Metadata of a pod with this engine."""
+    return {
+        "labels": {**labels, **_NO_MESH_LABELS},
+        "annotations": {**_NO_MESH_ANNOTATIONS, **_configuration_annotations(engine)},
+    }
+
+
+def pod_basics(settings: RunSettings, pinned_node: str | None) -> dict[str, Any]:
+    """The part of a pod's spec that is not about its containers and their volumes.
+
+    Args:
+        settings: what the engine is started with.
+        pinned_node: the only node that will do, if there is one.
+    """
+    return {
+        "automountServiceAccountToken": False,
+        # Variables of a Service named like the engine would be read as its settings (VLLM_PORT).
+        "enableServiceLinks": False,
+        # No fsGroup: kubelet would change the owner of every file on the claim, at each pod anew.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": gpu_affinity(settings.accelerator, pinned_node),
+        "tolerations": gpu_tolerations(),
+    }
+
+
+def engine_volumes(settings: RunSettings, engine: Engine) -> list[dict[str, Any]]:
+    """The volumes that the engine's container mounts."""
+    return [
+        *volumes(sources(settings)),
+        {"name": "home", "emptyDir": {}},
+        {"name": "log", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
+        *_configuration_volumes(engine),
+    ]
+
+
+def engine_container(
+    settings: RunSettings, n_spec: int, served_name: str, engine: Engine, *, cpu_request: str
+) -> dict[str, Any]:
+    """The engine with this n, the same whether it is measured or serves.
+
+    Args:
+        settings: what it is started with.
+        n_spec: draft tokens per step.
+        served_name: what clients put into `model` of a request.
+        engine: the engine.
+        cpu_request: its share of the node's CPU, for its own loop beside the GPU.
+    """
+    model, *drafter = sources(settings)
+    arguments = engine.arguments(
+        settings,
+        n_spec,
+        served_name,
+        model.container_path,
+        drafter[0].container_path if drafter else None,
+    )
+    gpus = {settings.accelerator.resource_name: str(settings.accelerator.count)}
+    return {
+        "name": ENGINE_CONTAINER,
+        "image": settings.engine.image,
+        "args": [literal(argument) for argument in arguments],
+        "env": [{"name": name, "value": literal(value)} for name, value in engine.environment().items()],
+        "ports": [{"name": "http", "containerPort": engine.port}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": {"limits": gpus, "requests": {"cpu": cpu_request, **gpus}},
+        "securityContext": container_security(),
+        "volumeMounts": [
+            *mounts(sources(settings)),
+            {"name": "home", "mountPath": HOME},
+            {"name": "log", "mountPath": LOG_FOLDER},
+            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
+            *_configuration_mounts(engine),
+        ],
+    }
+
+
+def container_security() -> dict[str, Any]:
+    """What Pod Security "restricted" asks of a container, and a root file system that nobody writes to."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+
+
+def sources(settings: RunSettings) -> tuple[Weights, ...]:
+    """The model, and the drafter where there is one."""
+    drafter = settings.speculation.drafter
+    uris = [settings.model.uri, *([drafter.uri] if drafter else [])]
+    return tuple(map(weights, uris))
+
+
+def literal(text: str) -> str:
+    """The text with Kubernetes' own expansion of $(NAME) turned off."""
+    return text.replace("$(", "$$(")
+
+
+def _configuration_annotations(engine: Engine) -> dict[str, str]:
+    """The engine's files travel as annotations of the pod itself: no ConfigMap to make, own and collect."""
+    return {
+        f"{_CONFIGURATION_ANNOTATION}-{index}": content
+        for index, content in enumerate(engine.configuration_files().values())
+    }
+
+
+def _configuration_volumes(engine: Engine) -> list[dict[str, Any]]:
+    items = [
+        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_CONFIGURATION_ANNOTATION}-{index}']"}}
+        for index, name in enumerate(engine.configuration_files())
+    ]
+    return [{"name": "configuration", "downwardAPI": {"items": items}}] if items else []
+
+
+def _configuration_mounts(engine: Engine) -> list[dict[str, Any]]:
+    if not engine.configuration_files():
+        return []
+    return [{"name": "configuration", "mountPath": CONFIGURATION_FOLDER, "readOnly": True}]

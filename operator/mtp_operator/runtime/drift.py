@@ -1,0 +1,67 @@
+"""Whether an object is still as it was applied."""
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+_QUANTITY: Final = re.compile(r"^([+-]?[0-9.]+)(m|k|[MGTPE]i?|Ki)?$")
+
+_FACTORS: Final[Mapping[str | None, Decimal]] = {
+    None: Decimal(1),
+    "m": Decimal("0.001"),
+    "k": Decimal(10) ** 3,
+    **{letter: Decimal(10) ** (3 * power) for power, letter in enumerate("MGTPE", 2)},
+    **{f"{letter}i": Decimal(2) ** (10 * power) for power, letter in enumerate("KMGTPE", 1)},
+}
+
+_QUANTITIES: Final = frozenset({"limits", "requests", "sizeLimit"})
+"""Fields whose values are quantities, which the API server may spell in another way."""
+
+_KEYS: Final = ("name", "containerPort", "uid")
+"""Fields of which one tells the items of a list apart, where somebody else may add items."""
+
+
+def drift(applied: Any, live: Any, path: str = "", *, is_quantity: bool = False) -> str:
+    """The first field that was applied and is different now, as a path; empty where there is none.
+
+    What others have added is no drift: defaults of the API server, items of a list that are told apart by a key.
+
+    Args:
+        applied: an object or a part of it, as it was applied.
+        live: the same as it is now.
+        path: where that part is.
+        is_quantity: whether it is a quantity, or holds quantities.
+    """
+    if isinstance(applied, Mapping):
+        if not isinstance(live, Mapping):
+            return path
+        for name, value in applied.items():
+            found = drift(value, live.get(name), f"{path}.{name}", is_quantity=is_quantity or name in _QUANTITIES)
+            if found:
+                return found
+        return ""
+    if isinstance(applied, Sequence) and not isinstance(applied, str):
+        return _drift_of_list(applied, live, path)
+    same = applied == live or (is_quantity and _quantity(applied) == _quantity(live) is not None)
+    return "" if same else path
+
+
+def _drift_of_list(applied: Sequence[Any], live: Any, path: str) -> str:
+    if not isinstance(live, Sequence) or isinstance(live, str):
+        return "" if live is None and not applied else path
+    key = next((one for one in _KEYS if all(isinstance(item, Mapping) and one in item for item in applied)), None)
+    if applied and key is not None:
+        items = {item.get(key): item for item in live if isinstance(item, Mapping)}
+        pairs = [(item, items.get(item[key])) for item in applied]
+    elif len(applied) != len(live):
+        return path
+    else:
+        pairs = list(zip(applied, live, strict=True))
+    found = (drift(mine, other, f"{path}[{index}]") for index, (mine, other) in enumerate(pairs))
+    return next(filter(None, found), "")
+
+
+def _quantity(value: Any) -> Decimal | None:
+    match = _QUANTITY.match(str(value))
+    return Decimal(match[1]) * _FACTORS[match[2]] if match else None

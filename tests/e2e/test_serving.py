@@ -1,0 +1,266 @@
+"""What was chosen is served: real llama-server behind a Service, asked by a client in a pod while n changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from mtp_operator.api.spec import EngineType
+from mtp_operator.bench.counters import read_counters
+from mtp_operator.engines import engine_for
+from tests.cluster import lifecycle, node
+
+from . import harness, traffic
+
+NAME = "demo-llamacpp"
+SERVERS = "app.kubernetes.io/component=server"
+ENGINE = engine_for(EngineType.LLAMA_CPP)
+REQUESTS = 500
+
+
+def serve(namespace: str, n_spec: int, serving: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Applies the sample with a pinned n."""
+    speculation = {"method": "MTP", "nSpec": n_spec}
+    harness.apply(
+        harness.sample(NAME, spec__speculation=speculation, spec__serving=serving or {}, **changes), namespace
+    )
+
+
+def wait_until_served(namespace: str, n_spec: int, servers: int = 1) -> dict[str, Any]:
+    """The model once it is ready with this n and no other server is left."""
+
+    def served() -> dict[str, Any] | None:
+        model = harness.get("mtpmodel", namespace, NAME)
+        assert model is not None
+        is_served = (
+            harness.condition(model, "Ready").get("status") == "True"
+            and harness.condition(model, "Serving").get("reason") == "Available"
+            and model["status"].get("servedNSpec") == n_spec
+            and len(harness.items("pods", namespace, SERVERS)) == servers
+        )
+        return model if is_served else None
+
+    model = harness.wait_until(
+        served, f"{servers} servers with n_spec={n_spec}", 120, lambda: harness.story(namespace, NAME)
+    )
+    assert model is not None
+    return model
+
+
+def drafted_per_step(namespace: str) -> float:
+    """Draft tokens per drafting step, by the counters of the only server."""
+    (pod,) = harness.items("pods", namespace, SERVERS)
+    url = f"http://{pod['status']['podIP']}:{ENGINE.port}{ENGINE.metrics_path}"
+    counters = read_counters(httpx.get(url, trust_env=False).text, ENGINE.metrics)
+    assert counters.drafting is not None
+    return counters.drafting.draft_tokens / counters.drafting.drafts
+
+
+def test_n_changes_under_load(namespace: str) -> None:
+    serve(namespace, 1)
+    model = wait_until_served(namespace, 1)
+    assert model["status"]["url"] == f"http://{NAME}.{namespace}.svc:8000/v1"
+    client = traffic.start(namespace, model["status"]["url"], NAME)
+    assert drafted_per_step(namespace) == 1
+
+    serve(namespace, 2)
+    wait_until_served(namespace, 2)
+    harness.wait_until(lambda: len(client.answers()) >= REQUESTS, f"{REQUESTS} requests", 120)
+    assert client.failures() == []
+    assert 1.5 < drafted_per_step(namespace) <= 2
+
+    in_place = {"rollout": {"strategy": "InPlace"}}
+    serve(namespace, 2, in_place)
+    wait_until_served(namespace, 2)
+    client.goes_on_for(20)
+    assert client.failures() == [], "another strategy alone replaces no server"
+    serve(namespace, 1, in_place)
+    paused = harness.wait_for_condition("mtpmodel", namespace, NAME, "Serving", "False", timeout_seconds=60)
+    assert "n_spec=1" in harness.condition(paused, "Serving")["message"]
+    assert harness.condition(paused, "Ready")["status"] == "False"
+    wait_until_served(namespace, 1)
+    client.goes_on_for(20)
+    pause = [answer.at for answer in client.failures()]
+    print(f"paused for {pause[-1] - pause[0]:.1f} s; {len(client.answers())} requests in all")
+    before = len(pause)
+    client.goes_on_for(50)
+    assert len(client.failures()) == before, "failures after the pause"
+    assert drafted_per_step(namespace) == 1
+    client.stop()
+
+
+def test_scaled_evicted_and_mended(namespace: str) -> None:
+    serve(namespace, 2)
+    wait_until_served(namespace, 2)
+    harness.kubectl("scale", f"mtpm/{NAME}", "-n", namespace, "--replicas=3")
+    model = wait_until_served(namespace, 2, servers=3)
+    assert model["status"]["replicas"] == 3
+    scale = harness.kubectl(
+        "get", "--raw", f"/apis/mtp-operator.dev/v1alpha1/namespaces/{namespace}/mtpmodels/{NAME}/scale"
+    )
+    assert f'"selector":"{model["status"]["selector"]}"' in scale
+    selected = harness.items("pods", namespace, model["status"]["selector"])
+    assert len(selected) == 3
+
+    budget = "jsonpath={.status.disruptionsAllowed}"
+    harness.wait_until(
+        lambda: harness.kubectl("get", "pdb", NAME, "-n", namespace, "-o", budget) == "1", "the budget knows them", 30
+    )
+    evict(namespace, selected[0]["metadata"]["name"])
+    with pytest.raises(RuntimeError, match="disruption budget"):
+        evict(namespace, selected[1]["metadata"]["name"])
+    wait_until_served(namespace, 2, servers=3)
+
+    offset = harness.audit_offset()
+    edit = '[{"op": "replace", "path": "/spec/template/spec/containers/0/args/1", "value": "/elsewhere.gguf"}]'
+    harness.kubectl("patch", "deployment", NAME, "-n", namespace, "--type=json", "-p", edit)
+    harness.wait_until(lambda: "/elsewhere" not in arguments(namespace), "the edit is undone", 30)
+    wait_until_served(namespace, 2, servers=3)
+    applied = [
+        entry
+        for entry in harness.audit(offset)
+        if entry["verb"] == "patch"
+        and entry.get("objectRef", {}).get("resource") == "deployments"
+        and entry["objectRef"].get("namespace") == namespace
+        and entry["user"]["username"].startswith("system:serviceaccount:")
+        and harness.OPERATOR_NAMESPACE in entry["user"]["username"]
+    ]
+    assert len(applied) == 1
+
+
+def evict(namespace: str, pod: str) -> None:
+    """Asks for the end of a pod as the drain of a node does.
+
+    Raises:
+        RuntimeError: a budget forbids it.
+    """
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    harness.kubectl(
+        "create", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction", "-f", "-", document=eviction
+    )
+
+
+def arguments(namespace: str) -> str:
+    """The engine's arguments in the Deployment."""
+    return harness.kubectl(
+        "get", "deployment", NAME, "-n", namespace, "-o", "jsonpath={.spec.template.spec.containers[0].args}"
+    )
+
+
+@contextmanager
+def one_gpu() -> Iterator[None]:
+    """The node has one GPU."""
+    node.set_gpus(1)
+    try:
+        yield
+    finally:
+        node.set_gpus(lifecycle.DEFAULT_GPUS)
+
+
+@contextmanager
+def never_two_pods(namespace: str) -> Iterator[set[str]]:
+    """Checks all along that at most one pod is there that is not over; answers the roles of those seen."""
+    crowds: list[list[str]] = []
+    roles: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.3):
+            live = [
+                pod["metadata"]
+                for pod in harness.items("pods", namespace)
+                if pod["status"]["phase"] not in ("Succeeded", "Failed")
+            ]
+            roles.update(metadata["labels"].get("app.kubernetes.io/component", "trial") for metadata in live)
+            if len(live) > 1:
+                crowds.append([metadata["name"] for metadata in live])
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield roles
+    finally:
+        over.set()
+        looker.join()
+    assert crowds == []
+
+
+def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
+    tuning = {
+        "maxNSpec": 1,
+        "budget": {"maxTrials": 2},
+        "workload": {"outputTokens": 32, "levels": [{"concurrency": 1}]},
+    }
+    in_place = {"rollout": {"strategy": "InPlace"}}
+
+    def want(**more: Any) -> None:
+        harness.apply(harness.sample(NAME, spec__serving=in_place, spec__tuning={**tuning, **more}), namespace)
+
+    with one_gpu(), never_two_pods(namespace) as roles:
+        want()
+        tuned = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", timeout_seconds=240)
+        assert tuned["status"]["servedNSpec"] == tuned["status"]["nSpec"]
+        assert roles == {"trial", "server"}
+
+        want(request=1)
+        held = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "TuningHeld", 30)
+        assert harness.condition(held, "Serving")["status"] == "True"
+
+        want(request=1, disruption="Allowed")
+        harness.wait_for_condition("mtpmodel", namespace, NAME, "Serving", "False", "Paused", 60)
+        harness.wait_until(lambda: has_trial(namespace), "a trial in the servers' place", 60)
+        want(request=1, disruption="Allowed", suspend=True)
+        wait_until_served(namespace, tuned["status"]["nSpec"])
+
+
+def has_trial(namespace: str) -> bool:
+    """Whether a trial's pod runs."""
+    return any(
+        pod["status"]["phase"] == "Running" and "mtp-operator.dev/run" in pod["metadata"]["labels"]
+        for pod in harness.items("pods", namespace)
+    )
+
+
+def test_a_server_that_fails(namespace: str) -> None:
+    serve(namespace, 2, {"rollout": {"strategy": "InPlace"}})
+    wait_until_served(namespace, 2)
+    broken = {"spec__engine__extraArgs": ["--no-such-flag"]}
+    serve(namespace, 1, {"rollout": {"strategy": "InPlace"}}, **broken)
+    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Serving", "True", "RolledBack", 120)
+
+    message = harness.condition(model, "Serving")["message"]
+    assert "n_spec=1 did not become ready" in message
+    assert "--no-such-flag" in message
+    assert model["status"]["servedNSpec"] == 2
+    assert harness.condition(model, "Stalled")["status"] == "True"
+
+
+def test_a_settled_server_is_left_alone(namespace: str) -> None:
+    serve(namespace, 2)
+    wait_until_served(namespace, 2)
+    offset = harness.audit_offset()
+    harness.restart_operator()
+    harness.wait_until(lambda: watches_of_the_operator(offset) >= {"deployments", "pods"}, "it watches again", 60)
+    time.sleep(10)
+    account = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
+    writes = {
+        (entry["verb"], entry["objectRef"]["resource"])
+        for entry in harness.audit(offset)
+        if entry["user"]["username"] == account and entry["verb"] not in ("get", "list", "watch")
+    }
+    assert writes <= {("create", "leases"), ("update", "leases")}
+
+
+def watches_of_the_operator(offset: int) -> set[str]:
+    """What the operator lists or watches since."""
+    return {
+        entry["objectRef"]["resource"]
+        for entry in harness.audit(offset)
+        if entry["verb"] in ("list", "watch") and entry["user"]["username"].endswith(f":{harness.RELEASE}")
+    }

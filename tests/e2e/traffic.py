@@ -1,0 +1,117 @@
+"""A client in a pod of its own, which asks a model for completions by the name of its Service until it is ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from . import harness
+
+CLIENT = """
+import json, sys, threading, time, urllib.request
+
+url, model, clients = sys.argv[1], sys.argv[2], int(sys.argv[3])
+body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Go on."}], "max_tokens": 4}).encode()
+lock = threading.Lock()
+
+def ask():
+    request = urllib.request.Request(f"{url}/chat/completions", body, {"Content-Type": "application/json"})
+    try:
+        # A connection of its own for each request, as behind a gateway without keep-alive.
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return "" if json.load(response)["usage"]["completion_tokens"] > 0 else "no tokens"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+def ask_on():
+    while True:
+        error = ask()
+        with lock:
+            print(json.dumps({"at": time.time(), "error": error}), flush=True)
+        if error:
+            time.sleep(0.2)
+
+threads = [threading.Thread(target=ask_on) for _ in range(clients)]
+for thread in threads:
+    thread.start()
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request: when it ended, and what went wrong, if anything did."""
+
+    at: float
+    error: str
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """A running client."""
+
+    namespace: str
+    name: str = "client"
+
+    def answers(self) -> list[Answer]:
+        """All requests so far."""
+        lines = harness.kubectl("logs", self.name, "-n", self.namespace).splitlines()
+        return [Answer(**json.loads(line)) for line in lines if line.endswith("}")]
+
+    def failures(self) -> list[Answer]:
+        """Those that failed."""
+        return [answer for answer in self.answers() if answer.error]
+
+    def goes_on_for(self, requests: int) -> None:
+        """Waits for so many requests more."""
+        wanted = len(self.answers()) + requests
+        harness.wait_until(lambda: len(self.answers()) >= wanted, f"{wanted} requests", 120)
+
+    def stop(self) -> None:
+        """Ends the client."""
+        harness.kubectl("delete", "pod", self.name, "-n", self.namespace, "--grace-period=0", "--force")
+
+
+def start(namespace: str, url: str, model: str, clients: int = 2) -> Traffic:
+    """Starts a client in the namespace and waits for its first good answer."""
+    traffic = Traffic(namespace)
+    harness.apply(_pod(traffic.name, url, model, clients), namespace)
+    harness.wait_until(
+        lambda: (
+            harness.kubectl("get", "pod", traffic.name, "-n", namespace, "-o", "jsonpath={.status.phase}") == "Running"
+        ),
+        "the client runs",
+        60,
+    )
+    harness.wait_until(
+        lambda: any(not answer.error for answer in traffic.answers()),
+        "a first answer",
+        60,
+        lambda: str(traffic.answers()[-3:]),
+    )
+    return traffic
+
+
+def _pod(name: str, url: str, model: str, clients: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "terminationGracePeriodSeconds": 1,
+            "containers": [
+                {
+                    "name": "client",
+                    "image": f"{harness.OPERATOR_IMAGE}:dev",
+                    "command": ["python3", "-c", CLIENT, url, model, str(clients)],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }

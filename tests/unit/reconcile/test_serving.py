@@ -1,0 +1,424 @@
+"""What is served, by whom and when, followed through a cluster in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mtp_operator.api.spec import EngineType
+from mtp_operator.reconcile.records import Kind
+
+from .world import SETTINGS, World, model_body
+
+SURGE = {"replicas": 1}
+IN_PLACE = {"replicas": 1, "rollout": {"strategy": "InPlace"}}
+PINNED = {"method": "MTP", "nSpec": 2}
+
+
+def world_with(serving: dict[str, Any], **spec: Any) -> World:
+    world = World(model_body(serving=serving, **spec))
+    world.settle()
+    return world
+
+
+def settled(world: World) -> World:
+    """All servers are as the Deployment says, and the operator has nothing left to do."""
+    world.settle()
+    world.replace_servers()
+    world.settle()
+    return world
+
+
+def status(world: World) -> dict[str, Any]:
+    assert world.model is not None
+    found: dict[str, Any] = world.model["status"]
+    return found
+
+
+def kinds(world: World) -> set[Kind]:
+    return {kind for kind, _ in world.children}
+
+
+def template_n_spec(world: World) -> int:
+    return int(world.deployment()["spec"]["template"]["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+
+
+def reason(world: World, type_: str) -> tuple[str, str]:
+    condition = world.model_condition(type_)
+    return condition["status"], condition["reason"]
+
+
+def tuned(serving: dict[str, Any], **spec: Any) -> World:
+    """A model that was tuned to n=3 and is served."""
+    world = World(model_body(serving=serving, **spec))
+    world.finish()
+    return settled(world)
+
+
+# -- what is served ----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_served_before_the_first_choice_and_then_the_winner() -> None:
+    world = world_with(SURGE)
+    assert world.children == {}
+    assert reason(world, "Serving") == ("False", "NoChoiceYet")
+    world.finish()
+    assert kinds(world) == {Kind.DEPLOYMENT, Kind.SERVICE, Kind.NETWORK_POLICY}
+    assert template_n_spec(world) == 3
+    assert reason(world, "Ready") == ("False", "Starting")
+    assert reason(world, "Tuned") == ("True", "Selected")
+
+    settled(world)
+
+    assert reason(world, "Ready") == ("True", "Selected")
+    assert reason(world, "Serving") == ("True", "Available")
+    assert status(world)["servedNSpec"] == 3
+    assert status(world)["url"] == "http://gemma.team.svc:8000/v1"
+    assert status(world)["replicas"] == 1
+    assert status(world)["selector"] == "mtp-operator.dev/model=gemma,app.kubernetes.io/component=server"
+    assert "NSpecServed" in [name for name, _ in world.events]
+
+
+def test_the_baseline_serves_beside_the_trials_until_the_winner_takes_over() -> None:
+    world = world_with({**SURGE, "whileTuning": "Baseline"})
+    assert template_n_spec(world) == 0
+    baseline = world.start_server(ready=True)
+    world.settle()
+    assert reason(world, "Serving") == ("True", "Available")
+    assert reason(world, "Ready") == ("False", "Tuning")
+
+    world.finish()
+    assert template_n_spec(world) == 3
+    world.start_server(ready=True)
+    world.settle()
+    assert status(world)["servedNSpec"] == 0
+    assert reason(world, "Serving") == ("True", "RollingOut")
+    world.stop_server(baseline)
+    world.settle()
+
+    assert status(world)["servedNSpec"] == 3
+    assert reason(world, "Serving") == ("True", "Available")
+
+
+@pytest.mark.parametrize(
+    ("spec", "n_spec"),
+    [({"speculation": PINNED}, 2), ({"tuning": {"mode": "Disabled"}}, 0)],
+)
+def test_what_a_person_has_decided_is_served_at_once(spec: dict[str, Any], n_spec: int) -> None:
+    world = world_with(SURGE, **spec)
+    assert template_n_spec(world) == n_spec
+    assert reason(world, "Ready") == ("False", "Starting")
+
+    settled(world)
+
+    assert world.model_condition("Ready")["status"] == "True"
+    assert status(world)["servedNSpec"] == n_spec
+
+
+def test_without_replicas_nothing_is_served_and_the_model_is_ready_when_it_is_tuned() -> None:
+    world = tuned(SURGE)
+    world.change_spec(serving={"replicas": 0})
+    world.settle()
+
+    assert world.children == {}
+    assert reason(world, "Ready") == ("True", "Selected")
+    assert reason(world, "Serving") == ("True", "NotWanted")
+
+
+def test_a_budget_from_two_servers_on() -> None:
+    world = tuned({"replicas": 2})
+    assert Kind.DISRUPTION_BUDGET in kinds(world)
+    world.change_spec(serving={"replicas": 1})
+    world.settle()
+
+    assert Kind.DISRUPTION_BUDGET not in kinds(world)
+
+
+def test_no_network_policy_where_the_installation_wants_none() -> None:
+    world = World(model_body(serving=SURGE, speculation=PINNED))
+    world.settle()
+    world.settings = type(SETTINGS)(**{**vars(SETTINGS), "network_policies": False})
+    world.settle()
+
+    assert kinds(world) == {Kind.DEPLOYMENT, Kind.SERVICE}
+
+
+def test_a_served_model_is_left_alone() -> None:
+    world = tuned({"replicas": 2})
+    world.writes.clear()
+    world.tick(24 * 3600)
+
+    assert not world.step()
+    assert world.writes == []
+
+
+def test_scaling_neither_tunes_anew_nor_takes_newer_images() -> None:
+    world = tuned(SURGE)
+    world.settings = type(SETTINGS)(
+        **{**vars(SETTINGS), "engine_images": {EngineType.VLLM: "vllm:2", EngineType.LLAMA_CPP: "llama:2"}}
+    )
+    template = world.deployment()["spec"]["template"]
+    world.change_spec(serving={"replicas": 3})
+    settled(world)
+
+    assert len(world.runs) == 1
+    assert world.deployment()["spec"]["replicas"] == 3
+    assert world.deployment()["spec"]["template"] == template
+    assert status(world)["replicas"] == 3
+    assert world.model_condition("Ready")["status"] == "True"
+
+
+def test_what_was_served_goes_on_while_changed_settings_are_tuned() -> None:
+    world = tuned(SURGE)
+    template = world.deployment()["spec"]["template"]
+    world.change_spec(engine={"type": "VLLM", "image": "vllm:2"})
+    world.settle()
+
+    assert world.deployment()["spec"]["template"] == template
+    assert reason(world, "Ready") == ("False", "Tuning")
+    assert reason(world, "Serving") == ("True", "Available")
+
+    world.finish()
+    assert "vllm:2" in json.dumps(world.deployment())
+
+
+def test_tuning_the_same_settings_again_leaves_the_model_ready() -> None:
+    world = tuned(SURGE)
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.settle()
+
+    assert len(world.jobs) == 1
+    assert reason(world, "Ready") == ("True", "Tuning")
+
+
+def test_settings_that_cannot_work_change_nothing_that_is_served() -> None:
+    world = tuned(SURGE)
+    template = world.deployment()["spec"]["template"]
+    world.change_spec(speculation=PINNED, engine={"type": "VLLM", "extraArgs": ["--max-num-seqs=4"]})
+    world.settle()
+
+    assert world.deployment()["spec"]["template"] == template
+    assert reason(world, "Stalled") == ("True", "SettingsRefused")
+
+
+# -- one GPU for both --------------------------------------------------------------------------------------------------
+
+
+def test_in_place_the_old_server_ends_before_the_new_one_starts() -> None:
+    world = tuned(IN_PLACE)
+    assert world.deployment()["spec"]["strategy"] == {"type": "Recreate"}
+    world.change_spec(serving={**IN_PLACE, "replicas": 2})
+    world.settle()
+
+    assert world.deployment()["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_in_place_the_pause_is_told() -> None:
+    world = world_with(IN_PLACE, speculation=PINNED)
+    settled(world)
+    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    world.servers()[0]["metadata"]["deletionTimestamp"] = "2026-11-01T10:00:00Z"
+    world.settle()
+
+    assert reason(world, "Ready") == ("False", "Replacing")
+    assert "n_spec=2 has ended" in world.model_condition("Serving")["message"]
+
+
+def test_no_server_starts_while_a_trial_has_the_gpu() -> None:
+    world = world_with(IN_PLACE)
+    pod = world.start_pod(world.open_job())
+    world.settle()
+    world.change_spec(speculation=PINNED)
+    world.settle()
+    assert world.jobs == {}
+    world.pods[pod["metadata"]["name"]] = pod
+    world.settle()
+    assert world.deployment()["spec"]["replicas"] == 0
+    assert reason(world, "Serving") == ("False", "Paused")
+
+    del world.pods[pod["metadata"]["name"]]
+    world.settle()
+
+    assert world.deployment()["spec"]["replicas"] == 1
+
+
+def test_what_has_ended_for_a_trial_comes_back_when_the_tuning_has_ended() -> None:
+    world = world_with(IN_PLACE)
+    pod = world.start_pod(world.open_job())
+    world.settle()
+    world.change_spec(speculation=PINNED)
+    world.settle()
+    world.pods[pod["metadata"]["name"]] = pod
+    world.settle()
+    world.roll()
+    del world.pods[pod["metadata"]["name"]]
+    world.change_spec(speculation={"method": "MTP"})
+    world.settle()
+
+    assert world.deployment()["spec"]["replicas"] == 0
+    assert len(world.jobs) == 1
+    world.finish()
+    assert world.deployment()["spec"]["replicas"] == 1
+
+
+def test_tuning_waits_for_servers_that_must_not_be_disturbed() -> None:
+    world = tuned(IN_PLACE)
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.settle()
+
+    assert world.jobs == {}
+    assert reason(world, "Ready") == ("True", "TuningHeld")
+    assert "spec.tuning.disruption" in world.model_condition("Ready")["message"]
+    assert reason(world, "Serving") == ("True", "Available")
+
+
+def test_changed_settings_that_may_not_be_tuned_want_a_person() -> None:
+    world = tuned(IN_PLACE)
+    world.change_spec(engine={"type": "VLLM", "image": "vllm:2"})
+    world.settle()
+
+    assert world.jobs == {}
+    assert reason(world, "Stalled") == ("True", "TuningHeld")
+    assert reason(world, "Serving") == ("True", "Available")
+
+
+def test_a_trial_starts_when_no_server_is_left_and_the_server_when_no_trial_is() -> None:
+    world = tuned(IN_PLACE)
+    (server,) = world.servers()
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1, "disruption": "Allowed"})
+    world.settle()
+    assert world.deployment()["spec"]["replicas"] == 0
+    assert world.jobs == {}
+    world.roll()
+    world.settle()
+    assert world.jobs == {}
+    world.stop_server(server)
+    world.settle()
+    assert len(world.jobs) == 1
+    assert reason(world, "Serving") == ("False", "Paused")
+
+    world.finish()
+
+    assert world.deployment()["spec"]["replicas"] == 1
+    settled(world)
+    assert reason(world, "Ready") == ("True", "Selected")
+
+
+def test_a_deployment_that_is_about_to_make_a_pod_holds_the_gpu() -> None:
+    world = tuned(IN_PLACE)
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1, "disruption": "Allowed"})
+    del world.pods[world.servers()[0]["metadata"]["name"]]
+    world.settle()
+    assert world.jobs == {}
+    world.roll()
+    world.settle()
+
+    assert len(world.jobs) == 1
+
+
+# -- servers that do not come up ---------------------------------------------------------------------------------------
+
+
+def test_in_place_the_last_good_n_comes_back_and_the_failed_one_is_not_tried_again() -> None:
+    world = world_with(IN_PLACE, speculation=PINNED)
+    settled(world)
+    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    world.settle()
+    world.stop_server(world.servers()[0])
+    crashing = world.start_server(ready=False, restarts=1, said="ValueError: no such kernel")
+    world.settle()
+    assert template_n_spec(world) == 5
+    assert reason(world, "Serving") == ("False", "EngineCrashed")
+    crashing["status"]["containerStatuses"][0]["restartCount"] = 2
+    world.settle()
+    assert template_n_spec(world) == 2
+
+    settled(world)
+
+    assert template_n_spec(world) == 2
+    assert status(world)["servedNSpec"] == 2
+    assert reason(world, "Serving") == ("True", "RolledBack")
+    assert "n_spec=5 did not become ready" in world.model_condition("Serving")["message"]
+    assert "no such kernel" in world.model_condition("Serving")["message"]
+    assert reason(world, "Stalled") == ("True", "RolledBack")
+    world.writes.clear()
+    assert not world.step()
+
+    world.change_spec(speculation={"method": "MTP", "nSpec": 4})
+    world.settle()
+    assert template_n_spec(world) == 4
+
+
+def test_in_place_a_server_that_takes_too_long_is_given_up() -> None:
+    world = world_with(IN_PLACE, speculation=PINNED)
+    settled(world)
+    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    world.settle()
+    world.stop_server(world.servers()[0])
+    world.start_server(ready=False)
+    world.roll({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"})
+    world.settle()
+
+    assert template_n_spec(world) == 2
+
+
+def test_a_choice_that_fails_in_place_leaves_a_model_ready_that_is_served_with_another() -> None:
+    world = tuned(IN_PLACE, tuning={"maxNSpec": 6, "disruption": "Allowed"})
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1, "disruption": "Allowed"})
+    world.settle()
+    world.stop_server(world.servers()[0])
+    world.finish({**dict.fromkeys(range(7), 60.0), 0: 57.0, 1: 125.0})
+    assert template_n_spec(world) == 1
+    world.start_server(ready=False, restarts=2)
+    settled(world)
+
+    assert template_n_spec(world) == 3
+    assert world.model_condition("Ready")["status"] == "True"
+    assert reason(world, "Serving") == ("True", "RolledBack")
+
+
+def test_by_surge_the_old_server_goes_on() -> None:
+    world = world_with(SURGE, speculation=PINNED)
+    settled(world)
+    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    world.settle()
+    world.start_server(ready=False, restarts=3, said="ValueError: no such kernel")
+    world.settle()
+
+    assert template_n_spec(world) == 5
+    assert status(world)["servedNSpec"] == 2
+    assert reason(world, "Serving") == ("True", "EngineCrashed")
+    assert "n_spec=2 goes on serving" in world.model_condition("Serving")["message"]
+    assert reason(world, "Stalled") == ("True", "EngineCrashed")
+
+
+def test_reasons_of_a_server_that_does_not_start() -> None:
+    world = world_with(SURGE, speculation=PINNED)
+    world.roll({"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota: gpus"})
+    world.settle()
+    assert reason(world, "Ready") == ("False", "ServerRefused")
+    assert world.model_condition("Stalled")["status"] == "False"
+
+    pod = world.start_server(ready=False)
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}
+    world.settle()
+    assert reason(world, "Stalled") == ("True", "ImageUnavailable")
+
+    del pod["spec"]["nodeName"]
+    pod["status"]["containerStatuses"] = []
+    pod["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    ]
+    world.settle()
+    assert reason(world, "Ready") == ("False", "NoNodeFits")
+
+
+def test_a_refused_write_is_told() -> None:
+    world = World(model_body(serving=SURGE, speculation=PINNED))
+    world.refusal = "Service gemma exists already and is not of this model: remove or rename it"
+    world.step()
+
+    assert reason(world, "Stalled") == ("True", "WriteRefused")
+    assert "Service gemma exists already" in world.model_condition("Ready")["message"]
