@@ -57,7 +57,7 @@ def install_operator(**values: object) -> None:
             "LlamaCpp": "localhost/mtp-operator/llamacpp-cpu:dev",
         },
         # Our small model is measured in seconds.
-        "trials": {"readySeconds": 300, "levelSeconds": 20},
+        "trials": {"readySeconds": 300, "levelSeconds": 30},
         **values,
     }
     values_file = paths.state_dir() / "values.json"

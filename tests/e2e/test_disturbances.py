@@ -53,14 +53,14 @@ def watched(namespace: str) -> Iterator[None]:
     assert max(created.values()) == 1, created
 
 
-def begin(namespace: str) -> None:
+def begin(namespace: str, **changes: Any) -> None:
     """Applies the sample, to be tuned and not served."""
-    harness.apply(harness.sample(NAME, **UNSERVED), namespace)
+    harness.apply(harness.sample(NAME, **UNSERVED, **changes), namespace)
 
 
 def assert_tuned(namespace: str) -> dict[str, Any]:
     """The run ends as if nothing had happened; answers it."""
-    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Tuned", "True", "Selected", 300)
+    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Tuned", "True", "Selected", 480)
     assert model["status"]["nSpec"] == harness.BEST_N_SPEC
     return harness.run_of(model)
 
@@ -134,9 +134,11 @@ def writes_of_the_operator(offset: int) -> set[tuple[str, str]]:
 
 def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace: str) -> None:
     harness.scale_operator(2)
+    # Which n it is does not matter here.
+    harness.ensure_model_claim(namespace, folder=harness.small_model_folder())
     try:
         with watched(namespace):
-            begin(namespace)
+            begin(namespace, spec__tuning__maxNSpec=2, spec__tuning__budget__maxTrials=3)
             pod = harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
             assert pod is not None
             harness.kubectl("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--force", "--grace-period=0")
@@ -149,7 +151,8 @@ def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace:
             assert lease is not None
             holder = lease["spec"]["holderIdentity"].split("_")[0]
             harness.kubectl("delete", "pod", holder, "-n", harness.OPERATOR_NAMESPACE, "--force", "--grace-period=0")
-            run = assert_tuned(namespace)
+            model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 300)
+            run = harness.run_of(model)
     finally:
         harness.scale_operator(1)
     assert run["status"]["trials"]["lost"] == 2

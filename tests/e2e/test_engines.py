@@ -176,7 +176,8 @@ def assert_names(namespace: str, engine: Engine, sample: str) -> None:
     samples = {line.rpartition(" ")[0] for line in printed.splitlines() if line and not line.startswith("#")}
     names = {one.partition("{")[0] for one in samples}
     metrics = engine.metrics
-    read = {value for name, value in vars(metrics).items() if name != "position_label"}
+    counters = {name for field, name in vars(metrics).items() if isinstance(name, str) and field != "position_label"}
+    read = {*counters, *engine.load_metrics}
     assert read <= names, read - names
     positions = [one for one in samples if one.startswith(metrics.accepted_per_position)]
     for position in range(N_SPEC):

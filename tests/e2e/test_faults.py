@@ -83,7 +83,8 @@ def model(fault: str) -> dict[str, Any]:
         SAMPLE,
         metadata__name=model_name(fault),
         spec__engine__image=FAULTY_ENGINE,
-        spec__engine__extraArgs=["--threads=1", f"--fault={fault.partition('-')[0]}:1"],
+        spec__engine__extraArgs=["--threads=1", f"--plant={fault.partition('-')[0]}:1"],
+        spec__serving={"replicas": 0},
         spec__tuning={
             "maxNSpec": 1,
             "budget": {"maxTrials": 2},

@@ -123,14 +123,20 @@ def test_engine_that_crashes_at_start(namespace: str) -> None:
 
 
 def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) -> None:
-    """vLLM's build for CPUs, with a model that has recurrent layers and with its prefix cache."""
+    """vLLM's build for CPUs, with a model that has recurrent layers and with its prefix cache, once it speculates."""
     vllm = {"maxModelLen": 2048, "maxNumSeqs": 4, "prefixCaching": "Enabled"}
-    document = harness.sample("demo-vllm", spec__engine__vllm=vllm)
-    harness.apply(document, namespace)
-    model = harness.wait_for_condition("mtpmodel", namespace, "demo-vllm", "Ready", "False", "EngineCrashed", 400)
-    message = harness.condition(model, "Ready")["message"]
-    for words in ("n=0", "was healthy and ended at its first completion", "'function' object is not subscriptable"):
-        assert words in message
+    harness.apply(harness.sample("demo-vllm", spec__engine__vllm=vllm), namespace)
+
+    def failed_arm() -> dict[str, Any] | None:
+        runs = harness.items("mtptuningruns", namespace)
+        arms = [arm for run in runs for arm in run["status"].get("arms", ())]
+        return next((arm for arm in arms if arm["state"] == "Failed"), None)
+
+    arm = harness.wait_until(failed_arm, "a failed arm", 400, lambda: harness.story(namespace, "demo-vllm"))
+    assert arm is not None
+    assert arm["reason"] in ("EngineFailed", "EngineCrashed")
+    for words in ("was healthy and ended at its first completion", "'function' object is not subscriptable"):
+        assert words in arm["message"]
 
 
 def test_tuning_disabled_measures_nothing(namespace: str) -> None:

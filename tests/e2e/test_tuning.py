@@ -48,7 +48,7 @@ def assert_counters_agree(run: dict[str, Any], *, drafts_past_end: bool) -> None
 
 
 def test_llamacpp_is_tuned(namespace: str) -> None:
-    model = tune(namespace, "demo-llamacpp", 300)
+    model = tune(namespace, "demo-llamacpp", 480)
     status = model["status"]
     assert status["nSpec"] == harness.BEST_N_SPEC
     assert status["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
@@ -70,6 +70,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
     limit = {"metric": "P50RequestLatency", "concurrency": 1, "maxMilliseconds": 1}
     document = harness.sample(
         "demo-llamacpp",
+        spec__serving={"replicas": 0},
         spec__tuning={
             "maxNSpec": 1,
             "budget": {"maxTrials": 4},
@@ -95,6 +96,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
 
 
 def test_vllm_is_tuned(namespace: str) -> None:
-    model = tune(namespace, "demo-vllm", 1200)
+    # A boot of vLLM takes a minute here, and three are enough for a difference this large.
+    model = tune(namespace, "demo-vllm", 900, spec__tuning__budget__maxTrials=3)
     assert model["status"]["nSpec"] == harness.BEST_N_SPEC
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)

@@ -1,7 +1,7 @@
 """A real engine with one planted fault, to prove that the fault is found.
 
 `python -m tests.faulty_engine ARGUMENTS…` starts the engine that is on PATH on another port, answers on the one that it
-was told instead, and hands everything through. `--fault=NAME:N` among the arguments plants one of `faults.FAULTS`
+was told instead, and hands everything through. `--plant=NAME:N` among the arguments plants one of `faults.FAULTS`
 in the boots with N draft tokens per step; other boots are left alone, and the engine never sees the flag.
 
 * `command`: what the arguments say;

@@ -6,7 +6,7 @@ import itertools
 import json
 from dataclasses import dataclass
 
-FLAG = "--fault"
+FLAG = "--plant"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Served(Schema):
         return cls(
             settings=RunSettings(
                 model=settings.model,
+                weights_claim=settings.weights_claim,
                 engine=settings.engine,
                 bench_image=settings.bench_image,
                 accelerator=settings.accelerator,

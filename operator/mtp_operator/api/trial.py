@@ -43,6 +43,9 @@ DRIFTING: Final = "Drifting"
 PROMPTS_UNUSABLE: Final = "PromptsUnusable"
 """Reason of a failure that no arm is to blame for: the user's own prompts are wrong, and stay so for every n."""
 
+MODEL_MISSING: Final = "ModelMissing"
+"""Reason of a failure that an engine may die of as well, before or after the bench has seen it: no model is there."""
+
 LEVEL_OVERTIME: Final = 2
 """A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
 

@@ -2,7 +2,8 @@
 
 `/ready` answers 200 once a real completion has worked in this boot of the engine; before, a server may say that it is
 healthy and be of no use. `/drain` answers when the engine has nothing left to do: kubelet waits for it before it tells
-the engine to end.
+the engine to end. From then on `/ready` says no: where no other server is there, a Service goes on sending requests to
+a pod that ends for as long as that is ready.
 """
 
 import asyncio
@@ -54,7 +55,13 @@ class Probe:
         self._client = client
         self._load = load
         self._sleep = sleep
-        self.is_ready = False
+        self._has_completed = False
+        self._is_ending = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a completion has worked in this boot, and new requests may come."""
+        return self._has_completed and not self._is_ending
 
     async def watch(self) -> None:
         """Keeps `is_ready` true to what it says, for ever."""
@@ -62,10 +69,10 @@ class Probe:
         while True:
             if not await self._client.is_healthy():
                 missed += 1
-                self.is_ready = self.is_ready and missed < LOOKS_OF_A_NEW_BOOT
+                self._has_completed = self._has_completed and missed < LOOKS_OF_A_NEW_BOOT
             else:
                 missed = 0
-                self.is_ready = self.is_ready or await self._completes()
+                self._has_completed = self._has_completed or await self._completes()
             await self._sleep(POLL_SECONDS)
 
     async def _completes(self) -> bool:
@@ -77,6 +84,7 @@ class Probe:
 
     async def drain(self) -> None:
         """Waits until the engine has finished what it was asked, or cannot be asked any more."""
+        self._is_ending = True
         await self._sleep(DEREGISTRATION_SECONDS)
         idle = 0
         while idle < IDLE_LOOKS:
@@ -123,7 +131,7 @@ def application(probe: Probe) -> web.Application:
     """The two questions over HTTP."""
 
     async def ready(_: web.Request) -> web.Response:
-        return web.Response(status=200 if probe.is_ready else 503, text="ready" if probe.is_ready else "not ready yet")
+        return web.Response(status=200 if probe.is_ready else 503, text="ready" if probe.is_ready else "not ready")
 
     async def drain(_: web.Request) -> web.Response:
         await probe.drain()

@@ -10,6 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from mtp_operator.api.trial import (
+    MODEL_MISSING,
     OUTPUT_CHECK_SECONDS,
     PROMPTS_UNUSABLE,
     OutputCheck,
@@ -98,7 +99,7 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> Outpu
     """
     problem = model_problem(Path(plan.model_path)) if plan.model_path else None
     if problem is not None:
-        raise TrialError("ModelMissing", problem)
+        raise TrialError(MODEL_MISSING, problem)
     async with open_session(plan.url) as session:
         client = EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:

@@ -11,15 +11,23 @@ import yaml
 from pydantic import ValidationError
 
 from mtp_operator.api.base import API_VERSION
-from mtp_operator.api.model import MTPModel, MTPModelSpec, TuningMode
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, job_name
+from mtp_operator.api.model import MTPModel, MTPModelSpec, TuningMode, WhileTuning
+from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings, job_name
+from mtp_operator.api.serving import Served, ServingRecord
 from mtp_operator.api.spec import Allocation, EngineType
 from mtp_operator.api.structural import structural_schema
+from mtp_operator.api.weights import FetchedSource
 from mtp_operator.engines import engine_for
 from mtp_operator.reconcile.records import OperatorSettings
 from mtp_operator.resources.claim_template import claim_template
+from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
+from mtp_operator.resources.fetch_job import fetch_job, fetched_sources
+from mtp_operator.resources.network_policy import network_policy
+from mtp_operator.resources.server import deployment
+from mtp_operator.resources.service import service
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.tuning_run import run_settings, tuning_run
+from mtp_operator.resources.weights import new_claim
 
 Json = dict[str, Any]
 
@@ -28,6 +36,10 @@ FAILED: Final = 1
 
 _UNKNOWN_TO_FILES: Final = {"uid": "", "creationTimestamp": "1970-01-01T00:00:00Z"}
 """Metadata that only a cluster gives, where the builders want some."""
+
+
+UNKNOWN_COMMIT: Final = "0" * 40
+"""Stands for the commit of a repository where the model states none."""
 
 
 class RenderError(ValueError):
@@ -74,8 +86,9 @@ def render(
 ) -> None:
     """Print the objects that the operator would make for the MTPModels in the files; no cluster is asked.
 
-    Which n are measured, and how often, follows from what is measured: here there is one trial for each n. What only a
-    cluster knows is left out: owners, the node of the first trial, what has been fetched. The API server checks more
+    Which n are measured, and how often, follows from what is measured: here there is one trial for each n. Servers are
+    printed where their n is known: pinned, with tuning disabled, or n=0 while tuning. What only a cluster knows is left
+    out (owners, the node of the first trial); a commit that only the hub knows is zeros. The API server checks more
     than this does.
     """
     installation = Installation(vllm_image, llama_cpp_image, bench_image, ready_seconds, level_seconds)
@@ -118,17 +131,40 @@ def rendered_objects(model: MTPModel, installation: Installation) -> list[Json]:
     Raises:
         RenderError: the engine could not work with these settings.
     """
-    settings = run_settings(model, installation.engine_image(model), installation.bench_image)
+    fetched = [
+        FetchedSource(uri=source.uri, revision=source.revision or UNKNOWN_COMMIT) for source in fetched_sources(model)
+    ]
+    settings = run_settings(model, installation.engine_image(model), installation.bench_image, fetched)
     if refusals := engine_for(settings.engine.type).refusals(settings):
         raise RenderError(f"MTPModel {model.metadata.name}: {'; '.join(refusals)}")
-    if model.spec.speculation.n_spec is not None or model.spec.tuning.mode is TuningMode.DISABLED:
-        return []
-    body = tuning_run(model, settings)
-    run = MTPTuningRun.from_wire({**body, "metadata": _UNKNOWN_TO_FILES | body["metadata"]})
-    claims = []
+    objects = [
+        *_fetch(model, installation),
+        *_gpu_claims(model, settings),
+        *_tuning(model, settings, installation),
+        *_serving(model, settings, installation),
+    ]
+    return [_without_owners(one) for one in objects]
+
+
+def _fetch(model: MTPModel, installation: Installation) -> Iterator[Json]:
+    if fetched_sources(model):
+        if model.spec.storage is not None and model.spec.storage.new_claim is not None:
+            yield new_claim(model, model.spec.storage.new_claim)
+        yield fetch_job(model, installation.bench_image, {})
+
+
+def _gpu_claims(model: MTPModel, settings: RunSettings) -> Iterator[Json]:
     if settings.accelerator.allocation is Allocation.DYNAMIC_RESOURCE_ALLOCATION:
-        claims.append(claim_template(model.metadata.namespace, model.metadata.name, "", settings.accelerator))
-    trials = [
+        yield claim_template(model.metadata.namespace, model.metadata.name, "", settings.accelerator)
+
+
+def _tuning(model: MTPModel, settings: RunSettings, installation: Installation) -> Iterator[Json]:
+    if model.spec.speculation.n_spec is not None or model.spec.tuning.mode is TuningMode.DISABLED:
+        return
+    body = tuning_run(model, settings)
+    yield body
+    run = MTPTuningRun.from_wire({**body, "metadata": _UNKNOWN_TO_FILES | body["metadata"]})
+    yield from (
         trial_job(
             run,
             ArmStatus(
@@ -139,8 +175,27 @@ def rendered_objects(model: MTPModel, installation: Installation) -> list[Json]:
             level_seconds=installation.level_seconds,
         )
         for n_spec in range(settings.max_n_spec + 1)
-    ]
-    return [_without_owners(one) for one in (body, *claims, *trials)]
+    )
+
+
+def _serving(model: MTPModel, settings: RunSettings, installation: Installation) -> Iterator[Json]:
+    n_spec, replicas = _n_spec_without_measuring(model), model.spec.serving.replicas
+    if n_spec is None or replicas == 0:
+        return
+    yield network_policy(model)
+    yield service(model)
+    if replicas >= FEWEST_REPLICAS:
+        yield disruption_budget(model)
+    record = ServingRecord(served=Served.of(settings, n_spec))
+    yield deployment(model, record, replicas, ready_seconds=installation.ready_seconds)
+
+
+def _n_spec_without_measuring(model: MTPModel) -> int | None:
+    """The n that is served before anything is measured; None where the first server waits for the choice."""
+    if model.spec.speculation.n_spec is not None:
+        return model.spec.speculation.n_spec
+    is_at_once = model.spec.tuning.mode is TuningMode.DISABLED
+    return 0 if is_at_once or model.spec.serving.while_tuning is WhileTuning.BASELINE else None
 
 
 def to_yaml(objects: list[Json]) -> str:

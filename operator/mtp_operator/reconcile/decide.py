@@ -57,7 +57,8 @@ def _with_model(
     cache = weights.advance(model, asked.settings, observed, settings, now, may_fetch=not asked.refusal)
     serving = serve(
         model,
-        asked.settings if cache.cached and not asked.refusal else None,
+        # The commit that was fetched is known once it is in the status.
+        asked.settings if weights.fetched(model) is not None and not asked.refusal else None,
         models.chosen_n_spec(model, asked, usable),
         tuning=_is_tuning(asked, usable),
         observed=observed,

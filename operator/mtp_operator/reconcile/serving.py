@@ -16,7 +16,7 @@ from mtp_operator.resources.server import deployment
 from mtp_operator.resources.service import service, url
 
 from . import trial
-from .records import Apply, Delete, Kind, Observed, OperatorSettings, Reference, Server, ServerPod
+from .records import Apply, Delete, Ensure, Kind, Observed, OperatorSettings, Reference, Server, ServerPod
 from .trial import Obstacle
 
 CRASHES_OF_A_BROKEN_SERVER: Final = 2
@@ -46,6 +46,7 @@ class ServingPlan:
     """What serving needs, and how it stands."""
 
     standing: Standing
+    ensures: tuple[Ensure, ...] = ()
     applies: tuple[Apply, ...] = ()
     deletes: tuple[Delete, ...] = ()
     lookup: Reference | None = None
@@ -54,7 +55,7 @@ class ServingPlan:
 
 def serve(
     model: MTPModel,
-    asked: RunSettings,
+    asked: RunSettings | None,
     n_spec: int | None,
     *,
     tuning: bool,
@@ -66,8 +67,8 @@ def serve(
 
     Args:
         model: the model.
-        asked: the settings that it asks for.
-        n_spec: what was chosen for these settings; None before there is a choice, and where they cannot work.
+        asked: the settings that it asks for; None where they cannot work, or their weights are not there yet.
+        n_spec: what was chosen for these settings; None before there is a choice.
         tuning: whether trials have to run.
         observed: everything of this model's name.
         settings: the operator's.
@@ -85,6 +86,7 @@ def serve(
     lookup, wake = _next_look(model, pod, observed, settings, now)
     return ServingPlan(
         standing=_standing(model, asked, record, observed, settings, now),
+        ensures=_ensures(model, record, observed),
         applies=wanted,
         deletes=_unwanted(model, wanted, observed),
         lookup=lookup,
@@ -119,24 +121,26 @@ def _is_gone(observed: Observed) -> bool:
     return ended and all(one.pod.is_over for one in observed.server_pods)
 
 
-def _trials_have_gpu(observed: Observed) -> bool:
-    return any(not pod.is_over for pod in observed.pods) or any(
-        not (job.finished or job.deleting) for job in observed.jobs
+def _trials_have_gpu(model: MTPModel, observed: Observed) -> bool:
+    # A fetch is a Job of the model itself, and has no GPU.
+    fetches = {job.uid for job in observed.jobs if job.run_uid == model.metadata.uid}
+    return any(not pod.is_over for pod in observed.pods if pod.job_uid not in fetches) or any(
+        not (job.finished or job.deleting) for job in observed.jobs if job.uid not in fetches
     )
 
 
 # -- what is served ----------------------------------------------------------------------------------------------------
 
 
-def _record(model: MTPModel, asked: RunSettings, n_spec: int | None, observed: Observed) -> ServingRecord | None:
+def _record(model: MTPModel, asked: RunSettings | None, n_spec: int | None, observed: Observed) -> ServingRecord | None:
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
-    if n_spec is not None:
+    if asked is not None and n_spec is not None:
         wanted = Served.of(asked, n_spec)
     elif record is not None:
         # What is served goes on until there is something better.
         wanted = record.failed.served if record.failed is not None else record.served
-    elif model.spec.serving.while_tuning is WhileTuning.BASELINE:
+    elif asked is not None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
         wanted = Served.of(asked, 0)
     else:
         return None
@@ -207,12 +211,24 @@ def _objects(
     return (*applies, Apply(Kind.DEPLOYMENT, server))
 
 
+def _ensures(model: MTPModel, record: ServingRecord | None, observed: Observed) -> tuple[Ensure, ...]:
+    """What the pods of a new Deployment refer to, and nothing watches."""
+    if record is None:
+        return ()
+    accelerator = record.served.settings.accelerator
+    before = observed.server.record if observed.server is not None else None
+    if before is not None and before.served.settings.accelerator == accelerator:
+        return ()
+    about = Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
+    return trial.gpu_claims(about, accelerator)
+
+
 def _must_pause(model: MTPModel, tuning: bool, observed: Observed) -> bool:
     """Whether the GPU is the trials'; a trial is held on where this does not say so, so that they never meet."""
     if not _in_place(model):
         return False
     may_stop = model.spec.tuning.disruption is Disruption.ALLOWED or _is_gone(observed)
-    return _trials_have_gpu(observed) or (tuning and may_stop)
+    return _trials_have_gpu(model, observed) or (tuning and may_stop)
 
 
 def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> tuple[Delete, ...]:
@@ -229,14 +245,14 @@ def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> t
 
 def _standing(
     model: MTPModel,
-    asked: RunSettings,
+    asked: RunSettings | None,
     record: ServingRecord | None,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
 ) -> Standing:
     ready = [one for one in observed.server_pods if one.is_ready]
-    fitting = [one for one in ready if _fits(model, asked, one)]
+    fitting = [one for one in ready if asked is not None and _fits(model, asked, one)]
     selector = ",".join(f"{name}={value}" for name, value in server_selector(model.metadata.name).items())
     standing = replace(
         _told(model, record, ready, observed, settings, now),
@@ -328,7 +344,7 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
         return None
     return (
         _crash(record, one)
-        or trial.pod_obstacle(one.pod, observed.lookups, record.served.settings, settings, now)
+        or trial.pod_obstacle(one.pod, observed, record.served.settings, settings, now)
         or _late(server, one)
     )
 

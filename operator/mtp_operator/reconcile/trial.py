@@ -7,7 +7,7 @@ from typing import Final
 
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
-from mtp_operator.api.trial import DRIFTING, PROMPTS_UNUSABLE, LevelResult, TrialResult
+from mtp_operator.api.trial import DRIFTING, MODEL_MISSING, PROMPTS_UNUSABLE, LevelResult, TrialFailure, TrialResult
 from mtp_operator.engines import telling_lines
 from mtp_operator.resources.claim_template import DRIVER, claim_template
 from mtp_operator.resources.placement import fits, found_gpus
@@ -112,7 +112,7 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
         failure = engine_failure(crash)
         own_words = result.failure if result is not None else None
         if own_words is not None and own_words.reason != INTERRUPTED:
-            failure = Failed(failure.reason, f"{_ending(crash)}: {own_words.message}")
+            failure = _explained(failure.reason, _ending(crash), own_words)
         return failure if pod.is_over else MustEnd(failure.reason, failure.message)
     if result is not None and result.failure is not None and result.failure.reason == PROMPTS_UNUSABLE:
         return Broken(result.failure.reason, result.failure.message)
@@ -153,7 +153,14 @@ def _end_of_ended(arm: ArmStatus, pod: Pod, result: TrialResult | None) -> Judge
     recorded = _failed_as_recorded(arm)
     if result is None or result.failure is None or result.failure.reason == INTERRUPTED:
         return recorded
-    return Failed(recorded.reason, f"{recorded.message.split(': ', 1)[0]}: {result.failure.message}")
+    return _explained(recorded.reason, recorded.message.split(": ", 1)[0], result.failure)
+
+
+def _explained(reason: str, ending: str, own_words: TrialFailure) -> Failed:
+    """An engine's end in the bench's words. Whichever of the two notices first that there is no model, that is why."""
+    if own_words.reason == MODEL_MISSING:
+        return Failed(own_words.reason, own_words.message)
+    return Failed(reason, f"{ending}: {own_words.message}")
 
 
 def _engine_crash(pod: Pod) -> Terminated | None:

@@ -1,13 +1,15 @@
 """What a trial's pod and a server's pod have in common: the engine, its volumes, and how they are locked up."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from mtp_operator.api.base import GROUP
 from mtp_operator.api.run import RunSettings
 from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine
 
-from .placement import gpu_affinity, gpu_tolerations
-from .weights import Weights, mounts, volumes, weights
+from .claim_template import claim_template_name
+from .placement import container_claims, gpu_affinity, gpu_limits, gpu_tolerations, pod_claims
+from .weights import cache_folder, mounts, sources, volumes
 
 ENGINE_CONTAINER: Final = "engine"
 
@@ -28,11 +30,12 @@ def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def pod_basics(settings: RunSettings, pinned_node: str | None) -> dict[str, Any]:
+def pod_basics(settings: RunSettings, model_name: str, pinned_node: str | None) -> dict[str, Any]:
     """The part of a pod's spec that is not about its containers and their volumes.
 
     Args:
         settings: what the engine is started with.
+        model_name: of the MTPModel.
         pinned_node: the only node that will do, if there is one.
     """
     return {
@@ -48,6 +51,7 @@ def pod_basics(settings: RunSettings, pinned_node: str | None) -> dict[str, Any]
         },
         "affinity": gpu_affinity(settings.accelerator, pinned_node),
         "tolerations": gpu_tolerations(),
+        **pod_claims(settings.accelerator, claim_template_name(model_name, settings.accelerator)),
     }
 
 
@@ -63,7 +67,13 @@ def engine_volumes(settings: RunSettings, engine: Engine) -> list[dict[str, Any]
 
 
 def engine_container(
-    settings: RunSettings, n_spec: int, served_name: str, engine: Engine, *, cpu_request: str
+    settings: RunSettings,
+    n_spec: int,
+    served_name: str,
+    engine: Engine,
+    *,
+    cpu_request: str,
+    cache_mounts: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """The engine with this n, the same whether it is measured or serves.
 
@@ -73,6 +83,7 @@ def engine_container(
         served_name: what clients put into `model` of a request.
         engine: the engine.
         cpu_request: its share of the node's CPU, for its own loop beside the GPU.
+        cache_mounts: where its compile cache lies, if it keeps one.
     """
     model, *drafter = sources(settings)
     arguments = engine.arguments(
@@ -82,18 +93,23 @@ def engine_container(
         model.container_path,
         drafter[0].container_path if drafter else None,
     )
-    gpus = {settings.accelerator.resource_name: str(settings.accelerator.count)}
+    gpus = gpu_limits(settings.accelerator)
     return {
         "name": ENGINE_CONTAINER,
         "image": settings.engine.image,
         "args": [literal(argument) for argument in arguments],
-        "env": [{"name": name, "value": literal(value)} for name, value in engine.environment().items()],
+        "env": [{"name": name, "value": literal(value)} for name, value in _environment(settings, engine).items()],
         "ports": [{"name": "http", "containerPort": engine.port}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {"limits": gpus, "requests": {"cpu": cpu_request, **gpus}},
+        "resources": {
+            "limits": gpus,
+            "requests": {"cpu": cpu_request, **gpus},
+            **container_claims(settings.accelerator),
+        },
         "securityContext": container_security(),
         "volumeMounts": [
             *mounts(sources(settings)),
+            *cache_mounts,
             {"name": "home", "mountPath": HOME},
             {"name": "log", "mountPath": LOG_FOLDER},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
@@ -111,16 +127,18 @@ def container_security() -> dict[str, Any]:
     }
 
 
-def sources(settings: RunSettings) -> tuple[Weights, ...]:
-    """The model, and the drafter where there is one."""
-    drafter = settings.speculation.drafter
-    uris = [settings.model.uri, *([drafter.uri] if drafter else [])]
-    return tuple(map(weights, uris))
-
-
 def literal(text: str) -> str:
     """The text with Kubernetes' own expansion of $(NAME) turned off."""
     return text.replace("$(", "$$(")
+
+
+def _environment(settings: RunSettings, engine: Engine) -> dict[str, str]:
+    folder = cache_folder(settings)
+    return {
+        **engine.environment(),
+        **(engine.cache_environment(folder) if folder else {}),
+        **{variable.name: variable.value for variable in settings.engine.env},
+    }
 
 
 def _configuration_annotations(engine: Engine) -> dict[str, str]:

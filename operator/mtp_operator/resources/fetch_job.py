@@ -5,14 +5,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.fetch import PERMANENT_FAILURE, PROGRESS_PORT, FetchPlan
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.weights import WeightsSource
 
-from .labels import child_labels
+from .engine_pod import USER_ID, container_security, literal
+from .labels import child_labels, owned_by
 from .placement import gpu_affinity, gpu_tolerations
-from .trial_job import USER_ID, container_security, literal
 from .weights import claim_name
 
 FETCH_CONTAINER: Final = "fetch"
@@ -73,16 +72,7 @@ def fetch_job(model: MTPModel, image: str, environment: Mapping[str, str]) -> di
             "name": fetch_job_name(model),
             "namespace": model.metadata.namespace,
             "labels": labels,
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "MTPModel",
-                    "name": model.metadata.name,
-                    "uid": model.metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": owned_by(model),
         },
         "spec": {
             "backoffLimit": ATTEMPTS,

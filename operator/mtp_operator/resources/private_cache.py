@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mtp_operator.api.run import RunSettings
 
-from .trial_job import container_security
+from .engine_pod import container_security
 from .weights import CACHE_MOUNT, cache_folder, cache_key, cache_mounts
 
 COPY_CONTAINER: Final = "cache"

@@ -12,6 +12,7 @@ from mtp_operator.engines import NO_LOG_FILE, engine_for
 
 from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
 from .labels import N_SPEC_LABEL, SETTINGS_LABEL, owned_by, server_labels, server_selector
+from .private_cache import private_cache
 
 PROBE_CONTAINER: Final = "probe"
 PROBE_PORT: Final = 8181
@@ -85,6 +86,7 @@ def _template(model: MTPModel, record: ServingRecord, ready_seconds: int) -> dic
     # Nobody reads a server's log file, and it would grow until the pod is evicted.
     engine = engine_for(settings.engine.type, NO_LOG_FILE)
     served_name = settings.model.served_name or model.metadata.name
+    cache = private_cache(settings)
     labels = {
         **server_labels(model.metadata.name),
         N_SPEC_LABEL: str(n_spec),
@@ -92,7 +94,14 @@ def _template(model: MTPModel, record: ServingRecord, ready_seconds: int) -> dic
     }
     health = {"path": engine.health_path, "port": "http"}
     server = {
-        **engine_container(settings, n_spec, served_name, engine, cpu_request=ENGINE_CPU_REQUEST),
+        **engine_container(
+            settings,
+            n_spec,
+            served_name,
+            engine,
+            cpu_request=ENGINE_CPU_REQUEST,
+            cache_mounts=cache.mounts if cache else (),
+        ),
         "startupProbe": {
             "httpGet": health,
             "periodSeconds": _STARTUP_PERIOD_SECONDS,
@@ -114,9 +123,9 @@ def _template(model: MTPModel, record: ServingRecord, ready_seconds: int) -> dic
         "metadata": pod_metadata(engine, labels),
         "spec": {
             "terminationGracePeriodSeconds": longest_request_seconds(settings) + DRAIN_MARGIN_SECONDS,
-            **pod_basics(settings, None),
-            "volumes": engine_volumes(settings, engine),
-            "initContainers": [_probe_container(settings, plan)],
+            **pod_basics(settings, model.metadata.name, None),
+            "volumes": [*engine_volumes(settings, engine), *(cache.volumes if cache else ())],
+            "initContainers": [_probe_container(settings, plan), *([cache.init_container] if cache else ())],
             "containers": [server],
         },
     }

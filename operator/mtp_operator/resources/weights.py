@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER, path_of
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.weights import FetchedSource, NewClaim, WeightsSource
 from mtp_operator.engines import engine_for
 
-from .labels import child_labels
+from .labels import child_labels, owned_by
 
 MOUNTS: Final = "/models"
 """Folder of the mounts of claims whose weights are used as they are, one for each claim."""
@@ -137,16 +136,7 @@ def new_claim(model: MTPModel, wanted: NewClaim) -> dict[str, Any]:
             "name": claim_name(model),
             "namespace": model.metadata.namespace,
             "labels": child_labels(model.metadata.name),
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "MTPModel",
-                    "name": model.metadata.name,
-                    "uid": model.metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": owned_by(model),
         },
         "spec": {
             "accessModes": [wanted.access_mode.value],

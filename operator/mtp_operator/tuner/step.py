@@ -23,6 +23,8 @@ from .verdict import conclude, without_baseline
 COST_OF_BOOT, USUAL_SPAN = 0.0015, 9
 """What one more boot is taken to cost, in log speed, where n goes from 0 to 8. It falls with the cube of the span:
 more n have more stretches in which a faster one can hide, and a boot is a smaller share of their sweep."""
+DEAREST_BOOT = 0.0075
+"""Most that a boot is taken to cost: of a few n, each is worth a look."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
 WIDEST_INTERVAL = 0.10
@@ -107,7 +109,7 @@ class _State:
     def _worth_knowing(self) -> Measure | None:
         grid = self.evidence.grid
         n_specs = self.evidence.settings.n_specs
-        cost = COST_OF_BOOT * (USUAL_SPAN / (max(n_specs) - min(n_specs) + 1)) ** 3
+        cost = min(COST_OF_BOOT * (USUAL_SPAN / (max(n_specs) - min(n_specs) + 1)) ** 3, DEAREST_BOOT)
         fresh = [point for point in range(len(grid)) if not self.boots(point)]
         for candidates in (fresh, [point for point in self.eligible if point], [0]):
             gains = {

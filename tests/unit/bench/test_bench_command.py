@@ -21,7 +21,7 @@ def url(server: Server) -> str:
 
 def test_a_running_server_is_measured_as_in_a_trial(server: Server) -> None:
     done = run("--url", url(server), "--concurrency", "1", "--concurrency", "2", "--output-tokens", "32",
-               "--seconds", "1", "--output", "json")  # fmt: skip
+               "--seconds", "30", "--output", "json")  # fmt: skip
 
     assert done.exit_code == 0, done.output
     result: dict[str, Any] = json.loads(done.stdout)
@@ -33,7 +33,7 @@ def test_a_running_server_is_measured_as_in_a_trial(server: Server) -> None:
 def test_the_table_says_what_speaks_against_the_figures(server: Server) -> None:
     server.has_drafter = False
 
-    done = run("--url", url(server), "--output-tokens", "32", "--seconds", "1", "--n-spec", "2")
+    done = run("--url", url(server), "--output-tokens", "32", "--seconds", "30", "--n-spec", "2")
 
     assert done.exit_code == 1
     assert "time to first token" in done.stdout
@@ -47,7 +47,7 @@ def test_a_workload_is_that_of_a_manifest(server: Server, tmp_path: Path) -> Non
         "prompts: {builtIn: [Chat]}}}}\n"
     )
 
-    done = run("--url", url(server), "--workload", str(manifest), "--seconds", "1", "--output", "json")
+    done = run("--url", url(server), "--workload", str(manifest), "--seconds", "30", "--output", "json")
 
     assert done.exit_code == 0, done.output
     (level,) = json.loads(done.stdout)["levels"]

@@ -104,8 +104,12 @@ async def test_the_two_questions_over_http() -> None:
         asked = Probe(client, idle, at_once)
         async with TestClient(TestServer(probe.application(asked))) as http:
             assert (await http.get("/ready")).status == 503
-            asked.is_ready = True
+            watching = asyncio.create_task(asked.watch())
+            while not asked.is_ready:  # noqa: ASYNC110  # a look at it is what is tested
+                await asyncio.sleep(0)
             assert (await http.get("/ready")).status == 200
             assert (await http.get("/drain")).status == 200
+            assert (await http.get("/ready")).status == 503, "new requests would keep it from ever ending"
+            watching.cancel()
 
     await FakeEngine().run(ask)

@@ -66,9 +66,40 @@ def test_other_kinds_and_empty_documents_are_passed_over() -> None:
     assert rendered(f"---\n---\nkind: Secret\n---\n{MODEL}") == rendered(MODEL)
 
 
-@pytest.mark.parametrize("change", ["  speculation: {nSpec: 3}\n", "  tuning: {mode: Disabled}\n"])
-def test_where_nothing_is_measured_there_are_no_trials(change: str) -> None:
-    assert rendered(MODEL + change) == []
+SERVED = ["NetworkPolicy", "Service", "Deployment"]
+
+
+@pytest.mark.parametrize(
+    ("change", "n_spec"), [("  speculation: {nSpec: 3}\n", "3"), ("  tuning: {mode: Disabled}\n", "0")]
+)
+def test_where_nothing_is_measured_there_are_servers_and_no_trials(change: str, n_spec: str) -> None:
+    objects = rendered(MODEL + change)
+
+    assert [one["kind"] for one in objects] == SERVED
+    assert objects[-1]["spec"]["template"]["metadata"]["labels"]["mtp-operator.dev/n-spec"] == n_spec
+
+
+def test_what_serves_meanwhile_follows_the_trials() -> None:
+    objects = rendered(MODEL + "  serving: {whileTuning: Baseline, replicas: 2}\n")
+
+    assert [one["kind"] for one in objects if one["kind"] not in ("MTPTuningRun", "Job")] == [
+        "NetworkPolicy",
+        "Service",
+        "PodDisruptionBudget",
+        "Deployment",
+    ]
+
+
+def test_tuned_only_is_not_served() -> None:
+    assert rendered(MODEL + "  speculation: {nSpec: 3}\n  serving: {replicas: 0}\n") == []
+
+
+def test_what_is_fetched_comes_first_with_a_commit_of_zeros() -> None:
+    text = MODEL.replace("pvc://weights/qwen", "hf://Qwen/Qwen") + "  storage: {newClaim: {size: 60Gi}}\n"
+    claim, fetch, run, *_ = rendered(text)
+
+    assert [claim["kind"], fetch["kind"], run["kind"]] == ["PersistentVolumeClaim", "Job", "MTPTuningRun"]
+    assert run["spec"]["model"]["revision"] == "0" * 40
 
 
 @pytest.mark.parametrize(

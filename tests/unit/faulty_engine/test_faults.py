@@ -20,11 +20,11 @@ VLLM = ["/models/m", "--port=8000", '--speculative-config={"method": "mtp", "num
     [
         (LLAMACPP, 0, None),
         (DRAFTING, 3, None),
-        ([*DRAFTING, "--fault", "Sinking:3"], 3, "Sinking"),
-        ([*DRAFTING, "--fault=Sinking:3"], 3, "Sinking"),
-        ([*DRAFTING, "--fault", "Sinking:2"], 3, None),
-        ([*LLAMACPP, "--fault", "Sinking:0"], 0, "Sinking"),
-        ([*VLLM, "--fault=Sinking:2"], 2, "Sinking"),
+        ([*DRAFTING, "--plant", "Sinking:3"], 3, "Sinking"),
+        ([*DRAFTING, "--plant=Sinking:3"], 3, "Sinking"),
+        ([*DRAFTING, "--plant", "Sinking:2"], 3, None),
+        ([*LLAMACPP, "--plant", "Sinking:0"], 0, "Sinking"),
+        ([*VLLM, "--plant=Sinking:2"], 2, "Sinking"),
     ],
 )
 def test_a_fault_belongs_to_one_n(arguments: list[str], n_spec: int, fault: str | None) -> None:
@@ -43,9 +43,9 @@ def test_the_engine_listens_elsewhere(arguments: list[str]) -> None:
     assert len(moved) == len(arguments)
 
 
-@pytest.mark.parametrize("arguments", [["--model", "m"], [*LLAMACPP, "--fault=Sinking"], [*LLAMACPP, "--fault=:1"]])
+@pytest.mark.parametrize("arguments", [["--model", "m"], [*LLAMACPP, "--plant=Sinking"], [*LLAMACPP, "--plant=:1"]])
 def test_what_cannot_be_planted_is_refused(arguments: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"^--(port|fault) is"):
+    with pytest.raises(ValueError, match=r"^--(port|plant) is"):
         parse(arguments)
 
 

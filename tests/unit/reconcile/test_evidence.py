@@ -110,7 +110,7 @@ def test_the_verdict_says_what_clients_give_up(
 ) -> None:
     kind = tuner.VerdictType.SELECTED if n_spec else tuner.VerdictType.SPECULATION_OFF
 
-    status = evidence.verdict_status(tuner.Verdict(type=kind, n_spec=n_spec, message=words), engine_for(engine))
+    status = evidence.verdict_status(tuner.Verdict(type=kind, n_spec=n_spec, message=words), (), engine_for(engine))
 
     assert status.message.startswith(words[:30])
     assert len(status.message) <= 1024

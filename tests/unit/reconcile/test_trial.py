@@ -117,6 +117,22 @@ def said(reason: str, message: str) -> str:
         pytest.param(
             ARM,
             job("Failed"),
+            pod("Failed", crashed(message="tail"), ended(1, said("ModelMissing", "no such file"))),
+            Failed,
+            "ModelMissing no such file",
+            id="the engine died of what the bench says is missing",
+        ),
+        pytest.param(
+            ENDED,
+            job("Failed"),
+            pod("Failed", crashed(message="tail"), ended(1, said("ModelMissing", "no such file"))),
+            Failed,
+            "ModelMissing no such file",
+            id="the same where the engine was first",
+        ),
+        pytest.param(
+            ARM,
+            job("Failed"),
             pod("Failed", ended(1, "CUDA error", seconds=10), ended(1, said("Interrupted", "stop"))),
             Failed,
             "CUDA error",
@@ -172,4 +188,4 @@ def said(reason: str, message: str) -> str:
 def test_judgement(arm: ArmStatus, the_job: Job | None, the_pod: Pod | None, kind: type[Judgement], words: str) -> None:
     judgement = judge(arm, the_job, the_pod)
     assert isinstance(judgement, kind)
-    assert words in getattr(judgement, "message", "")
+    assert words in f"{getattr(judgement, 'reason', '')} {getattr(judgement, 'message', '')}"

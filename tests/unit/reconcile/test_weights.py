@@ -69,6 +69,25 @@ def test_trials_wait_for_the_weights_and_use_the_commit_that_was_fetched() -> No
     assert status(world)["nSpec"] == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"speculation": {"nSpec": 2}, "serving": {"replicas": 1}},
+        {"tuning": {"mode": "Disabled"}, "serving": {"replicas": 1}},
+        {"serving": {"replicas": 1, "whileTuning": "Baseline"}},
+    ],
+    ids=["pinned", "disabled", "baseline"],
+)
+def test_what_needs_no_measuring_is_served_once_the_weights_are_there(change: dict[str, Any]) -> None:
+    world = World(model(**change))
+    world.settle()
+    assert world.children == {}
+
+    fetch(world)
+    (engine,) = world.deployment()["spec"]["template"]["spec"]["containers"]
+    assert any(COMMIT in argument for argument in engine["args"])
+
+
 def test_the_job_stays_until_its_result_is_in_the_status() -> None:
     world = World(model())
     world.settle()
