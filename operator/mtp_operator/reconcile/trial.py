@@ -21,6 +21,9 @@ LOOKUP_AGAIN: Final = timedelta(seconds=60)
 INTERRUPTED: Final = "Interrupted"
 """The bench's own word for having been told to stop: somebody else knows why."""
 
+CRASHES_WITHOUT_BENCH: Final = 2
+"""Restarts of an engine, about ten seconds, in which its bench may still start: it often knows better why."""
+
 _IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONTAINER_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
@@ -113,7 +116,12 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
         own_words = result.failure if result is not None else None
         if own_words is not None and own_words.reason != INTERRUPTED:
             failure = _explained(failure.reason, _ending(crash), own_words)
-        return failure if pod.is_over else MustEnd(failure.reason, failure.message)
+        if pod.is_over:
+            return failure
+        has_bench = pod.bench.running or pod.bench.terminated is not None
+        if not has_bench and pod.engine.restart_count < CRASHES_WITHOUT_BENCH:
+            return Going()
+        return MustEnd(failure.reason, failure.message)
     if result is not None and result.failure is not None and result.failure.reason == PROMPTS_UNUSABLE:
         return Broken(result.failure.reason, result.failure.message)
     if result is not None and result.failure is not None and result.failure.reason != INTERRUPTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -103,6 +104,15 @@ def said(reason: str, message: str) -> str:
             id="its own storage limit",
         ),
         pytest.param(ARM, job(), pod("Running", crashed()), MustEnd, "code 1", id="crashed at start"),
+        pytest.param(ARM, job(), pod("Pending", crashed(), Container()), Going, "", id="crashed before its bench"),
+        pytest.param(
+            ARM,
+            job(),
+            pod("Pending", replace(crashed(), restart_count=2), Container()),
+            MustEnd,
+            "code 1",
+            id="crashed until the bench should have been there",
+        ),
         pytest.param(
             ARM, job(), pod("Running", crashed(137, "", "OOMKilled")), MustEnd, "OOMKilled", id="killed for memory"
         ),
