@@ -254,12 +254,21 @@ class Parts:
 
 @asynccontextmanager
 async def parts(place: str) -> AsyncIterator[Parts]:
+    before = open_sockets()
     client = Client(await load_configuration(8), 5.0)
     cache = Cache()
     try:
         yield Parts(place, client, cache, Applier(client, cache))
     finally:
         await client.close()
+        # Kopf does not wait until TLS has said goodbye, and what the loop leaves open fails a later test.
+        await until(lambda: open_sockets() <= before, "every connection is closed")
+
+
+def open_sockets() -> set[str]:
+    """The sockets of this process."""
+    names = (os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
+    return {name for name in names if name.startswith("socket:")}
 
 
 async def until(holds: Any, what: str) -> None:
