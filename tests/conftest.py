@@ -35,14 +35,13 @@ def operator(kubeconfig: Path) -> Iterator[None]:
 
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace of the test's own that admits only restricted pods and has a claim with our model."""
+    """A namespace of the test's own that admits only restricted pods and has a claim with our small model."""
     from tests.e2e import harness
 
     request.getfixturevalue("operator")
     name = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].strip("-")
     harness.ensure_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
-    harness.ensure_model_claim(name)
+    harness.ensure_model_claim(name, folder=harness.small_model_folder())
     yield name
-    harness.kubectl("delete", "mtpmodels", "--all", "-n", name)
-    harness.wait_until(lambda: not harness.items("pods", name), f"no pod left in {name}", 60)
+    harness.clear(name)
     harness.kubectl("delete", "namespace", name, "--wait=false")

@@ -267,7 +267,7 @@ async def parts(place: str) -> AsyncIterator[Parts]:
 
 def open_sockets() -> set[str]:
     """The sockets of this process."""
-    names = (os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
+    names = (str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
     return {name for name in names if name.startswith("socket:")}
 
 

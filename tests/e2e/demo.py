@@ -34,8 +34,8 @@ def main(engine: str) -> None:
         harness.restart_operator()
     with step(f"kubectl apply -f docs/samples/{name}.yaml"):
         harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
-        harness.kubectl("delete", "mtpmodels,mtptuningruns", "--all", "-n", NAMESPACE)
-        harness.wait_until(lambda: not harness.items("pods", NAMESPACE), "no trial of an earlier demo left", 60)
+        harness.kubectl("delete", "mtptuningruns", "--all", "-n", NAMESPACE)
+        harness.clear(NAMESPACE)
         harness.ensure_model_claim(NAMESPACE)
         harness.apply(harness.sample(name), NAMESPACE)
     model = follow(name)

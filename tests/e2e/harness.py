@@ -22,6 +22,12 @@ OPERATOR_NAMESPACE = "mtp-system"
 OPERATOR_IMAGE = "localhost/mtp-operator/operator"
 MODEL_CLAIM = "mtp-demo-model"
 
+HUB_REPOSITORY = "llm/tiny-mtp"
+"""On the tests' hub: our model as vLLM loads it."""
+HUB_REPOSITORY_GGUF = "llm/tiny-mtp-gguf"
+"""The same as llama.cpp loads it, for those who have the token."""
+HUB_TOKEN = "hf_of_the_test"
+
 BEST_N_SPEC = 2
 """Our model's best n on llama.cpp: its drafter is right for two tokens, and never for a third."""
 
@@ -57,7 +63,7 @@ def install_operator(**values: object) -> None:
             "LlamaCpp": "localhost/mtp-operator/llamacpp-cpu:dev",
         },
         # Our small model is measured in seconds.
-        "trials": {"readySeconds": 300, "levelSeconds": 30},
+        "trials": {"readySeconds": 300, "levelSeconds": 8},
         **values,
     }
     values_file = paths.state_dir() / "values.json"
@@ -91,7 +97,7 @@ def operator_pods() -> list[dict[str, Any]]:
 
 
 SMALL_SHAPE = ModelShape(layers=8, intermediate_size=128)
-"""Of a model that takes a millisecond a token, whatever n: for tests in which the best n is of no interest."""
+"""Of a model that takes a millisecond a token, whatever n: for tests to which the best n does not matter."""
 
 
 def model_folder() -> Path:
@@ -124,6 +130,14 @@ def ensure_namespace(namespace: str, **labels: str) -> None:
 def ensure_model_claim(namespace: str, claim: str = MODEL_CLAIM, folder: Path | None = None) -> None:
     """Makes a claim in the namespace that shows our model, or the folder given."""
     node.create_volume(namespace, claim, folder or model_folder())
+
+
+def clear(namespace: str) -> None:
+    """Deletes all models of a namespace and waits until nothing of theirs runs; servers are not given time to drain."""
+    kubectl("delete", "mtpmodels", "--all", "-n", namespace)
+    wait_until(lambda: not items("deployments,jobs", namespace), f"no Deployment or Job left in {namespace}", 60)
+    kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=1", "--wait=false")
+    wait_until(lambda: not items("pods", namespace), f"no pod left in {namespace}", 60)
 
 
 def sample(name: str, **changes: Any) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def kill_operator() -> None:
 
 
 def test_operator_killed_at_ten_moments_and_restarted_when_all_is_settled(namespace: str) -> None:
+    harness.ensure_model_claim(namespace)
     with watched(namespace):
         begin(namespace)
         moments: list[Callable[[], object]] = [
@@ -134,8 +135,6 @@ def writes_of_the_operator(offset: int) -> set[tuple[str, str]]:
 
 def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace: str) -> None:
     harness.scale_operator(2)
-    # Which n it is does not matter here.
-    harness.ensure_model_claim(namespace, folder=harness.small_model_folder())
     try:
         with watched(namespace):
             begin(namespace, spec__tuning__maxNSpec=2, spec__tuning__budget__maxTrials=3)

@@ -105,8 +105,7 @@ def faults(request: pytest.FixtureRequest) -> Iterator[None]:
     harness.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "engine"}, "spec": ranges}, NAMESPACE)
     harness.apply({"apiVersion": "v1", "kind": "List", "items": list(map(model, EXPECTED))}, NAMESPACE)
     yield
-    harness.kubectl("delete", "mtpmodels", "--all", "-n", NAMESPACE)
-    harness.wait_until(lambda: not harness.items("pods", NAMESPACE), "no pod left", 60)
+    harness.clear(NAMESPACE)
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     harness.install_operator()
 

@@ -8,19 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.bench.counters import read_counters
-from mtp_operator.engines import engine_for
 from tests.cluster import lifecycle, node
 
 from . import harness, traffic
 
 NAME = "demo-llamacpp"
-SERVERS = "app.kubernetes.io/component=server"
-ENGINE = engine_for(EngineType.LLAMA_CPP)
 REQUESTS = 500
 
 
@@ -42,7 +37,7 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1) -> dict[str
             harness.condition(model, "Ready").get("status") == "True"
             and harness.condition(model, "Serving").get("reason") == "Available"
             and model["status"].get("servedNSpec") == n_spec
-            and len(harness.items("pods", namespace, SERVERS)) == servers
+            and len(harness.items("pods", namespace, traffic.SERVERS)) == servers
         )
         return model if is_served else None
 
@@ -53,27 +48,18 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1) -> dict[str
     return model
 
 
-def drafted_per_step(namespace: str) -> float:
-    """Draft tokens per drafting step, by the counters of the only server."""
-    (pod,) = harness.items("pods", namespace, SERVERS)
-    url = f"http://{pod['status']['podIP']}:{ENGINE.port}{ENGINE.metrics_path}"
-    counters = read_counters(httpx.get(url, trust_env=False).text, ENGINE.metrics)
-    assert counters.drafting is not None
-    return counters.drafting.draft_tokens / counters.drafting.drafts
-
-
 def test_n_changes_under_load(namespace: str) -> None:
     serve(namespace, 1)
     model = wait_until_served(namespace, 1)
     assert model["status"]["url"] == f"http://{NAME}.{namespace}.svc:8000/v1"
     client = traffic.start(namespace, model["status"]["url"], NAME)
-    assert drafted_per_step(namespace) == 1
+    assert traffic.drafted_per_step(namespace, EngineType.LLAMA_CPP) == 1
 
     serve(namespace, 2)
     wait_until_served(namespace, 2)
     harness.wait_until(lambda: len(client.answers()) >= REQUESTS, f"{REQUESTS} requests", 120)
     assert client.failures() == []
-    assert 1.5 < drafted_per_step(namespace) <= 2
+    assert 1.5 < traffic.drafted_per_step(namespace, EngineType.LLAMA_CPP) <= 2
 
     in_place = {"rollout": {"strategy": "InPlace"}}
     serve(namespace, 2, in_place)
@@ -91,7 +77,7 @@ def test_n_changes_under_load(namespace: str) -> None:
     before = len(pause)
     client.goes_on_for(50)
     assert len(client.failures()) == before, "failures after the pause"
-    assert drafted_per_step(namespace) == 1
+    assert traffic.drafted_per_step(namespace, EngineType.LLAMA_CPP) == 1
     client.stop()
 
 

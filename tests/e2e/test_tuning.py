@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from mtp_operator.api.spec import EngineType
+from tests.hub import Hub
 from tests.mtp_model import read_truth, simulate
 
-from . import harness
+from . import harness, traffic
 
 
 def tune(namespace: str, sample: str, timeout_seconds: float, **changes: Any) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def assert_counters_agree(run: dict[str, Any], *, drafts_past_end: bool) -> None
 
 
 def test_llamacpp_is_tuned(namespace: str) -> None:
+    harness.ensure_model_claim(namespace)
     model = tune(namespace, "demo-llamacpp", 480)
     status = model["status"]
     assert status["nSpec"] == harness.BEST_N_SPEC
@@ -95,8 +99,30 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
         assert count["exceeding"] == count["requests"] > 0
 
 
-def test_vllm_is_tuned(namespace: str) -> None:
-    # A boot of vLLM takes a minute here, and three are enough for a difference this large.
-    model = tune(namespace, "demo-vllm", 900, spec__tuning__budget__maxTrials=3)
+def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    claim.chmod(0o777)
+    harness.ensure_model_claim(namespace, "shared", claim)
+    model = tune(
+        namespace,
+        "demo-vllm",
+        900,
+        spec__model__uri=f"hf://{harness.HUB_REPOSITORY}",
+        spec__storage={"existingClaim": "shared"},
+        # A boot of vLLM takes most of a minute here, and three are enough for a difference this large.
+        spec__tuning__budget__maxTrials=3,
+    )
     assert model["status"]["nSpec"] == harness.BEST_N_SPEC
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)
+    whole = claim / "models" / harness.HUB_REPOSITORY / hub.repositories[harness.HUB_REPOSITORY].commit
+    assert (whole / "model.safetensors").is_file()
+    assert not (whole / "model.gguf").exists()
+    (compiled,) = (claim / "cache").iterdir()
+    assert list(compiled.rglob("*.json"))
+
+    client = traffic.start(namespace, model["status"]["url"], "demo-vllm")
+    client.goes_on_for(20)
+    assert client.failures() == []
+    assert traffic.drafted_per_step(namespace, EngineType.VLLM) == harness.BEST_N_SPEC
+    client.stop()

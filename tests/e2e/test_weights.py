@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,30 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import paths
-from tests.hub import Hub, Repository
+from tests.hub import Hub
 
 from . import harness
 
 NAME = "demo-llamacpp"
-REPOSITORY = "llm/tiny-mtp-gguf"
-TOKEN = "hf_of_the_test"
 CLAIM = f"{NAME}-weights"
-
-
-@pytest.fixture
-def hub(tmp_path: Path, operator: None) -> Iterator[Hub]:
-    """A hub that pods reach, with our model in both forms, one behind a gate; the operator asks it and no other."""
-    del operator
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    shutil.copy(harness.model_folder() / "model.gguf", folder / "tiny-Q8_0.gguf")
-    (folder / "README.md").write_text("# A tiny model\n")
-    repositories = (Repository(REPOSITORY, folder, is_gated=True), Repository("llm/tiny-mtp", harness.model_folder()))
-    with Hub(*repositories, address=paths.host_address(), token=TOKEN) as running:
-        harness.install_operator(hub={"endpoint": running.url})
-        yield running
-        harness.install_operator()
 
 
 @pytest.fixture
@@ -68,7 +49,7 @@ def fetching(**changes: Any) -> dict[str, Any]:
     return harness.sample(
         NAME,
         **{
-            "spec__model__uri": f"hf://{REPOSITORY}/*Q8_0.gguf",
+            "spec__model__uri": f"hf://{harness.HUB_REPOSITORY_GGUF}/*Q8_0.gguf",
             "spec__storage": {"newClaim": {"size": "1Gi"}},
             "spec__tuning__maxNSpec": 1,
             "spec__tuning__budget__maxTrials": 2,
@@ -79,7 +60,7 @@ def fetching(**changes: Any) -> dict[str, Any]:
 
 
 def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volume: Path) -> None:
-    size = (hub.repositories[REPOSITORY].folder / "tiny-Q8_0.gguf").stat().st_size
+    size = (hub.repositories[harness.HUB_REPOSITORY_GGUF].folder / "tiny-Q8_0.gguf").stat().st_size
     harness.apply(fetching(), namespace)
     stalled = harness.wait_for_condition("mtpmodel", namespace, NAME, "Stalled", "True", "GatedRepository", 90)
     assert "spec.model.tokenSecretRef" in harness.condition(stalled, "ModelCached")["message"]
@@ -95,16 +76,21 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
             harness.wait_until(lambda: harness.get("pod", namespace, name) is None, "the pod's end", 60)
 
     hub.watch = delete_pod
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": TOKEN}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "hub"},
+        "stringData": {"token": harness.HUB_TOKEN},
+    }
     harness.apply(secret, namespace)
     harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
     cached = harness.wait_for_condition("mtpmodel", namespace, NAME, "ModelCached", "True", "Fetched", 180)
     assert once.locked()
     assert size <= hub.bytes_sent <= 1.3 * size
-    commit = hub.repositories[REPOSITORY].commit
-    uri = f"hf://{REPOSITORY}/tiny-Q8_0.gguf"
+    commit = hub.repositories[harness.HUB_REPOSITORY_GGUF].commit
+    uri = f"hf://{harness.HUB_REPOSITORY_GGUF}/tiny-Q8_0.gguf"
     assert cached["status"]["weights"]["fetched"] == [{"uri": uri, "revision": commit}]
-    assert (volume / "models" / REPOSITORY / commit / "tiny-Q8_0.gguf").stat().st_size == size
+    assert (volume / "models" / harness.HUB_REPOSITORY_GGUF / commit / "tiny-Q8_0.gguf").stat().st_size == size
 
     # Which n it is, other tests say.
     run = harness.run_of(harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 300))
@@ -138,41 +124,16 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     )
 
 
-def test_vllm_loads_what_was_fetched_and_keeps_what_it_compiled(namespace: str, hub: Hub, tmp_path: Path) -> None:
-    claim = tmp_path / "claim"
-    claim.mkdir()
-    claim.chmod(0o777)
-    harness.ensure_model_claim(namespace, "shared", claim)
-    model = harness.sample(
-        "demo-vllm",
-        spec__model__uri="hf://llm/tiny-mtp",
-        spec__storage={"existingClaim": "shared"},
-        spec__tuning__maxNSpec=1,
-        spec__tuning__workload__outputTokens=16,
-    )
-    harness.apply(model, namespace)
-
-    def ended_arms() -> list[dict[str, Any]]:
-        runs = harness.items("mtptuningruns", namespace)
-        arms = [arm for run in runs for arm in run["status"].get("arms", ())]
-        return [arm for arm in arms if arm["state"] in ("Measured", "Failed")]
-
-    arm = harness.wait_until(ended_arms, "a trial's end", 400, lambda: harness.story(namespace, "demo-vllm"))[0]
-    # It answered; how fast it is, other tests say.
-    assert arm.get("reason") in (None, "TooSlow")
-    whole = claim / "models" / "llm" / "tiny-mtp" / hub.repositories["llm/tiny-mtp"].commit
-    assert (whole / "model.safetensors").is_file()
-    assert not (whole / "model.gguf").exists()
-    (cache,) = (claim / "cache").iterdir()
-    assert list(cache.rglob("*.json"))
-    harness.kubectl("delete", "mtpmodels", "--all", "-n", namespace)
-
-
 def test_a_fetch_ends_with_its_model(namespace: str, hub: Hub, volume: Path) -> None:
     del volume
     deleted = threading.Event()
     hub.watch = lambda _: _hold(deleted)
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "stringData": {"token": TOKEN}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "hub"},
+        "stringData": {"token": harness.HUB_TOKEN},
+    }
     harness.apply(secret, namespace)
     harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
     harness.wait_until(lambda: hub.bytes_sent, "the first bytes", 90)

@@ -6,7 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
+from mtp_operator.api.spec import EngineType
+from mtp_operator.bench.counters import read_counters
+from mtp_operator.engines import engine_for
+
 from . import harness
+
+SERVERS = "app.kubernetes.io/component=server"
 
 CLIENT = """
 import json, sys, threading, time, urllib.request
@@ -90,6 +98,16 @@ def start(namespace: str, url: str, model: str, clients: int = 2) -> Traffic:
         lambda: str(traffic.answers()[-3:]),
     )
     return traffic
+
+
+def drafted_per_step(namespace: str, engine_type: EngineType) -> float:
+    """Draft tokens per drafting step, by the counters of the only server."""
+    (pod,) = harness.items("pods", namespace, SERVERS)
+    engine = engine_for(engine_type)
+    url = f"http://{pod['status']['podIP']}:{engine.port}{engine.metrics_path}"
+    counters = read_counters(httpx.get(url, trust_env=False).text, engine.metrics)
+    assert counters.drafting is not None
+    return counters.drafting.draft_tokens / counters.drafting.drafts
 
 
 def _pod(name: str, url: str, model: str, clients: int) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class ModelShape:
     architecture only if it has both.
     """
 
-    layers: int = 64
+    layers: int = 32
     hidden_size: int = 256
     intermediate_size: int = 256
     attention_heads: int = 8
