@@ -65,7 +65,7 @@ def write_kubeconfig() -> None:
         ValueError: if the cluster was made for another network than is set now.
     """
     administrator = (folder() / "administrator.kubeconfig").read_text()
-    if _server() not in administrator:
+    if server() not in administrator:
         message = (
             f"MTP_OPERATOR_CLUSTER_NETWORK: the cluster {paths.cluster_name()} was made for another network than"
             f" {paths.network()}; take it down first"
@@ -75,7 +75,8 @@ def write_kubeconfig() -> None:
     paths.kubeconfig().write_text(administrator)
 
 
-def _server() -> str:
+def server() -> str:
+    """Where the API server listens."""
     return f"https://{paths.node_address()}:{API_SERVER_PORT}"
 
 
@@ -119,7 +120,7 @@ def _kubeconfig(source: Path, client: Client) -> dict[str, object]:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
-            {"name": name, "cluster": {"server": _server(), "certificate-authority-data": data("authority.crt")}}
+            {"name": name, "cluster": {"server": server(), "certificate-authority-data": data("authority.crt")}}
         ],
         "users": [{"name": client.name, "user": user}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": client.name}}],

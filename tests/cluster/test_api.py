@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from mtp_operator.api.model import MTPModelSpec
+from tests.cluster.api_server import InvalidError, connect, dry_create
 from tests.cluster.node import kubectl
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
@@ -79,21 +80,23 @@ def run(name: str = "model-0123456789") -> dict[str, Any]:
     }
 
 
-def taken(document: dict[str, Any]) -> dict[str, Any]:
-    """The object as the API server would store it."""
-    answer: dict[str, Any] = yaml.safe_load(
-        kubectl("create", "--dry-run=server", "--output=yaml", "--filename=-", document=document)
-    )
-    return answer
+@pytest.fixture(scope="module")
+def api_server(kubeconfig: Path) -> Iterator[httpx.Client]:
+    assert kubeconfig.exists()
+    with connect() as client:
+        yield client
 
 
-def complaints(document: dict[str, Any]) -> list[str]:
-    """What the API server says against the object, one item for each error."""
-    with pytest.raises(RuntimeError) as refusal:
-        kubectl("create", "--dry-run=server", "--filename=-", document=document)
-    _, _, text = str(refusal.value).partition(" is invalid: ")
-    assert text, refusal.value
-    return [line for line in re.split(r"\n?\* ", text.strip()) if line and UNCHECKED not in line]
+def taken(api_server: httpx.Client, document: dict[str, Any]) -> dict[str, Any]:
+    """The model as the API server would store it."""
+    return dry_create(api_server, "mtpmodels", document)
+
+
+def complaints(api_server: httpx.Client, document: dict[str, Any]) -> list[str]:
+    """What the API server says against the model, one item for each error."""
+    with pytest.raises(InvalidError) as refusal:
+        taken(api_server, document)
+    return [one for one in refusal.value.complaints if UNCHECKED not in one]
 
 
 @pytest.mark.parametrize("crd", CRDS)
@@ -567,10 +570,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistake_gets_one_message(mistake: str) -> None:
+def test_mistake_gets_one_message(mistake: str, api_server: httpx.Client) -> None:
     document, field, allowed = MISTAKES[mistake]
 
-    (complaint,) = complaints(document)
+    (complaint,) = complaints(api_server, document)
 
     assert complaint.startswith(f"{field}: ")
     assert allowed in complaint
@@ -583,10 +586,11 @@ def test_unknown_field_is_refused() -> None:
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_sample_is_taken(sample: Path) -> None:
-    for document in yaml.safe_load_all(sample.read_text()):
-        stored = taken(document)
+    names = [document["metadata"]["name"] for document in yaml.safe_load_all(sample.read_text())]
 
-        assert stored["metadata"]["name"] == document["metadata"]["name"]
+    created = kubectl("create", "--dry-run=server", "--output=name", f"--filename={sample}")
+
+    assert [line.partition("/")[2] for line in created.splitlines()] == names
 
 
 TAKEN = {
@@ -651,16 +655,16 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_taken(name: str) -> None:
+def test_taken(name: str, api_server: httpx.Client) -> None:
     document = TAKEN[name]
 
-    stored = taken(copy.deepcopy(document))
+    stored = taken(api_server, document)
 
     assert stored["spec"]["model"] == document["spec"]["model"]
 
 
-def test_defaults_of_what_is_left_out() -> None:
-    stored = taken(model())
+def test_defaults_of_what_is_left_out(api_server: httpx.Client) -> None:
+    stored = taken(api_server, model())
 
     assert stored["status"] == {"observedGeneration": -1}
     assert stored["spec"] == {
@@ -692,8 +696,10 @@ def test_defaults_of_what_is_left_out() -> None:
     }
 
 
-def test_defaults_beside_what_is_set() -> None:
-    stored = taken(model(("spec.engine.vllm.maxNumSeqs", 4), ("spec.tuning.workload.levels", [{"concurrency": 4}])))
+def test_defaults_beside_what_is_set(api_server: httpx.Client) -> None:
+    document = model(("spec.engine.vllm.maxNumSeqs", 4), ("spec.tuning.workload.levels", [{"concurrency": 4}]))
+
+    stored = taken(api_server, document)
 
     assert stored["spec"]["engine"]["vllm"] == {
         "maxModelLen": 4096,
@@ -718,10 +724,10 @@ def test_prompts_of_ones_own_replace_the_built_in_ones_by_kubectl_apply(applied:
     assert list(stored["spec"]["tuning"]["workload"]["prompts"]) == ["configMap"]
 
 
-def test_models_have_the_defaults_of_the_server() -> None:
+def test_models_have_the_defaults_of_the_server(api_server: httpx.Client) -> None:
     document = model(("spec.engine.vllm", {}))
 
-    stored = taken(document)
+    stored = taken(api_server, document)
 
     assert MTPModelSpec.model_validate(stored["spec"]) == MTPModelSpec.model_validate(document["spec"])
 
