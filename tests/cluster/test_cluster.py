@@ -79,7 +79,7 @@ def service():
 
 def connect(host, port):
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=2).close()
     except OSError as error:
         return errno.errorcode.get(error.errno, str(error))
     return "connected"

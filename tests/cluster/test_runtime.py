@@ -58,6 +58,11 @@ from tests.e2e import harness
 pytestmark = pytest.mark.usefixtures("operator")
 
 WAIT_SECONDS = 60.0
+SHORT_LEASE = {
+    "MTP_OPERATOR_LEASE_DURATION_SECONDS": "8",
+    "MTP_OPERATOR_LEASE_RENEW_DEADLINE_SECONDS": "5",
+    "MTP_OPERATOR_LEASE_RETRY_SECONDS": "1",
+}
 MODEL = "absent"
 TEMPLATE = {"spec": {"restartPolicy": "Never", "containers": [{"name": "none", "image": "none"}]}}
 
@@ -95,6 +100,7 @@ class Process:
             "MTP_OPERATOR_ENGINE_IMAGE_VLLM": "vllm:1",
             "MTP_OPERATOR_ENGINE_IMAGE_LLAMA_CPP": "llamacpp:1",
             "MTP_OPERATOR_BENCH_IMAGE": "operator:1",
+            **SHORT_LEASE,
         }
         with self.log.open("wb") as log:
             self.running = subprocess.Popen(
