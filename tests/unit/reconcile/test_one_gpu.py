@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +157,14 @@ def served(world: SlowWorld) -> None:
     world.settle()
 
 
+@functools.cache
+def begun(begin: Event) -> SlowWorld:
+    """To be copied."""
+    world = SlowWorld()
+    begin(world)
+    return world
+
+
 @settings(max_examples=200)
 @given(
     st.sampled_from([fresh, measured, served]),
@@ -165,8 +175,7 @@ def served(world: SlowWorld) -> None:
     ),
 )
 def test_trials_and_servers_never_meet(begin: Event, story: list[tuple[Event, list[Event]]]) -> None:
-    world = SlowWorld()
-    begin(world)
+    world = copy.deepcopy(begun(begin))
     for change, reactions in story:
         for event in (change, *reactions):
             event(world)
