@@ -300,7 +300,7 @@ _LATENCIES: Final = ("time to first token", "time per output token", "request la
 
 def _speed(level: "LevelResult") -> tuple[str, ...]:
     from mtp_operator.bench.steady import standard_error
-    from mtp_operator.tuner import typical
+    from mtp_operator.tuner.evidence import typical
 
     if not level.windows:
         return ("", "", str(level.requests), str(level.failed_requests), "", "")

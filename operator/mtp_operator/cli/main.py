@@ -1,18 +1,18 @@
-"""The `mtp` command: the operator, the programs of its Jobs, the bench by hand, and the tuner from outside."""
+"""The `mtp` command: the operator, the programs of its Jobs, the bench by hand, and the tuner from outside.
+
+Each command imports what it needs when it runs: pods start these programs, and a GPU waits for them.
+"""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
-from pydantic import ValidationError
 
-from mtp_operator.api.fetch import PROGRESS_PORT, FetchPlan
-from mtp_operator.api.serving import ProbePlan
-from mtp_operator.api.trial import TrialPlan
+from mtp_operator.api.base import Schema
+from mtp_operator.api.fetch import PROGRESS_PORT
 
-from . import bench_command, tuner_commands
-from .render import render
+from . import bench_command, render_command, tuner_commands
 
 app = typer.Typer(
     help="n_spec for models with Multi-Token Prediction, measured where they run.",
@@ -21,17 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bench_command.register(app)
+render_command.register(app)
 tuner_commands.register(app)
-app.command()(render)
 
 REFUSED = 2
 """Exit status where the arguments or the environment cannot be used."""
+
+Plan = TypeVar("Plan", bound=Schema)
 
 
 @app.command()
 def operator() -> None:
     """Run the operator; its settings are environment variables whose names begin with MTP_OPERATOR_."""
-    # Imported here: the bench container has no use for Kopf and the Kubernetes client, and starts faster without.
     from mtp_operator.runtime.app import run_operator
     from mtp_operator.runtime.settings import SettingsError, load_settings
 
@@ -49,14 +50,10 @@ def trial(
     termination_log: Annotated[Path, typer.Option(help="Where the result goes.")] = Path("/dev/termination-log"),
 ) -> None:
     """Measure the engine beside this container (what a trial's bench container runs)."""
+    from mtp_operator.api.trial import TrialPlan
     from mtp_operator.bench import program
 
-    try:
-        parsed = TrialPlan.model_validate_json(plan)
-    except ValidationError as error:
-        print(f"--plan: {error}", file=sys.stderr)
-        raise typer.Exit(REFUSED) from None
-    raise typer.Exit(program.main(parsed, termination_log))
+    raise typer.Exit(program.main(_parsed(plan, TrialPlan), termination_log))
 
 
 @app.command()
@@ -66,14 +63,10 @@ def fetch(
     port: Annotated[int, typer.Option(help="Where progress is told; 0 chooses a free port.")] = PROGRESS_PORT,
 ) -> None:
     """Bring weights from the Hugging Face hub onto a claim (what a fetch Job runs)."""
+    from mtp_operator.api.fetch import FetchPlan
     from mtp_operator.fetch import program
 
-    try:
-        parsed = FetchPlan.model_validate_json(plan)
-    except ValidationError as error:
-        print(f"--plan: {error}", file=sys.stderr)
-        raise typer.Exit(REFUSED) from None
-    raise typer.Exit(program.main(parsed, termination_log, port))
+    raise typer.Exit(program.main(_parsed(plan, FetchPlan), termination_log, port))
 
 
 @app.command()
@@ -90,11 +83,17 @@ def copy_cache(
 @app.command()
 def probe(plan: Annotated[str, typer.Option(help="Which engine to ask: a ProbePlan as JSON.")]) -> None:
     """Say when a server's engine is ready and when it has finished (what runs beside a server's engine)."""
+    from mtp_operator.api.serving import ProbePlan
     from mtp_operator.bench import probe as program
 
+    raise typer.Exit(program.main(_parsed(plan, ProbePlan)))
+
+
+def _parsed(plan: str, kind: type[Plan]) -> Plan:
+    from pydantic import ValidationError
+
     try:
-        parsed = ProbePlan.model_validate_json(plan)
+        return kind.model_validate_json(plan)
     except ValidationError as error:
         print(f"--plan: {error}", file=sys.stderr)
         raise typer.Exit(REFUSED) from None
-    raise typer.Exit(program.main(parsed))

@@ -1,12 +1,9 @@
-"""`mtp render`: the objects of an MTPModel without a cluster, by the same builders as in one."""
+"""The objects of an MTPModel without a cluster, by the same builders as in one."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Any, Final
 
-import typer
 import yaml
 from pydantic import ValidationError
 
@@ -30,9 +27,6 @@ from mtp_operator.resources.tuning_run import run_settings, tuning_run
 from mtp_operator.resources.weights import new_claim
 
 Json = dict[str, Any]
-
-FAILED: Final = 1
-"""Exit status if some document could not be used."""
 
 _UNKNOWN_TO_FILES: Final = {"uid": "", "creationTimestamp": "1970-01-01T00:00:00Z"}
 """Metadata that only a cluster gives, where the builders want some."""
@@ -62,46 +56,6 @@ class Installation:
         return (
             engine.image or {EngineType.VLLM: self.vllm_image, EngineType.LLAMA_CPP: self.llama_cpp_image}[engine.type]
         )
-
-
-_DEFAULTS: Final = Installation()
-
-
-def render(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Manifests with MTPModels; - is standard input.")
-    ],
-    namespace: Annotated[str, typer.Option(help="Namespace of models that state none.")] = "default",
-    vllm_image: Annotated[str, typer.Option(help="Image of vLLM, where the model states none.")] = _DEFAULTS.vllm_image,
-    llama_cpp_image: Annotated[
-        str, typer.Option(help="Image of llama.cpp, where the model states none.")
-    ] = _DEFAULTS.llama_cpp_image,
-    bench_image: Annotated[str, typer.Option(help="Image of the bench container.")] = _DEFAULTS.bench_image,
-    ready_seconds: Annotated[
-        int, typer.Option(min=10, help="As trials.readySeconds of the chart.")
-    ] = _DEFAULTS.ready_seconds,
-    level_seconds: Annotated[
-        int, typer.Option(min=5, help="As trials.levelSeconds of the chart.")
-    ] = _DEFAULTS.level_seconds,
-) -> None:
-    """Print the objects that the operator would make for the MTPModels in the files; no cluster is asked.
-
-    Which n are measured, and how often, follows from what is measured: here there is one trial for each n. Servers are
-    printed where their n is known: pinned, with tuning disabled, or n=0 while tuning. What only a cluster knows is left
-    out (owners, the node of the first trial); a commit that only the hub knows is zeros. The API server checks more
-    than this does.
-    """
-    installation = Installation(vllm_image, llama_cpp_image, bench_image, ready_seconds, level_seconds)
-    try:
-        objects = [
-            rendered
-            for file in files
-            for model in models_in(_read(file), str(file), namespace)
-            for rendered in rendered_objects(model, installation)
-        ]
-    except RenderError as error:
-        _refuse(str(error))
-    sys.stdout.write(to_yaml(objects))
 
 
 def models_in(text: str, source: str, namespace: str) -> Iterator[MTPModel]:
@@ -211,13 +165,6 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _read(file: Path) -> str:
-    try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RenderError(f"{file}: {error}") from None
-
-
 def _documents(text: str, source: str) -> Iterator[tuple[int, Any]]:
     documents = yaml.safe_load_all(text)
     number = 1
@@ -266,8 +213,3 @@ def _without_owners(body: Json) -> Json:
     """Owners are uids, which no file has: Kubernetes would collect an object whose owner it does not find."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "ownerReferences"}
     return {**body, "metadata": metadata}
-
-
-def _refuse(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(FAILED)

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from mtp_operator import tuner
 from mtp_operator.api.conditions import MESSAGE_LIMIT, shorten
 from mtp_operator.api.run import (
     ArmCategory,
@@ -27,7 +26,8 @@ from mtp_operator.api.spec import Level, Maximize, Objective
 from mtp_operator.api.trial import Divergence, Latencies, LatencySummary, LevelResult, OutputCheck, TrialResult
 from mtp_operator.engines import Engine
 from mtp_operator.resources.placement import PRODUCT_LABEL
-from mtp_operator.tuner.records import LatencyConstraint, LatencyCount
+from mtp_operator.tuner import records as tuner
+from mtp_operator.tuner.evidence import typical
 
 from .records import Node, Pod
 
@@ -46,7 +46,7 @@ def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -
             "warnings": tuple(shorten(f"{one.reason}: {one.message}", 256) for one in result.warnings),
             "levels": tuple(_arm_level(level) for level in result.levels),
             "output_tokens_per_second": decimal(
-                objective({level.concurrency: tuner.typical(level.windows) for level in result.levels}, levels)
+                objective({level.concurrency: typical(level.windows) for level in result.levels}, levels)
             ),
             "acceptance_length": _acceptance_length(result.levels),
             "output_check": _arm_output(result.output_check) if result.output_check else None,
@@ -80,7 +80,7 @@ def _arm_level(level: LevelResult) -> ArmLevel:
     told = level.latencies or Latencies()
     return ArmLevel(
         concurrency=level.concurrency,
-        output_tokens_per_second=decimal(tuner.typical(level.windows)),
+        output_tokens_per_second=decimal(typical(level.windows)),
         windows=tuple(decimal(window) for window in level.windows),
         interactivity=tuple(decimal(window) for window in level.interactivity or ()),
         limits=tuple(ArmLimit.model_validate(dict(limit)) for limit in level.limits),
@@ -196,7 +196,7 @@ def _tuner_level(level: ArmLevel, maximize: Maximize) -> tuner.LevelMeasurement:
         concurrency=level.concurrency,
         windows=tuple(float(window) for window in windows),
         acceptance=tuner.Acceptance(per_position=per_position) if per_position else None,
-        latencies=tuple(LatencyCount.model_validate(dict(limit)) for limit in level.limits),
+        latencies=tuple(tuner.LatencyCount.model_validate(dict(limit)) for limit in level.limits),
     )
 
 
@@ -211,7 +211,7 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
         max_trials=max(spec.budget.max_trials - set_aside, 0),
         max_gpu_minutes=max(spec.budget.max_gpu_minutes - elsewhere_minutes, 0),
         levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
-        constraints=tuple(LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
+        constraints=tuple(tuner.LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
     )
 
 

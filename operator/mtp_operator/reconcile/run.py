@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mtp_operator import tuner
 from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
 from mtp_operator.api.run import (
     CHOICES,
@@ -26,6 +25,8 @@ from mtp_operator.api.trial import DRIFTING
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
+from mtp_operator.tuner.records import Verdict
+from mtp_operator.tuner.step import next_step
 
 from . import evidence, trial
 from .events import arm_events, verdict_events
@@ -324,11 +325,11 @@ def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MT
     if baseline and all(arm.state is ArmState.FAILED for arm in baseline):
         message = f"the engine could not be measured without speculation (n=0): {baseline[-1].message}"
         return _with_verdict(status, _failure_verdict(baseline[-1].reason or "Failed", message), now)
-    step = tuner.next_step(
+    step = next_step(
         evidence.tuner_arms(status.arms, run.spec.objective.maximize),
         evidence.tuner_settings(run.spec, status.arms, status.trials),
     )
-    if isinstance(step, tuner.Verdict):
+    if isinstance(step, Verdict):
         verdict = evidence.verdict_status(step, status.arms, engine_for(run.spec.engine.type))
         return _with_verdict(status, verdict, now)
     boot = sum(arm.n_spec == step.n_spec for arm in status.arms)

@@ -11,11 +11,13 @@ from statistics import fmean
 
 import pytest
 
-from mtp_operator import tuner
 from mtp_operator.api.spec import PromptCategory
 from mtp_operator.bench.gates import disqualification
 from mtp_operator.bench.load import Level, LevelRun, run_level
 from mtp_operator.bench.prompts import built_in_mix
+from mtp_operator.tuner import records as tuner
+from mtp_operator.tuner.evidence import typical as typical_speed
+from mtp_operator.tuner.step import next_step
 from tests.unit.bench.fake_engine import FakeEngine
 from tests.unit.bench.virtual_time import run_in_virtual_time
 
@@ -58,7 +60,7 @@ def tuned(sessions: Mapping[int, Sequence[float]]) -> tuple[list[int], int]:
     """The n that the tuner boots, one after the other, and the one that it ends with."""
     arms: list[tuner.Arm] = []
     while True:
-        step = tuner.next_step(arms, settings(sessions))
+        step = next_step(arms, settings(sessions))
         if isinstance(step, tuner.Verdict):
             return [one.n_spec for one in arms], step.n_spec
         run = measured(sessions[step.n_spec])
@@ -69,7 +71,7 @@ def tuned(sessions: Mapping[int, Sequence[float]]) -> tuple[list[int], int]:
 def winner_of_all(windows: Mapping[int, Sequence[float]]) -> int:
     """The winner where every n was booted twice, with the same windows."""
     arms = [arm(n, boot, of_boot) for n, of_boot in windows.items() for boot in range(2)]
-    step = tuner.next_step(arms, settings(windows, max_trials=len(arms)))
+    step = next_step(arms, settings(windows, max_trials=len(arms)))
     assert isinstance(step, tuner.Verdict)
     return step.n_spec
 
@@ -97,4 +99,4 @@ def test_a_drifting_baseline_does_not_flip_the_winner(baseline: tuple[float, ...
 
 @pytest.mark.parametrize(("n", "typical"), [(2, 96.42), (4, 134.04)])
 def test_windows_are_of_the_warm_engine(n: int, typical: float) -> None:
-    assert tuner.typical(measured(GEMMA[n]).windows) == pytest.approx(typical, rel=0.001)
+    assert typical_speed(measured(GEMMA[n]).windows) == pytest.approx(typical, rel=0.001)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from mtp_operator import tuner
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunSpec, Observed, TrialCounters
 from mtp_operator.api.spec import EngineType, Level, Maximize, Objective
 from mtp_operator.api.trial import Latencies, LevelResult, TrialResult
 from mtp_operator.engines import engine_for
 from mtp_operator.reconcile import evidence
+from mtp_operator.tuner import records as tuner
+from mtp_operator.tuner.step import next_step
 from tests.unit.engines.settings import run_settings
 
 CONSTRAINT = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": 800}
@@ -50,7 +51,7 @@ def test_limits_and_their_counts_reach_the_tuner() -> None:
 
     assert [one.model_dump(by_alias=True) for one in asked.constraints] == [CONSTRAINT]
     assert [one.model_dump(by_alias=True) for one in told.levels[0].latencies] == [COUNT]
-    assert isinstance(tuner.next_step([told], asked), tuner.Measure)
+    assert isinstance(next_step([told], asked), tuner.Measure)
 
 
 @pytest.mark.parametrize(

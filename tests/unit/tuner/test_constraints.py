@@ -2,9 +2,9 @@
 
 import pytest
 
-from mtp_operator.tuner import Arm, LevelMeasurement, Measure, Settings, Verdict, next_step
 from mtp_operator.tuner.constraints import Outcome, quantile_within
-from mtp_operator.tuner.records import LatencyCount
+from mtp_operator.tuner.records import Arm, LatencyCount, LevelMeasurement, Measure, Settings, Verdict
+from mtp_operator.tuner.step import next_step
 
 METRIC = "P95TimeToFirstToken"
 
