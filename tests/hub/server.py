@@ -66,7 +66,7 @@ class Faults:
     cuts: list[int] = field(default_factory=list)
     """Bytes of a file after which its connection is cut, one for each connection."""
     wrong: Counter[str] = field(default_factory=Counter)
-    """Path -> how many times it is sent with a wrong byte."""
+    """Path -> how many times it is sent with wrong bytes."""
     ignores_range: bool = False
 
 
@@ -183,8 +183,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def _send(self, repository: Repository, path: str) -> None:
-        hub, content = self.server.hub, bytearray((repository.folder / path).read_bytes())
-        size, start = len(content), 0
+        hub, file = self.server.hub, repository.folder / path
+        size, start, spoilt = file.stat().st_size, 0, False
         asked = self.headers.get("Range")
         if asked and not hub.faults.ignores_range:
             start = int(asked.removeprefix("bytes=").split("-")[0])
@@ -192,13 +192,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             cut = hub.faults.cuts.pop(0) if hub.faults.cuts and repository.is_large(path) else size
             if hub.faults.wrong[path] > 0:
                 hub.faults.wrong[path] -= 1
-                content[-1] ^= 1
+                spoilt = True
         self.send_response(206 if start or (asked and not hub.faults.ignores_range) else 200)
         self.send_header("Content-Length", str(size - start))
         self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         self.end_headers()
-        for part in _parts(content, start, min(size, start + cut)):
-            self.wfile.write(part)
+        for part in _parts(file, start, min(size, start + cut)):
+            self.wfile.write(_with_a_wrong_bit(part) if spoilt else part)
             with self.server.lock:
                 hub.bytes_sent += len(part)
                 sent = hub.bytes_sent
@@ -219,6 +219,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _parts(content: bytearray, start: int, end: int) -> Iterator[bytes]:
-    for place in range(start, end, CHUNK_BYTES):
-        yield bytes(content[place : min(place + CHUNK_BYTES, end)])
+def _parts(file: Path, start: int, end: int) -> Iterator[bytes]:
+    with file.open("rb") as content:
+        content.seek(start)
+        while part := content.read(min(CHUNK_BYTES, end - content.tell())):
+            yield part
+
+
+def _with_a_wrong_bit(part: bytes) -> bytes:
+    return part[:-1] + bytes((part[-1] ^ 1,))

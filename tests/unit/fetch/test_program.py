@@ -161,7 +161,7 @@ def test_a_fetch_that_is_killed_again_and_again_resumes(claim: Path, tmp_path: P
     folder = tmp_path / "large"
     folder.mkdir()
     generator = random.Random(20)
-    (folder / "model.safetensors").write_bytes(generator.randbytes(160_000_000))
+    (folder / "model.safetensors").write_bytes(generator.randbytes(80_000_000))
     (folder / "config.json").write_text("{}")
     repository = Repository(NAME, folder)
     size = sum(path.stat().st_size for path in folder.iterdir())
