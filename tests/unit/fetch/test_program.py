@@ -241,7 +241,7 @@ def test_what_an_older_attempt_spoilt_is_found_out_after_a_resume(
 @pytest.mark.parametrize("status", [429, 503])
 def test_the_hub_may_ask_to_wait(status: int, hub: Hub, claim: Path, repository: Repository) -> None:
     hub.faults.statuses = [(status, {"Retry-After": "0"})] * 3
-    hub.faults.list_statuses = [(status, {"Retry-After": "1"})]
+    hub.faults.list_statuses = [(status, {"Retry-After": "0"})]
 
     assert Fetching(hub, claim).run()[0] == 0
     assert_whole(claim, repository)
