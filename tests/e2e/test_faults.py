@@ -47,7 +47,7 @@ DISQUALIFIED = {
     "CrashAtStart": Expected("Failed", "EngineCrashed", ("exited with code 3", "cannot speculate with this model")),
     "HangAfterHealth": Expected("Failed", "NotReady", ("it is healthy, but a completion of 64 tokens did not come",)),
     "RequestsFail": Expected("Failed", "RequestsFailed", ("HTTP 500",)),
-    "StreamsCut": Expected("Failed", "RequestsFailed", ("the answer is cut",)),
+    "StreamsCut": Expected("Failed", "StreamsCut", ("answers broke off", "the answer is cut")),
     "Sinking": Expected("Failed", "Unstable", ("throughput sank", "measured before")),
 }
 

@@ -84,7 +84,7 @@ class EngineClient:
                 async for data in response.content.iter_any():
                     reader.feed(data, clock() - begin)
         except aiohttp.ClientPayloadError as error:
-            raise RequestError("the answer is cut: its connection was closed before its end") from error
+            raise RequestError("the answer is cut: its connection was closed before its end", is_cut=True) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise RequestError(f"{type(error).__name__}: {error}") from error
         return reader.completion(prompt.category)

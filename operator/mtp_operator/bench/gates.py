@@ -71,6 +71,14 @@ def _failed_requests(run: LevelRun) -> TrialFailure | None:
     failed = len(run.failures)
     if failed <= FAILED_REQUESTS_LIMIT * run.requests:
         return None
+    cut = [one for one in run.failures if one.is_cut]
+    if len(cut) > failed / 2:
+        message = (
+            f"{len(cut)} of {run.requests} answers broke off at concurrency {run.concurrency}; the first: {cut[0]}. "
+            "The engine gave up requests that it had begun to answer, which its log explains, or something between "
+            "closes connections"
+        )
+        return TrialFailure(reason="StreamsCut", message=message)
     message = (
         f"{failed} of {run.requests} requests failed at concurrency {run.concurrency}; the first: {run.failures[0]}"
     )

@@ -41,7 +41,7 @@ class LevelRun:
     windows: tuple[float, ...] = ()
     """Output tokens per second of the last of them."""
     completions: list[Completion] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failures: list[RequestError] = field(default_factory=list)
     seconds: float = 0.0
     client_cpu_seconds: float = 0.0
     machine: MachineLoad = field(default_factory=MachineLoad)
@@ -192,7 +192,7 @@ class _ClosedLoop:
             if answer.output_tokens == 0 or (answer.output_tokens is None and self._generated is None):
                 raise RequestError("the answer does not say how many tokens it has (usage.completion_tokens)")
         except RequestError as failure:
-            run.failures.append(str(failure))
+            run.failures.append(failure)
             if not await self._client.is_healthy():
                 raise EngineGoneError(f"the engine ended in the middle of a level ({failure})") from failure
             return None

@@ -180,7 +180,7 @@ def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[
                     for one in run.completions
                 ],
                 "finishReasons": run.finish_reasons,
-                "failures": run.failures,
+                "failures": [str(one) for one in run.failures],
                 "counters": asdict(run.counters) if run.counters else None,
                 "machine": asdict(run.machine),
             }

@@ -18,10 +18,12 @@ _TOKEN_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal", 
 class RequestError(Exception):
     """A completion did not come, or not whole; the message says how."""
 
-    def __init__(self, message: str, *, is_refused: bool = False) -> None:
+    def __init__(self, message: str, *, is_refused: bool = False, is_cut: bool = False) -> None:
         super().__init__(message)
         self.is_refused = is_refused
         """Whether the engine said that this request is wrong (4xx): it will say so again."""
+        self.is_cut = is_cut
+        """Whether the engine began to answer, and its stream ended before the answer did."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class AnswerReader:
         """
         if self._finish_reason is None:
             said = "before its first token" if self._first is None else f"after {sum(self._arrivals)} characters"
-            raise RequestError(f"the answer is cut: its stream ended {said}, without a finish_reason")
+            raise RequestError(f"the answer is cut: its stream ended {said}, without a finish_reason", is_cut=True)
         return Completion(
             output_tokens=self._output_tokens,
             seconds=self._last,

@@ -9,7 +9,7 @@ from mtp_operator.bench.gates import disqualification, doubt, warnings
 from mtp_operator.bench.load import LevelRun
 from mtp_operator.bench.machine import MachineLoad
 from mtp_operator.bench.steady import Pass
-from mtp_operator.bench.stream import Completion
+from mtp_operator.bench.stream import Completion, RequestError
 from mtp_operator.engines import RequestDrafts
 
 REQUESTS = 100
@@ -33,12 +33,13 @@ def answer(tokens: int | None = TOKENS, drafts: RequestDrafts | None = None, las
 
 def level(
     failed: int = 0,
+    cut: int = 0,
     drafting: DraftCounters | None = None,
     generated: int | None = REQUESTS * TOKENS,
     answers: Sequence[Completion] | None = None,
     speeds: Sequence[float] = (100.0,) * 6,
 ) -> LevelRun:
-    completions = list(answers or [answer()] * (REQUESTS - failed))
+    completions = list(answers or [answer()] * (REQUESTS - failed - cut))
     passes = [Pass(1000, 1000 / speed, tuple(completions)) for speed in speeds]
     return LevelRun(
         concurrency=1,
@@ -46,7 +47,7 @@ def level(
         warm=passes,
         windows=tuple(speeds),
         completions=completions,
-        failures=["HTTP 500: broken"] * failed,
+        failures=[RequestError("HTTP 500: broken")] * failed + [RequestError("its stream ended", is_cut=True)] * cut,
         seconds=60.0,
         counters=Counters(generated, drafting),
     )
@@ -71,6 +72,10 @@ def by_answers(drafted: int, accepted: int) -> LevelRun:
             "RequestsFailed",
             "2 of 100 requests failed at concurrency 1; the first: HTTP 500: broken",
         ),
+        (0, [level(cut=1)], None, ""),
+        (0, [level(cut=2)], "StreamsCut", "2 of 100 answers broke off at concurrency 1; the first: its stream ended"),
+        (0, [level(failed=1, cut=1)], "RequestsFailed", "2 of 100 requests failed"),
+        (0, [level(failed=1, cut=2)], "StreamsCut", "2 of 100 answers broke off"),
         (N_SPEC, [level(drafting=HEALTHY)], None, ""),
         (
             N_SPEC,

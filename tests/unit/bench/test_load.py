@@ -129,14 +129,16 @@ def test_a_request_that_hangs_at_the_end_is_not_waited_for_for_ever() -> None:
 def test_failed_requests_are_counted_and_the_loop_goes_on() -> None:
     run = measure(FakeEngine(fails=lambda number: number == 3))
 
-    assert run.failures == ["HTTP 500: broken"]
+    assert [str(one) for one in run.failures] == ["HTTP 500: broken"]
     assert len(run.windows) >= MIN_WINDOWS
 
 
 def test_a_stream_that_is_cut_is_a_failed_request() -> None:
     run = measure(FakeEngine(is_cut=lambda number: number == 3))
 
-    assert run.failures == ["the answer is cut: its stream ended after 40 characters, without a finish_reason"]
+    (failure,) = run.failures
+    assert str(failure) == "the answer is cut: its stream ended after 40 characters, without a finish_reason"
+    assert failure.is_cut
 
 
 def test_times_of_tokens_are_those_of_the_stream() -> None:
@@ -160,7 +162,7 @@ def test_answers_that_nobody_counts_are_failures() -> None:
     run = measure(FakeEngine(says_usage=False, has_metrics=False))
 
     assert len(run.failures) == MAX_FAILED_REQUESTS
-    assert "usage.completion_tokens" in run.failures[0]
+    assert "usage.completion_tokens" in str(run.failures[0])
 
 
 def test_a_level_with_a_limit_uses_its_time_for_as_many_requests_as_it_can() -> None:

@@ -28,6 +28,7 @@ from mtp_operator.bench.counters import Counters, DraftCounters
 from mtp_operator.bench.load import LevelRun
 from mtp_operator.bench.program import plain
 from mtp_operator.bench.report import trial_result
+from mtp_operator.bench.stream import RequestError
 from tests.unit.bench.instant_server import Server
 
 PROGRAM = """
@@ -209,7 +210,7 @@ def test_whatever_was_seen_fits_into_a_termination_message(message: str, windows
     run = LevelRun(
         concurrency=1024,
         windows=(12345.678,) * windows,
-        failures=["HTTP 500"],
+        failures=[RequestError("HTTP 500")],
         counters=Counters(10**8, DraftCounters(10**7, 10**8, 10**8, (10**7,) * 16)),
     )
     failure = TrialFailure(reason="RequestsFailed", message=plain(message))
