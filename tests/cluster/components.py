@@ -134,6 +134,9 @@ def _kube_controller_manager() -> Component:
             "cluster-cidr": paths.pod_network(),
             "flex-volume-plugin-dir": configuration.kubelet_root() / "volume-plugins",
             "leader-elect": "false",
+            # It makes an account for each of its controllers before it starts them: four seconds at the default rate.
+            "kube-api-qps": "200",
+            "kube-api-burst": "300",
         }
     )
     return _kubernetes("kube-controller-manager", flags, f"https://{paths.node_address()}:10257/healthz")
