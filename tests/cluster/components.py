@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import socket
 import ssl
 import urllib.error
@@ -86,9 +85,8 @@ def _etcd() -> Component:
 
 
 def _containerd() -> Component:
-    binary = Path(shutil.which("containerd") or "/usr/bin/containerd")
     flags = _flags({"config": configuration.folder() / "containerd.toml"})
-    return Component("containerd", binary, flags, None)
+    return Component("containerd", tools.find("containerd"), flags, None)
 
 
 def _kube_apiserver() -> Component:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.cluster import credentials, paths, pause
+from tests.cluster import credentials, paths, pause, tools
 from tests.cluster.tools import CNI_PLUGINS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _containerd() -> str:
     parent has would not start.
     """
     state = paths.containerd_socket().parent
-    return f"""version = 2
+    return f"""version = 3
 root = "{paths.image_store()}"
 state = "{state}"
 oom_score = 0
@@ -73,19 +73,28 @@ oom_score = 0
 [grpc]
   address = "{paths.containerd_socket()}"
 
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause.IMAGE}"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{pause.IMAGE}"
+
+[plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{CNI_PLUGINS}"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["{CNI_PLUGINS}"]
     conf_dir = "{folder() / "cni"}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        Root = "{state / "runc"}"
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    runtime_path = "{tools.find("containerd-shim-runc-v2")}"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      Root = "{state / "runc"}"
+
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{state / "opt"}"
+
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
 """
 
 

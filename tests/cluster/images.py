@@ -27,7 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tests.cluster import paths
+from tests.cluster import paths, tools
 from tests.cluster.progress import step
 
 if TYPE_CHECKING:
@@ -409,7 +409,9 @@ def _imported_digest(reference: str) -> str | None:
 
 
 def _ctr_command(*arguments: str) -> list[str]:
-    return [_program("ctr"), "--namespace", "k8s.io", "--address", str(paths.containerd_socket()), *arguments]
+    # It would warn of cgroups of version 1 each time.
+    program = ("env", "CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1", str(tools.find("ctr")))
+    return [*program, "--namespace", "k8s.io", "--address", str(paths.containerd_socket()), *arguments]
 
 
 def _ctr(*arguments: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -178,7 +179,8 @@ def _import_pause_image() -> None:
 
 
 def _ctr(*arguments: object) -> str:
-    return host.command("ctr", "--namespace=k8s.io", f"--address={paths.containerd_socket()}", *arguments)
+    program = tools.find("ctr")
+    return host.command(program, "--namespace=k8s.io", f"--address={paths.containerd_socket()}", *arguments)
 
 
 def _ensure_node(gpus: int, daemons: dict[str, Component]) -> None:
@@ -242,8 +244,8 @@ def _remove_traces() -> None:
 
 
 def _remove_outside_files(state: Path) -> None:
-    for address in state.glob("containerd/io.containerd.runtime.v2.task/*/*/address"):
-        socket = Path(address.read_text().removeprefix("unix://"))
+    for shim in state.glob("containerd/io.containerd.runtime.v2.task/*/*/bootstrap.json"):
+        socket = Path(json.loads(shim.read_text())["address"].removeprefix("unix://"))
         if socket.is_relative_to(_SHIM_SOCKETS):
             socket.unlink(missing_ok=True)
     for result in _CNI_RESULTS.glob(f"{paths.cluster_name()}-*-eth0"):

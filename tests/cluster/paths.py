@@ -106,7 +106,7 @@ def audit_log() -> Path:
 
 def image_store() -> Path:
     """containerd's root folder (content and snapshots); kept by `down`, because importing images is slow."""
-    return state_dir() / "images"
+    return state_dir() / "image-store"
 
 
 def containerd_socket() -> Path:

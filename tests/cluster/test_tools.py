@@ -31,6 +31,7 @@ def test_versions_come_from_go_mod() -> None:
         "etcd": "3.7.3",
         "helm": "4.3.1",
         "coredns": "1.15.0",
+        "containerd": "2.3.7",
     }
 
 

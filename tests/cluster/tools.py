@@ -96,13 +96,18 @@ TOOLS = (
         ("helm.sh/helm/v4/internal/version.version=v{version}",),
     ),
     Tool("coredns", "github.com/coredns/coredns", {"coredns": ("-version",)}),
+    # Debian's is too old: image volumes need 2.1, and Kubernetes 1.36 and later expect 2.2.
+    Tool(
+        name="containerd",
+        module="github.com/containerd/containerd/v2",
+        commands={"containerd": ("--version",), "containerd-shim-runc-v2": ("-v",), "ctr": ("--version",)},
+        stamps=("github.com/containerd/containerd/v2/version.Version=v{version}",),
+    ),
 )
 
 #: Debian package for each program or file that has to be there.
 _PACKAGES = {
     "buildah": "buildah",
-    "containerd": "containerd",
-    "ctr": "containerd",
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "nft": "nftables",
