@@ -156,7 +156,8 @@ def _failed_as_recorded(arm: ArmStatus) -> Failed:
 
 def _end_of_ended(arm: ArmStatus, pod: Pod, result: TrialResult | None) -> Judgement:
     """A trial that we ended: what was recorded then, in the bench's better words where it left some."""
-    if not (pod.is_over or pod.deleting):
+    # The Job's controller deletes the pod at once, while its bench has the grace period to say what it knows.
+    if not pod.is_over and (pod.bench.running or not pod.deleting):
         return Going()
     recorded = _failed_as_recorded(arm)
     if result is None or result.failure is None or result.failure.reason == INTERRUPTED:

@@ -182,6 +182,17 @@ def said(reason: str, message: str) -> str:
         ),
         pytest.param(ENDED, job(), pod("Running", crashed()), Going, "", id="ended by us, still stopping"),
         pytest.param(
+            ENDED, job(), pod("Running", crashed(), deleting=True), Going, "", id="ended by us, its bench not yet"
+        ),
+        pytest.param(
+            ENDED,
+            job(),
+            pod("Pending", crashed(), Container(), deleting=True),
+            Failed,
+            "exited: tail",
+            id="ended by us before its bench",
+        ),
+        pytest.param(
             ENDED,
             job("Failed", "DeadlineExceeded"),
             pod("Failed", crashed(), ended(1, said("EngineCrashed", "the cause"))),
