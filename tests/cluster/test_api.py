@@ -109,6 +109,8 @@ def test_definition_is_in_use(crd: str) -> None:
 
 
 URI_CHOICE = "pvc://<claim>/<path>"
+SCHEMES = "must start with hf://, pvc:// or oci://"
+IMAGE_URI_CHOICE = "must be oci://<registry>/<repository> in lower case, followed by :<tag>"
 HUB_URI_CHOICE = "must be hf://<organisation>/<repository>, for a GGUF followed by /<file>"
 CLAIM = {"existingClaim": "weights"}
 NAME_CHOICE = "at most 40 characters, start with a letter and contain no '.'"
@@ -123,12 +125,45 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown scheme": (
         model(("spec.model.uri", "s3://bucket/model")),
         "spec.model.uri",
-        "must start with hf:// or pvc://",
+        SCHEMES,
     ),
-    "path without a scheme": (
-        model(("spec.model.uri", "/models/qwen")),
+    "path without a scheme": (model(("spec.model.uri", "/models/qwen")), "spec.model.uri", SCHEMES),
+    "image without a registry": (model(("spec.model.uri", "oci://team/qwen:1.0")), "spec.model.uri", IMAGE_URI_CHOICE),
+    "image in upper case": (model(("spec.model.uri", "oci://ghcr.io/Team/qwen")), "spec.model.uri", IMAGE_URI_CHOICE),
+    "image with half a digest": (
+        model(("spec.model.uri", "oci://ghcr.io/team/qwen@sha256:abc")),
         "spec.model.uri",
-        "must start with hf:// or pvc://",
+        IMAGE_URI_CHOICE,
+    ),
+    "path that leaves the image": (
+        model(("spec.speculation.drafter.uri", "oci://ghcr.io/team/qwen:1.0/../x")),
+        "spec.speculation.drafter.uri",
+        IMAGE_URI_CHOICE,
+    ),
+    "image without a file for llama.cpp": (
+        model(("spec.model.uri", "oci://ghcr.io/team/qwen:1.0"), engine="LlamaCpp"),
+        "spec.model.uri",
+        "after the image's tag or digest",
+    ),
+    "file after an image without a tag": (
+        model(("spec.model.uri", "oci://registry:5000/qwen/model.gguf"), engine="LlamaCpp"),
+        "spec.model.uri",
+        "after the image's tag or digest",
+    ),
+    "revision of an image": (
+        model(("spec.model", {"uri": "oci://ghcr.io/team/qwen:1.0", "revision": "a" * 40})),
+        "spec.model.revision",
+        "may be set only where uri begins with hf://",
+    ),
+    "storage for an image": (
+        model(("spec.model.uri", "oci://ghcr.io/team/qwen:1.0"), ("spec.storage", CLAIM)),
+        "spec.storage",
+        "nothing else is fetched",
+    ),
+    "token for an image": (
+        model(("spec.model", {"uri": "oci://ghcr.io/team/qwen:1.0", "tokenSecretRef": {"name": "hub"}})),
+        "spec.model.tokenSecretRef",
+        "nothing else is fetched",
     ),
     "path that leaves the claim": (model(("spec.model.uri", "pvc://weights/../x")), "spec.model.uri", URI_CHOICE),
     "claim missing in URI": (model(("spec.model.uri", "pvc://")), "spec.model.uri", URI_CHOICE),
@@ -386,7 +421,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "drafter without a scheme": (
         model(("spec.speculation.drafter.uri", "drafter")),
         "spec.speculation.drafter.uri",
-        "must start with hf:// or pvc://",
+        SCHEMES,
     ),
     "pin too large": (model(("spec.speculation.nSpec", 17)), "spec.speculation.nSpec", "less than or equal to 16"),
     "negative pin": (model(("spec.speculation.nSpec", -1)), "spec.speculation.nSpec", "greater than or equal to 0"),
@@ -618,6 +653,13 @@ TAKEN = {
     "fetched drafter": model(
         ("spec.speculation", {"method": "DraftModel", "drafter": {"uri": "hf://google/small"}}),
         ("spec.storage", {"newClaim": {"size": "20Gi", "storageClassName": "fast"}}),
+    ),
+    "image": model(("spec.model.uri", "oci://ghcr.io/team/qwen")),
+    "image of a local registry": model(("spec.model.uri", f"oci://registry:5000/qwen:1.0@sha256:{'a' * 64}")),
+    "folder of an image": model(("spec.model.uri", "oci://localhost/team/qwen__fp8:1.0_a-b/models/fp8")),
+    "GGUF of an image": model(("spec.model.uri", "oci://ghcr.io:443/team/qwen:1.0/q8/model.gguf"), engine="LlamaCpp"),
+    "drafter of an image by digest": model(
+        ("spec.speculation.drafter.uri", f"oci://ghcr.io/team/small@sha256:{'a' * 64}/model.gguf"), engine="LlamaCpp"
     ),
     "pinned": model(("spec.speculation.nSpec", 3)),
     "speculation off": model(("spec.speculation.nSpec", 0)),

@@ -179,6 +179,13 @@ def _loadable(uri: str, field_path: str, applies: str) -> tuple[dict[str, str], 
             field_path=field_path,
         ),
         rule(
+            f"!({applies}) || self.engine.type != 'LlamaCpp' || !{uri}.matches('^oci://[^/]+/[^/]') || "
+            f"{uri}.matches('^oci://[^/]+/[^:@]+[:@][^/]+/.*[.]gguf$')",
+            "must name a .gguf file where engine.type is LlamaCpp, after the image's tag or digest: "
+            "oci://<registry>/<repository>:<tag>/<file>.gguf",
+            field_path=field_path,
+        ),
+        rule(
             f"!({applies}) || self.engine.type != 'VLLM' || !{uri}.matches('^hf://[^/]+/[^/]+/')",
             "must be hf://<organisation>/<repository> where engine.type is VLLM, which loads a whole repository",
             field_path=field_path,

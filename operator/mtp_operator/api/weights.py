@@ -9,16 +9,30 @@ from .base import Schema, rule, validated
 
 HUB_SCHEME: Final = "hf://"
 CLAIM_SCHEME: Final = "pvc://"
+IMAGE_SCHEME: Final = "oci://"
 
 _CLAIM_URI: Final = r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9][-A-Za-z0-9._]*)*$"
 _HUB_URI: Final = r"^hf://[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9*][-A-Za-z0-9._*]*)*$"
 
+# A registry is told from a part of a name by a dot or a port, as Docker does it; only a tag or a digest tells where the
+# repository's name ends and a path begins.
+_HOST_LABEL: Final = "[a-z0-9][-a-z0-9]*"
+_REGISTRY: Final = rf"((localhost|{_HOST_LABEL}([.]{_HOST_LABEL})+)(:[0-9]{{1,5}})?|{_HOST_LABEL}:[0-9]{{1,5}})"
+_REPOSITORY: Final = r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*"
+_VERSION: Final = r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
+_IMAGE_URI: Final = rf"^oci://{_REGISTRY}/{_REPOSITORY}({_VERSION}(/[A-Za-z0-9][-A-Za-z0-9._]*)*)?$"
+
 _URI_RULES: Final = (
-    rule("self.size() > 0", "must not be empty: write hf://<organisation>/<repository> or pvc://<claim>/<path>"),
     rule(
-        "self.size() == 0 || self.startsWith('pvc://') || self.startsWith('hf://')",
-        "must start with hf:// or pvc://: hf://<organisation>/<repository> is fetched from the Hugging Face hub, "
-        "pvc://<claim>/<path> names a folder or file on a PersistentVolumeClaim of the same namespace",
+        "self.size() > 0",
+        "must not be empty: write hf://<organisation>/<repository>, pvc://<claim>/<path> or "
+        "oci://<registry>/<repository>:<tag>/<path>",
+    ),
+    rule(
+        "self.size() == 0 || self.matches('^(hf|pvc|oci)://')",
+        "must start with hf://, pvc:// or oci://: hf://<organisation>/<repository> is fetched from the Hugging Face "
+        "hub, pvc://<claim>/<path> names a folder or file on a PersistentVolumeClaim of the same namespace, "
+        "oci://<registry>/<repository>:<tag>/<path> one in an image that the node pulls",
     ),
     rule(
         f"!self.startsWith('pvc://') || self.matches('{_CLAIM_URI}')",
@@ -30,6 +44,12 @@ _URI_RULES: Final = (
         "must be hf://<organisation>/<repository>, for a GGUF followed by /<file>, each of letters, digits, '-', '_' "
         "and '.', starting with a letter or digit; the file may hold '*'",
     ),
+    rule(
+        f"!self.startsWith('oci://') || self.matches('{_IMAGE_URI}')",
+        "must be oci://<registry>/<repository> in lower case, followed by :<tag> or @sha256:<64 hexadecimal digits>, "
+        "and after that by /<path> where the weights are not all of the image; the registry has a dot or a port, for "
+        "example oci://ghcr.io/team/qwen:1.0/model.gguf",
+    ),
 )
 
 Uri = Annotated[
@@ -40,7 +60,10 @@ Uri = Annotated[
         "the claim of spec.storage; llama.cpp wants one file of it, for example "
         "hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf (all parts of it, where it has several). "
         "pvc://<claim>/<path> names a folder (safetensors) or a file (GGUF) on a PersistentVolumeClaim of the same "
-        "namespace, for example pvc://weights/qwen3.6-27b.",
+        "namespace, for example pvc://weights/qwen3.6-27b. oci://<registry>/<repository>:<tag>/<path> (or "
+        "@sha256:<digest> in place of the tag) names one in an image, which the node pulls and mounts read-only "
+        "(image volumes: Kubernetes 1.35), for example oci://ghcr.io/team/qwen:1.0/model.gguf; without a path, all of "
+        "the image.",
         json_schema_extra=validated(*_URI_RULES),
     ),
 ]
@@ -64,8 +87,9 @@ class WeightsSource(Schema):
     model_config = ConfigDict(
         json_schema_extra=validated(
             rule(
-                "!has(self.revision) || !self.uri.startsWith('pvc://')",
-                "may be set only where uri begins with hf://: what lies on a claim has no revision",
+                "!has(self.revision) || !self.uri.matches('^(pvc|oci)://')",
+                "may be set only where uri begins with hf://: what lies on a claim has no revision, and an image is "
+                "named by its tag or digest",
                 field_path=".revision",
             )
         )
@@ -78,6 +102,11 @@ class WeightsSource(Schema):
     def is_fetched(self) -> bool:
         """Whether the weights come from the hub."""
         return self.uri.startswith(HUB_SCHEME)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the weights lie in an image that the node pulls."""
+        return self.uri.startswith(IMAGE_SCHEME)
 
 
 class SecretKey(Schema):

@@ -22,7 +22,7 @@ class NotReadyError(Exception):
 
 def model_problem(path: Path) -> str | None:
     """Why nothing can be loaded from here, if so."""
-    field = f"spec.model.uri: {path} on the claim"
+    field = f"spec.model.uri: {path} in the pod"
     if not path.exists():
         return f"{field} does not exist"
     if not os.access(path, os.R_OK):

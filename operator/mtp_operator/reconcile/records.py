@@ -126,6 +126,8 @@ class Pod:
     fetch: Container = Container()
     address: str | None = None
     """Its IP address, once it has one."""
+    image_volumes: Mapping[str, str] = field(default_factory=dict)
+    """volume -> the image that it shows"""
 
     @property
     def is_over(self) -> bool:

@@ -12,6 +12,7 @@ from mtp_operator.engines import telling_lines
 from mtp_operator.resources.claim_template import DRIVER, claim_template
 from mtp_operator.resources.placement import fits, found_gpus
 from mtp_operator.resources.prompts import PROMPTS_FIELD
+from mtp_operator.resources.weights import IMAGE_FIELDS
 
 from .records import Container, Ensure, Job, Kind, Lookup, Observed, OperatorSettings, Pod, Reference, Terminated
 
@@ -298,9 +299,10 @@ def container_obstacle(pod: Pod) -> Obstacle | None:
     )
     for field, container in fields:
         if container.waiting_reason in _IMAGE_REASONS:
+            named = _weights_field(pod, container.waiting_message) or field
             return Obstacle(
                 "ImageUnavailable",
-                f"{field} cannot be pulled ({container.waiting_reason}): {container.waiting_message}",
+                f"{named} cannot be pulled ({container.waiting_reason}): {container.waiting_message}",
                 needs_a_person=True,
             )
         if container.waiting_reason in _CONTAINER_REASONS:
@@ -309,6 +311,18 @@ def container_obstacle(pod: Pod) -> Obstacle | None:
                 f"{field} cannot be started ({container.waiting_reason}): {container.waiting_message}",
                 needs_a_person=True,
             )
+    return None
+
+
+def _weights_field(pod: Pod, message: str) -> str | None:
+    """The field that names the image which kubelet speaks of, where it holds weights.
+
+    Kubelet tells each container that mounts an image volume of its pull, by the same reasons as for its own image.
+    """
+    for volume, field in IMAGE_FIELDS.items():
+        image = pod.image_volumes.get(volume)
+        if image is not None and any(f'"{reference}"' in message for reference in (image, f"{image}:latest")):
+            return field
     return None
 
 

@@ -129,6 +129,11 @@ def view_pod(body: Body) -> Pod:
         bench=_container(bench),
         fetch=_container(containers.get(FETCH_CONTAINER)),
         address=status.get("podIP"),
+        image_volumes={
+            volume["name"]: volume["image"]["reference"]
+            for volume in body.get("spec", {}).get("volumes", ())
+            if "image" in volume
+        },
     )
 
 

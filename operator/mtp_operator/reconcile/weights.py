@@ -9,7 +9,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.weights import FetchedSource, WeightsStatus
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_sources, request_hash
-from mtp_operator.resources.weights import claim_name, new_claim
+from mtp_operator.resources.weights import claim_name, new_claim, sources
 
 from . import trial
 from .records import Create, Delete, Ensure, Job, Kind, Observed, OperatorSettings, Pod, ProgressRead, Reference
@@ -62,7 +62,7 @@ def advance(
     """
     jobs = [job for job in observed.jobs if job.run_uid == model.metadata.uid]
     if not fetched_sources(model):
-        return WeightsPlan(True, "NothingToFetch", "the weights are used where they lie", deletes=_deletes(model, jobs))
+        return replace(_nothing_to_fetch(asked), deletes=_deletes(model, jobs))
     status = _status(model)
     if status.fetched:
         return replace(_done(status), deletes=_deletes(model, jobs))
@@ -80,6 +80,13 @@ def advance(
         )
     others = _deletes(model, (job for job in jobs if job.name != name))
     return replace(plan, deletes=(*plan.deletes, *others))
+
+
+def _nothing_to_fetch(asked: RunSettings) -> WeightsPlan:
+    images = " and ".join(dict.fromkeys(source.image for source in sources(asked) if source.image))
+    if images:
+        return WeightsPlan(True, "PulledByNode", f"{images}: a node pulls it before it starts the first pod with it")
+    return WeightsPlan(True, "NothingToFetch", "the weights are used where they lie")
 
 
 def _status(model: MTPModel) -> WeightsStatus:

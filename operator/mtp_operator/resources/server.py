@@ -13,6 +13,7 @@ from mtp_operator.engines import NO_LOG_FILE, engine_for
 from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
 from .labels import N_SPEC_LABEL, SETTINGS_LABEL, owned_by, server_labels, server_selector
 from .private_cache import private_cache
+from .weights import pull_seconds
 
 PROBE_CONTAINER: Final = "probe"
 PROBE_PORT: Final = 8181
@@ -58,7 +59,7 @@ def deployment(model: MTPModel, record: ServingRecord, replicas: int, *, ready_s
         "spec": {
             "replicas": replicas,
             "strategy": _strategy(model),
-            "progressDeadlineSeconds": ready_seconds + PROGRESS_MARGIN_SECONDS,
+            "progressDeadlineSeconds": ready_seconds + PROGRESS_MARGIN_SECONDS + pull_seconds(record.served.settings),
             "revisionHistoryLimit": 1,
             "selector": {"matchLabels": server_selector(name)},
             "template": _template(model, record, ready_seconds),

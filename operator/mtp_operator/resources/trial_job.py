@@ -12,7 +12,7 @@ from mtp_operator.engines import LOG_FOLDER, Engine, engine_for
 from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
 from .labels import trial_labels
 from .prompts import planned_prompts, prompt_mounts, prompt_volumes
-from .weights import cache_mounts, mounts, sources
+from .weights import cache_mounts, mounts, pull_seconds, sources
 
 BENCH_CONTAINER: Final = "bench"
 
@@ -98,7 +98,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
     return {
         "restartPolicy": "Never",
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
-        "activeDeadlineSeconds": math.ceil(plan.longest_seconds + DEADLINE_MARGIN_SECONDS),
+        "activeDeadlineSeconds": math.ceil(plan.longest_seconds + DEADLINE_MARGIN_SECONDS + pull_seconds(run.spec)),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         **pod_basics(run.spec, run.spec.model_name, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.

@@ -1,7 +1,8 @@
-"""Where weights lie on claims, how a pod sees them, and the claim that the operator makes for fetched ones."""
+"""Where weights lie on claims and in images, how a pod sees them, and the claim that the operator makes."""
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER, path_of
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.weights import FetchedSource, NewClaim, WeightsSource
+from mtp_operator.api.weights import IMAGE_SCHEME, FetchedSource, NewClaim, WeightsSource
 from mtp_operator.engines import engine_for
 
 from .labels import child_labels, owned_by
@@ -20,23 +21,41 @@ MOUNTS: Final = "/models"
 HUB_MOUNT: Final = "/hub"
 """Where the fetched weights of a claim are seen, without anything else that lies there."""
 
+IMAGE_MOUNTS: Final = "/images"
+"""Folder of the mounts of images with weights, one for each field that names one."""
+
+MODEL_VOLUME: Final = "model-image"
+DRAFTER_VOLUME: Final = "drafter-image"
+
+IMAGE_FIELDS: Final = {MODEL_VOLUME: "spec.model.uri", DRAFTER_VOLUME: "spec.speculation.drafter.uri"}
+"""Volume of an image with weights -> the field that names the image."""
+
+IMAGE_PULL_SECONDS: Final = 3600
+"""What a node may take to pull an image with weights: a hundred gigabytes at 30 MB/s."""
+
 CACHE_MOUNT: Final = "/var/cache/engine"
 """Where the compile caches of a claim with fetched weights are seen."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A folder or file on a claim."""
+    """A folder or file on a claim, or in an image."""
 
-    claim: str
     path: str
     """Below what is mounted; empty for all of it."""
+    claim: str = ""
     folder: str = ""
     """The folder of the claim that is mounted; empty for its root."""
+    image: str = ""
+    """The image that they lie in, by its reference; empty where they lie on a claim."""
+    volume: str = ""
+    """The name of the image's volume."""
 
     @property
     def mount_path(self) -> str:
-        """Where the claim, or its folder, is mounted."""
+        """Where the image, the claim or its folder is mounted."""
+        if self.image:
+            return f"{IMAGE_MOUNTS}/{self.volume}"
         return HUB_MOUNT if self.folder else f"{MOUNTS}/{self.claim}"
 
     @property
@@ -47,40 +66,63 @@ class Weights:
 
 def sources(settings: RunSettings) -> tuple[Weights, ...]:
     """The model, and the drafter where there is one."""
-    drafter = settings.speculation.drafter
-    stated = (settings.model, *([drafter] if drafter else []))
-    return tuple(weights(source, settings.weights_claim) for source in stated)
+    model, drafter = settings.model, settings.speculation.drafter
+    found = [weights(model, settings.weights_claim, MODEL_VOLUME)]
+    if drafter is not None:
+        found.append(weights(drafter, settings.weights_claim, DRAFTER_VOLUME))
+    return tuple(found)
 
 
-def weights(source: WeightsSource, claim: str | None) -> Weights:
+def weights(source: WeightsSource, claim: str | None, image_volume: str) -> Weights:
     """Where the weights are.
 
     Args:
-        source: pvc://<claim>/<path>, or what was fetched, with its commit.
+        source: pvc://<claim>/<path>, oci://<image>/<path>, or what was fetched, with its commit.
         claim: the claim with fetched weights.
+        image_volume: the volume that shows them if they lie in an image.
     """
     if source.is_fetched:
         fetched = FetchedSource.model_validate(source.model_dump())
         return Weights(claim=claim or "", path=path_of(fetched), folder=MODELS_FOLDER)
+    if source.is_image:
+        image, path = _image_and_path(source.uri)
+        return Weights(image=image, path=path, volume=image_volume)
     parts = urlsplit(source.uri)
     return Weights(claim=parts.netloc, path=parts.path.strip("/"))
 
 
+def _image_and_path(uri: str) -> tuple[str, str]:
+    """The image's reference, and the path in it: what follows the tag or digest."""
+    registry, _, rest = uri.removeprefix(IMAGE_SCHEME).partition("/")
+    version = re.search("[:@][^/]*", rest)
+    end = version.end() if version else len(rest)
+    return f"{registry}/{rest[:end]}", rest[end:].strip("/")
+
+
 def volumes(sources: tuple[Weights, ...]) -> list[dict[str, Any]]:
-    """One volume for each claim."""
-    return [
+    """One volume for each claim, and one for each field that names an image."""
+    claims = [
         {"name": name, "persistentVolumeClaim": {"claimName": claim}} for claim, name in _volume_names(sources).items()
     ]
+    images = [{"name": source.volume, "image": {"reference": source.image}} for source in sources if source.image]
+    return claims + images
 
 
 def mounts(sources: tuple[Weights, ...]) -> list[dict[str, Any]]:
     """Read-only mounts of them; the volumes themselves stay writable for whoever fills them."""
     names = _volume_names(sources)
-    places = dict.fromkeys((source.claim, source.mount_path, source.folder) for source in sources)
+    places = dict.fromkeys(
+        (source.volume or names[source.claim], source.mount_path, source.folder) for source in sources
+    )
     return [
-        {"name": names[claim], "mountPath": path, "readOnly": True, **({"subPath": folder} if folder else {})}
-        for claim, path, folder in places
+        {"name": name, "mountPath": path, "readOnly": True, **({"subPath": folder} if folder else {})}
+        for name, path, folder in places
     ]
+
+
+def pull_seconds(settings: RunSettings) -> int:
+    """How much longer a pod may take to start because its node pulls weights first."""
+    return IMAGE_PULL_SECONDS * sum(1 for source in sources(settings) if source.image)
 
 
 def cache_folder(settings: RunSettings) -> str | None:
@@ -115,7 +157,7 @@ def cache_mounts(settings: RunSettings, path: str = CACHE_MOUNT, *, read_only: b
 
 def _volume_names(sources: tuple[Weights, ...]) -> dict[str, str]:
     """Claim -> name of its volume: a claim's name may be longer than a volume's, and have dots."""
-    claims = dict.fromkeys(source.claim for source in sources)
+    claims = dict.fromkeys(source.claim for source in sources if source.claim)
     return {claim: f"weights-{index}" for index, claim in enumerate(claims)}
 
 

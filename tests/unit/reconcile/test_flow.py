@@ -267,6 +267,29 @@ def test_an_unavailable_image_stalls_the_model_and_a_repaired_one_goes_on() -> N
     assert world.model_condition("Stalled")["status"] == "False"
 
 
+@pytest.mark.parametrize(
+    ("image", "field"),
+    [
+        ("ghcr.io/team/gemma:1.0", "spec.model.uri"),
+        ("ghcr.io/team/small:latest", "spec.speculation.drafter.uri"),
+        ("ghcr.io/team/small-engine:1.0", "spec.engine.image"),
+    ],
+)
+def test_an_image_that_cannot_be_pulled_is_told_by_the_field_that_names_it(image: str, field: str) -> None:
+    drafter = {"method": "DraftModel", "drafter": {"uri": "oci://ghcr.io/team/small"}}
+    world = World(model_body(model={"uri": "oci://ghcr.io/team/gemma:1.0/fp8"}, speculation=drafter))
+    world.settle()
+    pod = world.start_pod(world.open_job(), phase="Pending")
+    # Kubelet says the same of every container that mounts the image.
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}": not found'}}
+    pod["status"]["initContainerStatuses"][0]["state"] = waiting
+    pod["status"]["containerStatuses"][0]["state"] = waiting
+    world.settle()
+
+    assert world.model_condition("Stalled")["reason"] == "ImageUnavailable"
+    assert world.model_condition("Ready")["message"].startswith(f"{field} cannot be pulled")
+
+
 def test_a_refused_pod_is_looked_up_and_its_reason_reported() -> None:
     world = World()
     world.settle()

@@ -171,6 +171,17 @@ def test_what_lies_on_a_claim_is_not_fetched() -> None:
     assert list(world.runs)
 
 
+def test_an_image_is_pulled_by_the_node_and_not_fetched() -> None:
+    world = World(model_body(model={"uri": "oci://ghcr.io/team/gemma:1.0/fp8"}))
+    world.settle()
+
+    cached = world.model_condition("ModelCached")
+    assert (cached["status"], cached["reason"]) == ("True", "PulledByNode")
+    assert cached["message"].startswith("ghcr.io/team/gemma:1.0: ")
+    assert world.run()["spec"]["model"]["uri"] == "oci://ghcr.io/team/gemma:1.0/fp8"
+    assert "weights" not in status(world)
+
+
 def test_a_failure_stalls_the_model_with_its_reason() -> None:
     world = World(model())
     world.settle()

@@ -260,7 +260,7 @@ class World:
                 "creationTimestamp": format_time(self.now),
                 "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
             },
-            "spec": {"nodeName": "node-a"},
+            "spec": {**job["spec"]["template"]["spec"], "nodeName": "node-a"},
             "status": {
                 "phase": "Running",
                 "startTime": format_time(self.now),
@@ -324,7 +324,7 @@ class World:
                 "labels": dict(self.deployment()["spec"]["template"]["metadata"]["labels"]),
                 "ownerReferences": [{"uid": "uid-replica-set", "controller": True}],
             },
-            "spec": {"nodeName": "node-a"},
+            "spec": {**self.deployment()["spec"]["template"]["spec"], "nodeName": "node-a"},
             "status": {
                 "phase": "Running",
                 "startTime": format_time(self.now),

@@ -10,6 +10,7 @@ from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
 from mtp_operator.api.spec import Maximize, PromptCategory
 from mtp_operator.api.trial import PlannedPrompts, TrialPlan
 from mtp_operator.resources.trial_job import trial_job
+from mtp_operator.resources.weights import IMAGE_PULL_SECONDS
 from tests.unit.engines.settings import run_settings
 
 ARM = ArmStatus(n_spec=3, boot=1, job_name="qwen-0123456789-n3-b1-a0", state=ArmState.PLANNED)
@@ -236,6 +237,51 @@ def test_a_claims_root_can_be_the_model() -> None:
     (engine,) = pod_of(build(model={"uri": "pvc://weights", "servedName": "qwen"}))["initContainers"]
 
     assert engine["args"][0] == "/models/weights"
+
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "image", "path"),
+    [
+        ("oci://ghcr.io/team/qwen", "ghcr.io/team/qwen", ""),
+        ("oci://ghcr.io/team/qwen:1.0", "ghcr.io/team/qwen:1.0", ""),
+        ("oci://ghcr.io/team/qwen:1.0/models/fp8", "ghcr.io/team/qwen:1.0", "/models/fp8"),
+        (f"oci://ghcr.io/qwen@{DIGEST}/fp8", f"ghcr.io/qwen@{DIGEST}", "/fp8"),
+        (f"oci://registry:5000/a/b/qwen:1.0@{DIGEST}/fp8", f"registry:5000/a/b/qwen:1.0@{DIGEST}", "/fp8"),
+        ("oci://localhost:5000/qwen", "localhost:5000/qwen", ""),
+    ],
+)
+def test_weights_in_an_image_are_a_volume_of_it(uri: str, image: str, path: str) -> None:
+    job = build(model={"uri": uri, "servedName": "qwen"})
+    pod = pod_of(job)
+    (engine,), (bench,) = pod["initContainers"], pod["containers"]
+
+    assert pod["volumes"][0] == {"name": "model-image", "image": {"reference": image}}
+    mount = {"name": "model-image", "mountPath": "/images/model-image", "readOnly": True}
+    assert mount in engine["volumeMounts"]
+    assert mount in bench["volumeMounts"]
+    assert engine["args"][0] == plan_of(job).model_path == f"/images/model-image{path}"
+    assert "VLLM_CACHE_ROOT" not in {one["name"] for one in engine["env"]}
+
+
+def test_a_drafters_image_is_a_volume_of_its_own() -> None:
+    drafter = {"method": "DraftModel", "drafter": {"uri": "oci://ghcr.io/team/qwen:1.0/small"}}
+    pod = pod_of(build(model={"uri": "oci://ghcr.io/team/qwen:1.0/big"}, speculation=drafter))
+    arguments = " ".join(pod["initContainers"][0]["args"])
+
+    assert [one["name"] for one in pod["volumes"] if "image" in one] == ["model-image", "drafter-image"]
+    assert "/images/model-image/big" in arguments
+    assert "/images/drafter-image/small" in arguments
+
+
+def test_a_pod_may_wait_for_its_nodes_pull_of_weights() -> None:
+    def deadline(uri: str) -> int:
+        seconds: int = pod_of(build(model={"uri": uri}))["activeDeadlineSeconds"]
+        return seconds
+
+    assert deadline("oci://ghcr.io/team/qwen:1.0") == deadline("pvc://weights/qwen") + IMAGE_PULL_SECONDS
 
 
 def test_nodes_are_chosen_by_the_labels_of_gpu_feature_discovery() -> None:
