@@ -31,7 +31,7 @@ from tests.cluster import paths, tools
 from tests.cluster.progress import step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parents[2]
 INPUTS_LABEL = "mtp-operator.dev/inputs"
@@ -58,6 +58,7 @@ class Image:
         package_folder: the folder in the build where its Dockerfile keeps what it downloads, if it has one.
         hint: how long a person has to wait.
         engine: the name of the image that its Dockerfile calls ENGINE and builds on, if it has one.
+        makes: what its Dockerfile copies in place of `sources` because it is made by them: a path, and what makes it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Image:
     package_folder: str = ""
     hint: str = ""
     engine: str = ""
+    makes: tuple[str, Callable[[Path], object]] | None = None
 
     @property
     def reference(self) -> str:
@@ -76,6 +78,13 @@ class Image:
     def dockerfile(self) -> str:
         """Its Dockerfile, as a path in the repository."""
         return f"images/{self.name}/Dockerfile"
+
+
+def _make_model(folder: Path) -> None:
+    """A small model, for tests in which the best n is of no interest."""
+    from tests.mtp_model import ModelShape, write_model
+
+    write_model(folder, shape=ModelShape(layers=8, intermediate_size=128))
 
 
 IMAGES = {
@@ -98,6 +107,7 @@ IMAGES = {
             hint=" (some minutes)",
         ),
         Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),
+        Image("tiny-model", ("tests/mtp_model",), makes=("model", _make_model)),
     )
 }
 
@@ -300,6 +310,9 @@ def _context(image: Image) -> Iterator[Path]:
             target = Path(folder, file)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / file, target)
+        if image.makes:
+            made, make = image.makes
+            make(Path(folder, made))
         yield Path(folder)
 
 
