@@ -10,7 +10,7 @@ ENGINE ?= llamacpp
 
 .PHONY: help
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/.complete  ## Make .venv with the mtp command and everything that developing needs.
@@ -49,6 +49,8 @@ lock: setup  ## Resolve the requirements anew.
 		operator/pyproject.toml -o operator/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		requirements-dev.in -o requirements-dev.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		tests/manifests/checkov/requirements.in -o tests/manifests/checkov/requirements.txt
 
 .PHONY: unit
 unit: setup  ## The tests without a cluster.
@@ -60,6 +62,10 @@ test: check  ## Everything that CI runs: checks, unit tests, and the real cluste
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu faulty-engine
 	status=0; .venv/bin/pytest -v tests/unit tests/cluster tests/e2e || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
+
+.PHONY: lint-manifests
+lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/linters.md explains it all.
+	$(PYTHON) -m tests.manifests
 
 .PHONY: bench
 bench: setup cluster-up  ## The benchmarks: they print figures and assert none.

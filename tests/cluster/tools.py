@@ -126,7 +126,11 @@ def find(command: str) -> Path:
     Raises:
         FileNotFoundError: if it is nowhere in the right version; `install` gets it.
     """
-    tool = next(tool for tool in TOOLS if command in tool.commands)
+    return program(next(tool for tool in TOOLS if command in tool.commands), command)
+
+
+def program(tool: Tool, command: str) -> Path:
+    """The same for a tool that the cluster does not need; `ensure` gets it."""
     found = _on_machine(tool, command) or tool.folder / command
     if not found.exists():
         message = f"{command} {tool.version} is not here yet: run `python -m tests.cluster tools`"
@@ -153,9 +157,14 @@ def install() -> None:
     """Brings everything about that the cluster needs; what is there already is left as it is."""
     _install_packages()
     for tool in TOOLS:
-        missing = [command for command in tool.commands if _on_machine(tool, command) is None]
-        if missing and not tool.folder.exists():
-            _build(tool)
+        ensure(tool)
+
+
+def ensure(tool: Tool) -> None:
+    """Builds a tool unless its commands are there."""
+    missing = [command for command in tool.commands if _on_machine(tool, command) is None]
+    if missing and not tool.folder.exists():
+        _build(tool)
     find.cache_clear()
 
 
