@@ -166,7 +166,10 @@ class NewClaim(Schema):
     ] = None
     access_mode: Annotated[
         AccessMode,
-        Field(description="ReadWriteOnce: one node at a time uses the claim. ReadWriteMany: pods of several nodes do."),
+        Field(
+            description="ReadWriteOnce: one node at a time uses the claim, so that all trials and servers "
+            "(serving.replicas) have to find GPUs there. ReadWriteMany: pods of several nodes do."
+        ),
     ] = AccessMode.READ_WRITE_ONCE
 
 

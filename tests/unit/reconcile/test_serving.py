@@ -415,6 +415,20 @@ def test_reasons_of_a_server_that_does_not_start() -> None:
     assert reason(world, "Ready") == ("False", "NoNodeFits")
 
 
+def test_a_second_server_that_cannot_have_the_claim_is_told_and_the_first_goes_on() -> None:
+    world = settled(world_with({"replicas": 2}, speculation=PINNED))
+    world.stop_server(world.servers()[-1])
+    stuck = world.start_server(ready=False)
+    for containers in ("initContainerStatuses", "containerStatuses"):
+        stuck["status"][containers][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    attach = {"reason": "FailedAttachVolume", "message": 'Multi-Attach error for volume "pv-1"'}
+    world.lookups[stuck["metadata"]["uid"]] = (world.now, [attach])
+    world.settle()
+
+    assert reason(world, "Stalled") == ("True", "ClaimOnAnotherNode")
+    assert world.model_condition("Serving")["status"] == "True"
+
+
 def test_a_refused_write_is_told() -> None:
     world = World(model_body(serving=SURGE, speculation=PINNED))
     world.refusal = "Service gemma exists already and is not of this model: remove or rename it"
