@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from tests.cluster import lifecycle, node
+from tests.cluster import lifecycle, node, paths
 
 from . import harness, traffic
 
@@ -81,7 +81,7 @@ def test_n_changes_under_load(namespace: str) -> None:
     client.stop()
 
 
-def test_scaled_evicted_and_mended(namespace: str) -> None:
+def test_scaled_drained_and_mended(namespace: str) -> None:
     serve(namespace, 2)
     wait_until_served(namespace, 2)
     harness.kubectl("scale", f"mtpm/{NAME}", "-n", namespace, "--replicas=3")
@@ -91,16 +91,25 @@ def test_scaled_evicted_and_mended(namespace: str) -> None:
         "get", "--raw", f"/apis/mtp-operator.dev/v1alpha1/namespaces/{namespace}/mtpmodels/{NAME}/scale"
     )
     assert f'"selector":"{model["status"]["selector"]}"' in scale
-    selected = harness.items("pods", namespace, model["status"]["selector"])
-    assert len(selected) == 3
+    assert len(harness.items("pods", namespace, model["status"]["selector"])) == 3
 
     budget = "jsonpath={.status.disruptionsAllowed}"
     harness.wait_until(
         lambda: harness.kubectl("get", "pdb", NAME, "-n", namespace, "-o", budget) == "1", "the budget knows them", 30
     )
-    evict(namespace, selected[0]["metadata"]["name"])
-    with pytest.raises(RuntimeError, match="disruption budget"):
-        evict(namespace, selected[1]["metadata"]["name"])
+    # The only node is drained: one server goes, and has no place to come back to; the others stay until it has.
+    try:
+        with pytest.raises(RuntimeError, match="disruption budget"):
+            harness.kubectl(
+                "drain",
+                paths.node_name(),
+                f"--pod-selector={traffic.SERVERS}",
+                "--delete-emptydir-data",
+                "--timeout=5s",
+            )
+        assert len(ready_servers(namespace)) == 2
+    finally:
+        harness.kubectl("uncordon", paths.node_name())
     wait_until_served(namespace, 2, servers=3)
 
     offset = harness.audit_offset()
@@ -120,16 +129,13 @@ def test_scaled_evicted_and_mended(namespace: str) -> None:
     assert len(applied) == 1
 
 
-def evict(namespace: str, pod: str) -> None:
-    """Asks for the end of a pod as the drain of a node does.
-
-    Raises:
-        RuntimeError: a budget forbids it.
-    """
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
-    harness.kubectl(
-        "create", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction", "-f", "-", document=eviction
-    )
+def ready_servers(namespace: str) -> list[str]:
+    """The servers that get requests."""
+    return [
+        pod["metadata"]["name"]
+        for pod in harness.items("pods", namespace, traffic.SERVERS)
+        if "deletionTimestamp" not in pod["metadata"] and harness.condition(pod, "Ready").get("status") == "True"
+    ]
 
 
 def arguments(namespace: str) -> str:

@@ -10,6 +10,7 @@ An engine whose program is not given is left out. Asserts nothing.
 import argparse
 import json
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -32,6 +33,8 @@ OUTPUT_TOKENS: Final = 48
 ALLOWED: Final = {"output throughput": 0.03, "time per output token": 0.03, "time to first token": 0.10}
 READY_SECONDS: Final = 300
 MODEL: Final = "tiny"
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""Of a server on a CPU: the clients have a core of their own on the smallest machine."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def vllm_serve(program: Path, port: int) -> list[str]:
 
 
 def llama_serve(program: Path, port: int) -> list[str]:
-    """llama.cpp's server; one thread, so that the clients have a core of their own on the smallest machine."""
+    """llama.cpp's server on a CPU."""
     return [
         str(program), "--model", str(model_folder() / "model.gguf"), "--alias", MODEL, "--host", "127.0.0.1",
         "--port", str(port), "--ctx-size", str(16 * 2048), "--parallel", "16", "--flash-attn", "off", "--fit", "off",
@@ -68,7 +71,8 @@ def llama_serve(program: Path, port: int) -> list[str]:
 @contextmanager
 def running(command: Sequence[str], port: int) -> Iterator[str]:
     """A server that is up; ended afterwards."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    environment = {**os.environ, **ONE_THREAD}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
         try:
             end = time.monotonic() + READY_SECONDS
