@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 
-from .beliefs import knowledge_gradient, noise_between_boots, probability_of_loss, speedup
+from .beliefs import gain_by_proof, knowledge_gradient, probability_of_loss, speedup
 from .constraints import Outcome
 from .curve import Posterior
 from .evidence import Evidence
@@ -138,22 +138,18 @@ class _State:
     def _is_proof_too_dear(self) -> bool:
         """Whether no number of further boots is expected to gain by a proof what they cost.
 
-        The estimate after them is normal around today's; where it convinces, its advantage is gained (the "predictive
-        power" of Spiegelhalter, Freedman and Blackburn 1986, "Monitoring clinical trials"). Asked once both were
-        repeated: before that the noise between boots is a guess.
+        Asked once both were repeated: before that the noise between boots is a guess.
         """
         ours, theirs = self.boots(self.choice), self.boots(0)
         if min(ours, theirs) == 1:
             return False
-        noise = noise_between_boots(self.posterior)
-        gain, variance = math.log(self.advantage.estimate), _ratio_variance(ours, theirs)
         left = self.evidence.settings.max_trials - len(self.evidence.arms)
+        now = _ratio_variance(ours, theirs)
         for more in range(1, left + 1):
             ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
             after = _ratio_variance(ours, theirs)
-            spread = noise * math.sqrt(variance - after)
-            surplus = (gain - _convincing_z(ours, theirs) * noise * math.sqrt(after)) / spread
-            if gain * NORMAL.cdf(surplus) + spread * NORMAL.pdf(surplus) > more * PROOF_COST:
+            asked = _convincing_z(ours, theirs) * math.sqrt(after)
+            if gain_by_proof(self.posterior, self.choice, asked, math.sqrt(now - after)) > more * PROOF_COST:
                 return False
         return True
 
