@@ -10,11 +10,12 @@ from .counters import Array
 from .curve import Posterior
 from .records import Speedup
 
-MISS = 0.05
-"""Probability that an interval does not hold the truth."""
-MISS_AT_THE_END = 0.045
-"""The same, for an interval that ended the boots by being narrow: such intervals miss more often than they claim
-(calibrated by tests/perf/tuner_judge.py --coverage)."""
+TAILS = (0.025, 0.025)
+"""Probability that the truth lies below an interval, and above it."""
+TAILS_AT_THE_END = (0.015, 0.033)
+"""The same, for the interval of a verdict: boots ended because it was narrow, so it misses more often than it claims,
+and chance favoured what was chosen, so the estimate is too high rather than too low (calibrated by
+tests/perf/tuner_judge.py --coverage)."""
 NODES = 256
 """Imagined outcomes of a boot."""
 
@@ -25,17 +26,17 @@ _DEVIATES = np.array([NormalDist().inv_cdf(k * _GOLDEN % 1) for k in range(1, NO
 """Standard normal deviates, spread evenly (a Weyl sequence) and in an order that does not follow their size."""
 
 
-def speedup(posterior: Posterior, point: int, miss: float = MISS, widened_by: float = 0.0) -> Speedup:
+def speedup(posterior: Posterior, point: int, tails: tuple[float, float] = TAILS, widened_by: float = 0.0) -> Speedup:
     """Speed of a point of the grid against the baseline's.
 
     Args:
         posterior: over the grid.
         point: position in the grid.
-        miss: probability that the interval does not hold the truth.
+        tails: probability that the truth lies below the interval, and above it.
         widened_by: added to the interval of the log on either side.
     """
     gain, sd = _gain(posterior, point)
-    low, high = (_quantile(posterior.weights, gain, sd, tail) for tail in (miss / 2, 1 - miss / 2))
+    low, high = (_quantile(posterior.weights, gain, sd, tail) for tail in (tails[0], 1 - tails[1]))
     return Speedup(
         estimate=math.exp(float(posterior.weights @ gain)),
         low=math.exp(low - widened_by),
@@ -70,6 +71,25 @@ def knowledge_gradient(posterior: Posterior, point: int, eligible: Sequence[int]
     after += outcomes[:, None] * (likelihood @ slope)
     now = [column for column, candidate in enumerate(pool) if candidate in eligible]
     return float(np.mean(np.max(after, axis=1)) - np.max(np.mean(after, axis=0)[now]))
+
+
+def gain_by_proof(posterior: Posterior, point: int, asked: float, spread: float) -> float:
+    """Log speed that a later proof of the advantage of a point is expected to gain.
+
+    The later estimate is normal around today's; where it convinces, it is gained (the "predictive power" of
+    Spiegelhalter, Freedman and Blackburn 1986, "Monitoring clinical trials", times what it is worth).
+
+    Args:
+        posterior: over the grid.
+        point: position in the grid.
+        asked: what convinces then, as a multiple of the noise between boots.
+        spread: standard deviation of the later estimate around today's, as a multiple of the same.
+    """
+    gain, _ = _gain(posterior, point)
+    sd = spread * posterior.boot_noise
+    surplus = (gain - asked * posterior.boot_noise) / sd
+    density = np.exp(-0.5 * surplus**2) / math.sqrt(2 * math.pi)
+    return float(posterior.weights @ (gain * np.interp(surplus, _ABSCISSAE, _NORMAL) + sd * density))
 
 
 def noise_between_boots(posterior: Posterior) -> float:

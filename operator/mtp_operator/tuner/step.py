@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 
-from .beliefs import knowledge_gradient, noise_between_boots, probability_of_loss, speedup
+from .beliefs import gain_by_proof, knowledge_gradient, probability_of_loss, speedup
 from .constraints import Outcome
 from .curve import Posterior
 from .evidence import Evidence
@@ -35,8 +35,6 @@ N(0, noise^2 / SCEPTICISM): the z that this takes is high after few boots and fa
 after every boot does little harm (Spiegelhalter, Freedman and Parmar 1994, "Bayesian approaches to randomized
 trials"). Calibrated so that of curves on which speculation gives nothing 5 % at most are switched on
 (tests/perf/tuner_judge.py, family `flat`)."""
-HOPE = 1.2
-"""A proof is given up if it were out of reach even for an advantage this much larger than estimated."""
 PROOF_COST = 0.002
 """Cost of one boot in log speed while an advantage is being proven."""
 
@@ -138,20 +136,21 @@ class _State:
         return None
 
     def _is_proof_too_dear(self) -> bool:
-        """Whether the boots that a proof is expected to take are too many, or cost more than the advantage gives.
+        """Whether no number of further boots is expected to gain by a proof what they cost.
 
         Asked once both were repeated: before that the noise between boots is a guess.
         """
         ours, theirs = self.boots(self.choice), self.boots(0)
         if min(ours, theirs) == 1:
             return False
-        gain = math.log(self.advantage.estimate)
-        hoped_for = HOPE * gain / noise_between_boots(self.posterior)
         left = self.evidence.settings.max_trials - len(self.evidence.arms)
+        now = _ratio_variance(ours, theirs)
         for more in range(1, left + 1):
             ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
-            if hoped_for >= _convincing_z(ours, theirs) * math.sqrt(_ratio_variance(ours, theirs)):
-                return gain < more * PROOF_COST
+            after = _ratio_variance(ours, theirs)
+            asked = _convincing_z(ours, theirs) * math.sqrt(after)
+            if gain_by_proof(self.posterior, self.choice, asked, math.sqrt(now - after)) > more * PROOF_COST:
+                return False
         return True
 
     def _measure(self, point: int, reason: str) -> Measure:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from statistics import fmean
 
-from .beliefs import MISS_AT_THE_END, noise_between_boots, speedup
+from .beliefs import TAILS_AT_THE_END, noise_between_boots, speedup
 from .curve import Posterior
 from .evidence import Evidence, typical
 from .records import BestAtLevel, Measure, ParetoPoint, Speedup, Verdict, VerdictType
@@ -39,7 +39,7 @@ def conclude(
     """
     baseline, n = evidence.grid[0], evidence.grid[choice]
     drift = _drift(evidence)
-    gain = speedup(posterior, choice, MISS_AT_THE_END, abs(drift) / 2)
+    gain = speedup(posterior, choice, TAILS_AT_THE_END, abs(drift) / 2)
     is_selected = choice != 0 and is_proven and gain.low > 1
     if is_selected:
         kind, headline = VerdictType.SELECTED, f"n={n} is {_times(gain)} as fast as n={baseline}"

@@ -1,13 +1,14 @@
 """The model of the curve: counters, evidence, the mixture and what is asked of it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.tuner.beliefs import knowledge_gradient, probability_of_loss, speedup
+from mtp_operator.tuner.beliefs import gain_by_proof, knowledge_gradient, probability_of_loss, speedup
 from mtp_operator.tuner.counters import extended, geometric, guessed_tokens_per_step, tokens_per_step
 from mtp_operator.tuner.curve import (
     Observations,
@@ -148,3 +149,22 @@ def test_the_knowledge_gradient_is_the_expected_improvement_where_a_boot_tells_a
     assert knowledge_gradient(normal, 1, [0]) == pytest.approx(0.1 / math.sqrt(2 * math.pi), rel=0.1)
     assert knowledge_gradient(surely_worse, 1, [0]) == pytest.approx(0, abs=1e-9)
     assert knowledge_gradient(long_shot, 1, [0]) == pytest.approx(0.1 * 0.3, rel=0.2)
+
+
+def test_a_proof_is_expected_to_gain_the_advantage_where_the_machine_is_quiet_and_little_where_it_is_noisy() -> None:
+    posterior = mixture([0.05], 0.01, [1.0])
+    quiet = replace(posterior, boot_noise=np.array([0.001]))
+    noisy = replace(posterior, boot_noise=np.array([0.09]))
+    either = replace(mixture([0.05, 0.05], 0.01, [0.5, 0.5]), boot_noise=np.array([0.001, 0.09]))
+
+    gains = [gain_by_proof(one, 1, asked=2.0, spread=0.7) for one in (quiet, noisy, either)]
+
+    assert gains[0] == pytest.approx(0.05, abs=1e-4)
+    assert 0 < gains[1] < 0.02
+    assert gains[2] == pytest.approx((gains[0] + gains[1]) / 2)
+
+
+def test_a_proof_that_convinces_by_luck_alone_gains_its_share_of_the_luck() -> None:
+    posterior = replace(mixture([0.0], 0.01, [1.0]), boot_noise=np.array([0.03]))
+
+    assert gain_by_proof(posterior, 1, asked=0.0, spread=1.0) == pytest.approx(0.03 / math.sqrt(2 * math.pi), abs=1e-6)
