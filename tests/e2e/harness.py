@@ -234,6 +234,12 @@ def run_of(model: dict[str, Any]) -> dict[str, Any]:
     return run
 
 
+def assert_unsuspected(run: dict[str, Any]) -> None:
+    """No gate has anything against any boot of a run whose engine has no fault."""
+    suspected = [arm for arm in run["status"]["arms"] if arm["state"] != "Measured" or "reason" in arm]
+    assert suspected == []
+
+
 def audit(since: int = 0) -> list[dict[str, Any]]:
     """The API server's audit log from a byte offset on."""
     with paths.audit_log().open("rb") as log:

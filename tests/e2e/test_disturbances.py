@@ -111,7 +111,7 @@ def test_operator_killed_at_ten_moments_and_restarted_when_all_is_settled(namesp
         harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job", 120)
         assert arm(namespace, "Running") == running
         harness.scale_operator(1)
-        assert_tuned(namespace)
+        harness.assert_unsuspected(assert_tuned(namespace))
     harness.wait_until(lambda: harness.items("jobs", namespace) == [], "no Job left", 30)
     offset = harness.audit_offset()
     harness.restart_operator()
