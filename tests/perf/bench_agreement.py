@@ -1,6 +1,7 @@
-"""`mtp bench` and `vllm bench serve` in turn against the same server: do they say the same?
+r"""`mtp bench` and `vllm bench serve` in turn against the same server: do they say the same?
 
-    python -m tests.perf.bench_agreement --vllm DIR/bin/vllm --llama-server DIR/llama-server [--pairs 6]
+    python -m tests.perf.bench_agreement --vllm DIR/bin/vllm --llama-server DIR/llama-server \
+        [--pairs 6] [--concurrency 1 4 16]
 
 Both send the same list in the same order, with the same concurrency, at temperature 0. Printed is the 90 % interval of
 the median ratio of pairs (ours / theirs); where it is wider than what it is held against, how many pairs it would take.
@@ -161,9 +162,9 @@ def judged(ratios: Sequence[float], allowed: float) -> str:
     return f"{text}: not resolved against ±{allowed:.0%}, about {needed} pairs are needed"
 
 
-def compare(name: str, url: str, vllm: Path, requests: Path, pairs: int) -> None:
+def compare(name: str, url: str, vllm: Path, requests: Path, concurrencies: Sequence[int], pairs: int) -> None:
     """Print what all pairs say."""
-    for concurrency in CONCURRENCIES:
+    for concurrency in concurrencies:
         run = {"ours": lambda c=concurrency: ours(url, requests, c),
                "theirs": lambda c=concurrency: theirs(vllm, url, requests, c)}  # fmt: skip
         seen: list[dict[str, Figures]] = []
@@ -194,6 +195,7 @@ def main() -> None:
     parser.add_argument("--vllm", type=Path, help="the command vllm")
     parser.add_argument("--llama-server", type=Path, help="the command llama-server")
     parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCIES)
     options = parser.parse_args()
     if options.vllm is None:
         print("agreement with vllm bench serve: left out, for --vllm is not given (make bench BENCH_VLLM=…/bin/vllm)")
@@ -208,7 +210,7 @@ def main() -> None:
         for name, command in commands.items():
             port = int(command[command.index("--port") + 1])
             with running(command, port) as url:
-                compare(name, url, options.vllm, requests, options.pairs)
+                compare(name, url, options.vllm, requests, options.concurrency, options.pairs)
 
 
 if __name__ == "__main__":
