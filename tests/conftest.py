@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     from tests.e2e import harness
 
     request.getfixturevalue("operator")
-    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].strip("-")
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
     harness.ensure_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(name, folder=harness.small_model_folder())
     yield name

@@ -19,19 +19,19 @@ NAME = "demo-llamacpp"
 REQUESTS = 500
 
 
-def serve(namespace: str, n_spec: int, serving: dict[str, Any] | None = None, **changes: Any) -> None:
+def serve(namespace: str, n_spec: int, serving: dict[str, Any] | None = None, name: str = NAME, **changes: Any) -> None:
     """Applies the sample with a pinned n."""
     speculation = {"method": "MTP", "nSpec": n_spec}
     harness.apply(
-        harness.sample(NAME, spec__speculation=speculation, spec__serving=serving or {}, **changes), namespace
+        harness.sample(name, spec__speculation=speculation, spec__serving=serving or {}, **changes), namespace
     )
 
 
-def wait_until_served(namespace: str, n_spec: int, servers: int = 1) -> dict[str, Any]:
+def wait_until_served(namespace: str, n_spec: int, servers: int = 1, name: str = NAME) -> dict[str, Any]:
     """The model once it is ready with this n and no other server is left."""
 
     def served() -> dict[str, Any] | None:
-        model = harness.get("mtpmodel", namespace, NAME)
+        model = harness.get("mtpmodel", namespace, name)
         assert model is not None
         is_served = (
             harness.condition(model, "Ready").get("status") == "True"
@@ -42,42 +42,44 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1) -> dict[str
         return model if is_served else None
 
     model = harness.wait_until(
-        served, f"{servers} servers with n_spec={n_spec}", 120, lambda: harness.story(namespace, NAME)
+        served, f"{servers} servers with n_spec={n_spec}", 240, lambda: harness.story(namespace, name)
     )
     assert model is not None
     return model
 
 
-def test_n_changes_under_load(namespace: str) -> None:
-    serve(namespace, 1)
-    model = wait_until_served(namespace, 1)
-    assert model["status"]["url"] == f"http://{NAME}.{namespace}.svc:8000/v1"
-    client = traffic.start(namespace, model["status"]["url"], NAME)
-    assert traffic.drafted_per_step(namespace, EngineType.LLAMA_CPP) == 1
+@pytest.mark.parametrize("name", ["demo-llamacpp", "demo-vllm"])
+def test_n_changes_under_load(namespace: str, name: str) -> None:
+    serve(namespace, 1, name=name)
+    model = wait_until_served(namespace, 1, name=name)
+    engine = EngineType(model["spec"]["engine"]["type"])
+    assert model["status"]["url"] == f"http://{name}.{namespace}.svc:8000/v1"
+    client = traffic.start(namespace, model["status"]["url"], name)
+    assert traffic.drafted_per_step(namespace, engine) == 1
 
-    serve(namespace, 2)
-    wait_until_served(namespace, 2)
+    serve(namespace, 2, name=name)
+    wait_until_served(namespace, 2, name=name)
     harness.wait_until(lambda: len(client.answers()) >= REQUESTS, f"{REQUESTS} requests", 120)
     assert client.failures() == []
-    assert 1.5 < traffic.drafted_per_step(namespace, EngineType.LLAMA_CPP) <= 2
+    assert 1.5 < traffic.drafted_per_step(namespace, engine) <= 2
 
     in_place = {"rollout": {"strategy": "InPlace"}}
-    serve(namespace, 2, in_place)
-    wait_until_served(namespace, 2)
+    serve(namespace, 2, in_place, name)
+    wait_until_served(namespace, 2, name=name)
     client.goes_on_for(20)
     assert client.failures() == [], "another strategy alone replaces no server"
-    serve(namespace, 1, in_place)
-    paused = harness.wait_for_condition("mtpmodel", namespace, NAME, "Serving", "False", timeout_seconds=60)
+    serve(namespace, 1, in_place, name)
+    paused = harness.wait_for_condition("mtpmodel", namespace, name, "Serving", "False", timeout_seconds=60)
     assert "n_spec=1" in harness.condition(paused, "Serving")["message"]
     assert harness.condition(paused, "Ready")["status"] == "False"
-    wait_until_served(namespace, 1)
+    wait_until_served(namespace, 1, name=name)
     client.goes_on_for(20)
     pause = [answer.at for answer in client.failures()]
     print(f"paused for {pause[-1] - pause[0]:.1f} s; {len(client.answers())} requests in all")
     before = len(pause)
     client.goes_on_for(50)
     assert len(client.failures()) == before, "failures after the pause"
-    assert traffic.drafted_per_step(namespace, EngineType.LLAMA_CPP) == 1
+    assert traffic.drafted_per_step(namespace, engine) == 1
     client.stop()
 
 
@@ -222,7 +224,7 @@ def has_trial(namespace: str) -> bool:
 def test_a_server_that_fails(namespace: str) -> None:
     serve(namespace, 2, {"rollout": {"strategy": "InPlace"}})
     wait_until_served(namespace, 2)
-    broken = {"spec__engine__extraArgs": ["--no-such-flag"]}
+    broken: dict[str, Any] = {"spec__engine__extraArgs": ["--no-such-flag"]}
     serve(namespace, 1, {"rollout": {"strategy": "InPlace"}}, **broken)
     model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Serving", "True", "RolledBack", 120)
 
