@@ -23,15 +23,13 @@ def kubeconfig() -> Path:
 
 
 @pytest.fixture(scope="session")
-def operator(kubeconfig: Path) -> Iterator[None]:
+def operator(kubeconfig: Path) -> None:
     """The operator as users run it: installed by Helm, in the cluster."""
     from tests.e2e import harness
 
     assert kubeconfig.exists()
-    harness.install_operator()
+    harness.install_operator(**harness.ON_HUB)
     harness.restart_operator()
-    yield
-    harness.install_operator()
 
 
 @pytest.fixture

@@ -103,7 +103,11 @@ IMAGES = {
         Image("llamacpp-cpu", ("images/llamacpp-cpu/fetch-packages",), package_folder="/packages"),
         Image(
             "vllm-cpu",
-            ("images/vllm-cpu/requirements.txt", "images/vllm-cpu/stub_gpu_libraries.py"),
+            (
+                "images/vllm-cpu/requirements.txt",
+                "images/vllm-cpu/stub_gpu_libraries.py",
+                "images/vllm-cpu/inspect_models.py",
+            ),
             hint=" (some minutes)",
         ),
         Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),

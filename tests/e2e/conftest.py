@@ -16,17 +16,15 @@ from . import harness
 
 @pytest.fixture
 def hub(tmp_path: Path, operator: None) -> Iterator[Hub]:
-    """A hub that pods reach, with our model in both forms, one behind a gate; the operator asks it and no other."""
+    """The hub that the operator asks, with our model in both forms, one behind a gate."""
     del operator
     folder = tmp_path / "repository"
     folder.mkdir()
-    shutil.copy(harness.model_folder() / "model.gguf", folder / "tiny-Q8_0.gguf")
+    shutil.copy(harness.small_model_folder() / "model.gguf", folder / "tiny-Q8_0.gguf")
     (folder / "README.md").write_text("# A tiny model\n")
     repositories = (
         Repository(harness.HUB_REPOSITORY_GGUF, folder, is_gated=True),
         Repository(harness.HUB_REPOSITORY, harness.model_folder()),
     )
-    with Hub(*repositories, address=paths.host_address(), token=harness.HUB_TOKEN) as running:
-        harness.install_operator(hub={"endpoint": running.url})
+    with Hub(*repositories, address=paths.host_address(), port=harness.HUB_PORT, token=harness.HUB_TOKEN) as running:
         yield running
-        harness.install_operator()

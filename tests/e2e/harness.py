@@ -27,6 +27,9 @@ HUB_REPOSITORY = "llm/tiny-mtp"
 HUB_REPOSITORY_GGUF = "llm/tiny-mtp-gguf"
 """The same as llama.cpp loads it, for those who have the token."""
 HUB_TOKEN = "hf_of_the_test"
+HUB_PORT = 8499
+ON_HUB: dict[str, object] = {"hub": {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"}}
+"""Of the chart: the operator asks the tests' hub and no other, whether or not it runs."""
 
 BEST_N_SPEC = 2
 """Our model's best n on llama.cpp: its drafter is right for two tokens, and never for a third."""
@@ -133,10 +136,10 @@ def ensure_model_claim(namespace: str, claim: str = MODEL_CLAIM, folder: Path | 
 
 
 def clear(namespace: str) -> None:
-    """Deletes all models of a namespace and waits until nothing of theirs runs; servers are not given time to drain."""
+    """Deletes all models of a namespace and what is theirs; servers are not given time to drain."""
     kubectl("delete", "mtpmodels", "--all", "-n", namespace)
     wait_until(lambda: not items("deployments,jobs", namespace), f"no Deployment or Job left in {namespace}", 60)
-    kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=1", "--wait=false")
+    kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
     wait_until(lambda: not items("pods", namespace), f"no pod left in {namespace}", 60)
 
 

@@ -89,7 +89,7 @@ def kill_operator() -> None:
 def test_operator_killed_at_ten_moments_and_restarted_when_all_is_settled(namespace: str) -> None:
     harness.ensure_model_claim(namespace)
     with watched(namespace):
-        begin(namespace)
+        begin(namespace, spec__tuning__maxNSpec=3, spec__tuning__budget__maxTrials=4)
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),

@@ -1,4 +1,4 @@
-"""The engines themselves judge what we hand them, and what we read of them: in their own images, as pods."""
+"""The engines' own parsers judge what we hand them: in their own images, as pods."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mtp_operator.api.model import MTPModel
 from mtp_operator.api.spec import EngineType, LlamaCppSettings, SpeculationMethod, VLLMSettings
-from mtp_operator.cli.render import Installation, rendered_objects
-from mtp_operator.engines import Engine, engine_for
 from tests.cluster.images import IMAGES
 
 from . import harness
@@ -20,7 +17,6 @@ from .engine_cases import DRAFTED_BY_ANOTHER, DRAFTED_BY_ITSELF, VALUES, Case, c
 
 IMAGE = {EngineType.VLLM: IMAGES["vllm-cpu"].reference, EngineType.LLAMA_CPP: IMAGES["llamacpp-cpu"].reference}
 MODEL = f"/models/{harness.MODEL_CLAIM}"
-N_SPEC = 2
 
 CONTAINER: dict[str, Any] = {
     "imagePullPolicy": "Never",
@@ -136,69 +132,3 @@ def test_llamacpp_takes_every_argv(namespace: str) -> None:
     assert "invalid argument: --no-such-flag" in refused[nonsense.name]
     assert "DEPRECATED" not in printed
     assert printed.count("version: ") == len(by_argv)
-
-
-ASK = """
-import json, os, time, urllib.request
-
-def answer(path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(os.environ["URL"] + path, data, {"Content-Type": "application/json"})
-    return urllib.request.urlopen(request, timeout=60).read().decode()
-
-while True:
-    try:
-        answer(os.environ["HEALTH"])
-        break
-    except OSError:
-        time.sleep(0.5)
-answer("/v1/completions", {"model": os.environ["MODEL"], "prompt": "hello\\n", "max_tokens": 16, "temperature": 0})
-print(answer(os.environ["METRICS"]))
-"""
-
-
-def test_metrics_of_llamacpp_have_the_names_that_are_read(namespace: str) -> None:
-    assert_names(namespace, engine_for(EngineType.LLAMA_CPP), "demo-llamacpp")
-
-
-def test_metrics_of_vllm_have_the_names_that_are_read(namespace: str) -> None:
-    assert_names(namespace, engine_for(EngineType.VLLM), "demo-vllm")
-
-
-def assert_names(namespace: str, engine: Engine, sample: str) -> None:
-    """The engine that a trial of the sample starts counts under the names that we read."""
-    document = trial_pod(sample, engine)
-
-    with finished(namespace, document, 300) as ended:
-        printed = log(namespace, sample, "--container=bench")
-        assert ended["status"]["phase"] == "Succeeded", printed + log(namespace, sample, "--container=engine")
-
-    samples = {line.rpartition(" ")[0] for line in printed.splitlines() if line and not line.startswith("#")}
-    names = {one.partition("{")[0] for one in samples}
-    metrics = engine.metrics
-    counters = {name for field, name in vars(metrics).items() if isinstance(name, str) and field != "position_label"}
-    read = {*counters, *engine.load_metrics}
-    assert read <= names, read - names
-    positions = [one for one in samples if one.startswith(metrics.accepted_per_position)]
-    for position in range(N_SPEC):
-        assert any(f'{metrics.position_label}="{position}"' in one for one in positions), positions
-
-
-def trial_pod(sample: str, engine: Engine) -> dict[str, Any]:
-    """The pod of the sample's trial at n=2 as we render it, with a bench that only asks for the metrics."""
-    body = harness.sample(sample)
-    body["metadata"] |= {"namespace": "any", "uid": "", "creationTimestamp": "2026-01-01T00:00:00Z"}
-    images = Installation(vllm_image=IMAGE[EngineType.VLLM], llama_cpp_image=IMAGE[EngineType.LLAMA_CPP])
-    jobs = [one for one in rendered_objects(MTPModel.from_wire(body), images) if one["kind"] == "Job"]
-    (template,) = [
-        one["spec"]["template"] for one in jobs if one["metadata"]["labels"]["mtp-operator.dev/n-spec"] == str(N_SPEC)
-    ]
-    (bench,) = template["spec"]["containers"]
-    bench |= {"image": IMAGES["operator"].reference, "command": ["python3", "-c", ASK]}
-    del bench["args"]
-    url = f"http://127.0.0.1:{engine.port}"
-    variables = {"URL": url, "HEALTH": engine.health_path, "METRICS": engine.metrics_path, "MODEL": sample}
-    bench["env"] = [{"name": name, "value": value} for name, value in variables.items()]
-    # Nobody's child and nobody's Job: the operator stays away.
-    metadata = {"name": sample, "annotations": template["metadata"]["annotations"]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.spec import EngineType
+from mtp_operator.engines import Engine, engine_for
 from tests.cluster import lifecycle, node, paths
 
 from . import harness, traffic
@@ -52,7 +53,7 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1, name: str =
 def test_n_changes_under_load(namespace: str, name: str) -> None:
     serve(namespace, 1, name=name)
     model = wait_until_served(namespace, 1, name=name)
-    engine = EngineType(model["spec"]["engine"]["type"])
+    engine = engine_for(EngineType(model["spec"]["engine"]["type"]))
     assert model["status"]["url"] == f"http://{name}.{namespace}.svc:8000/v1"
     client = traffic.start(namespace, model["status"]["url"], name)
     assert traffic.drafted_per_step(namespace, engine) == 1
@@ -62,6 +63,7 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
     harness.wait_until(lambda: len(client.answers()) >= REQUESTS, f"{REQUESTS} requests", 120)
     assert client.failures() == []
     assert 1.5 < traffic.drafted_per_step(namespace, engine) <= 2
+    assert_names(traffic.metrics(namespace, engine), engine, 2)
 
     in_place = {"rollout": {"strategy": "InPlace"}}
     serve(namespace, 2, in_place, name)
@@ -81,6 +83,19 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
     assert len(client.failures()) == before, "failures after the pause"
     assert traffic.drafted_per_step(namespace, engine) == 1
     client.stop()
+
+
+def assert_names(metrics: str, engine: Engine, n_spec: int) -> None:
+    """The engine counts under the names that we read."""
+    samples = {line.rpartition(" ")[0] for line in metrics.splitlines() if line and not line.startswith("#")}
+    names = {one.partition("{")[0] for one in samples}
+    fields = vars(engine.metrics).items()
+    counters = {name for field, name in fields if isinstance(name, str) and field != "position_label"}
+    read = {*counters, *engine.load_metrics}
+    assert read <= names, read - names
+    positions = [one for one in samples if one.startswith(engine.metrics.accepted_per_position)]
+    for position in range(n_spec):
+        assert any(f'{engine.metrics.position_label}="{position}"' in one for one in positions), positions
 
 
 def test_scaled_drained_and_mended(namespace: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from mtp_operator.api.spec import EngineType
+from mtp_operator.engines import engine_for
 from tests.hub import Hub
 from tests.mtp_model import read_truth, simulate
 
@@ -79,7 +80,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
         spec__serving={"replicas": 0},
         spec__tuning={
             "maxNSpec": 1,
-            "budget": {"maxTrials": 4},
+            "budget": {"maxTrials": 2},
             "workload": {
                 "prompts": {"configMap": {"name": "own", "key": "own.jsonl"}},
                 "sampling": {"mode": "Custom", "temperatureMilli": 700, "topPMilli": 950, "topK": 20},
@@ -128,5 +129,5 @@ def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: 
     client = traffic.start(namespace, model["status"]["url"], "demo-vllm")
     client.goes_on_for(20)
     assert client.failures() == []
-    assert traffic.drafted_per_step(namespace, EngineType.VLLM) == harness.BEST_N_SPEC
+    assert traffic.drafted_per_step(namespace, engine_for(EngineType.VLLM)) == harness.BEST_N_SPEC
     client.stop()

@@ -8,9 +8,8 @@ from typing import Any
 
 import httpx
 
-from mtp_operator.api.spec import EngineType
 from mtp_operator.bench.counters import read_counters
-from mtp_operator.engines import engine_for
+from mtp_operator.engines import Engine
 
 from . import harness
 
@@ -100,12 +99,15 @@ def start(namespace: str, url: str, model: str, clients: int = 2) -> Traffic:
     return traffic
 
 
-def drafted_per_step(namespace: str, engine_type: EngineType) -> float:
-    """Draft tokens per drafting step, by the counters of the only server."""
+def metrics(namespace: str, engine: Engine) -> str:
+    """What the only server says of itself, as Prometheus reads it."""
     (pod,) = harness.items("pods", namespace, SERVERS)
-    engine = engine_for(engine_type)
-    url = f"http://{pod['status']['podIP']}:{engine.port}{engine.metrics_path}"
-    counters = read_counters(httpx.get(url, trust_env=False).text, engine.metrics)
+    return httpx.get(f"http://{pod['status']['podIP']}:{engine.port}{engine.metrics_path}", trust_env=False).text
+
+
+def drafted_per_step(namespace: str, engine: Engine) -> float:
+    """Draft tokens per drafting step, by the counters of the only server."""
+    counters = read_counters(metrics(namespace, engine), engine.metrics)
     assert counters.drafting is not None
     return counters.drafting.draft_tokens / counters.drafting.drafts
 

@@ -31,7 +31,7 @@ def render(
         int | None, typer.Option(min=10, help="As trials.readySeconds of the chart, whose default it has.")
     ] = None,
     level_seconds: Annotated[
-        int | None, typer.Option(min=5, help="As trials.levelSeconds of the chart, whose default it has.")
+        int | None, typer.Option(min=1, help="As trials.levelSeconds of the chart, whose default it has.")
     ] = None,
 ) -> None:
     """Print the objects that the operator would make for the MTPModels in the files; no cluster is asked.

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 
     ready_seconds: Annotated[int, Field(ge=10, le=86_400)] = 1800
     """Time that an engine may take from the pod's start until a completion works."""
-    level_seconds: Annotated[int, Field(ge=5, le=86_400)] = 300
+    level_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
     """Time for one concurrency level of one trial, warm-up included."""
     pending_seconds: Annotated[int, Field(ge=10, le=604_800)] = 3600
     """Time that a trial may wait for a node before a person has to look."""
