@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import harness
+from .construction import assert_counters_agree
 
 NAME = "demo-llamacpp"
 UNSERVED: dict[str, Any] = {"spec__serving": {"replicas": 0}}
@@ -27,7 +28,7 @@ def watched(namespace: str) -> Iterator[None]:
         while not over.wait(0.3):
             live = [
                 pod["metadata"]["name"]
-                for pod in harness.items("pods", namespace)
+                for pod in harness.items("pods", namespace, "mtp-operator.dev/run")
                 if pod["status"]["phase"] not in ("Succeeded", "Failed")
             ]
             if len(live) > 1:
@@ -58,13 +59,6 @@ def begin(namespace: str, **changes: Any) -> None:
     harness.apply(harness.sample(NAME, **UNSERVED, **changes), namespace)
 
 
-def assert_tuned(namespace: str) -> dict[str, Any]:
-    """The run ends as if nothing had happened; answers it."""
-    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Tuned", "True", "Selected", 480)
-    assert model["status"]["nSpec"] == harness.BEST_N_SPEC
-    return harness.run_of(model)
-
-
 def arm(namespace: str, *states: str, place: int = -1) -> dict[str, Any] | None:
     """The last arm (or the one at `place`) of the only run, if it is in one of these states."""
     runs = harness.items("mtptuningruns", namespace)
@@ -86,10 +80,10 @@ def kill_operator() -> None:
     )
 
 
-def test_operator_killed_at_ten_moments_and_restarted_when_all_is_settled(namespace: str) -> None:
+def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
     harness.ensure_model_claim(namespace)
     with watched(namespace):
-        begin(namespace, spec__tuning__maxNSpec=3, spec__tuning__budget__maxTrials=4)
+        harness.apply(harness.sample(NAME), namespace)
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),
@@ -111,11 +105,21 @@ def test_operator_killed_at_ten_moments_and_restarted_when_all_is_settled(namesp
         harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job", 120)
         assert arm(namespace, "Running") == running
         harness.scale_operator(1)
-        harness.assert_unsuspected(assert_tuned(namespace))
+        model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "Selected", 480)
+
+    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] == harness.BEST_N_SPEC
+    assert model["status"]["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
+    run = harness.run_of(model)
+    harness.assert_unsuspected(run)
+    assert_counters_agree(run, drafts_past_end=False)
+    assert "ownerReferences" not in run["metadata"]
+    assert "NSpecChosen" in harness.kubectl("describe", "mtpm", "-n", namespace)
     harness.wait_until(lambda: harness.items("jobs", namespace) == [], "no Job left", 30)
+
     offset = harness.audit_offset()
     harness.restart_operator()
-    time.sleep(15)
+    harness.wait_until(lambda: watches_of_the_operator(offset) >= {"deployments", "pods"}, "it watches again", 60)
+    time.sleep(10)
     assert writes_of_the_operator(offset) <= {("create", "leases"), ("update", "leases")}
 
 
@@ -130,6 +134,15 @@ def writes_of_the_operator(offset: int) -> set[tuple[str, str]]:
         (entry["verb"], entry["objectRef"]["resource"])
         for entry in harness.audit(offset)
         if entry["user"]["username"] == ACCOUNT and entry["verb"] not in ("get", "list", "watch")
+    }
+
+
+def watches_of_the_operator(offset: int) -> set[str]:
+    """What the operator lists or watches since."""
+    return {
+        entry["objectRef"]["resource"]
+        for entry in harness.audit(offset)
+        if entry["verb"] in ("list", "watch") and entry["user"]["username"].endswith(f":{harness.RELEASE}")
     }
 
 

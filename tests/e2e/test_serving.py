@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -248,28 +247,3 @@ def test_a_server_that_fails(namespace: str) -> None:
     assert "--no-such-flag" in message
     assert model["status"]["servedNSpec"] == 2
     assert harness.condition(model, "Stalled")["status"] == "True"
-
-
-def test_a_settled_server_is_left_alone(namespace: str) -> None:
-    serve(namespace, 2)
-    wait_until_served(namespace, 2)
-    offset = harness.audit_offset()
-    harness.restart_operator()
-    harness.wait_until(lambda: watches_of_the_operator(offset) >= {"deployments", "pods"}, "it watches again", 60)
-    time.sleep(10)
-    account = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
-    writes = {
-        (entry["verb"], entry["objectRef"]["resource"])
-        for entry in harness.audit(offset)
-        if entry["user"]["username"] == account and entry["verb"] not in ("get", "list", "watch")
-    }
-    assert writes <= {("create", "leases"), ("update", "leases")}
-
-
-def watches_of_the_operator(offset: int) -> set[str]:
-    """What the operator lists or watches since."""
-    return {
-        entry["objectRef"]["resource"]
-        for entry in harness.audit(offset)
-        if entry["verb"] in ("list", "watch") and entry["user"]["username"].endswith(f":{harness.RELEASE}")
-    }

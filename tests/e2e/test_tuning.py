@@ -6,14 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import engine_for
 from tests.hub import Hub
-from tests.mtp_model import read_truth, simulate
 
 from . import harness, traffic
+from .construction import assert_counters_agree
 
 
 def tune(namespace: str, sample: str, timeout_seconds: float, **changes: Any) -> dict[str, Any]:
@@ -27,46 +25,8 @@ def tune(namespace: str, sample: str, timeout_seconds: float, **changes: Any) ->
     harness.assert_unsuspected(run)
     verdict = run["status"]["verdict"]
     assert 1 < float(verdict["speedupLow"]) <= float(model["status"]["speedup"]) <= float(verdict["speedupHigh"])
-    assert model["status"]["servedNSpec"] == model["status"]["nSpec"]
+    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] == harness.BEST_N_SPEC
     return model
-
-
-def assert_counters_agree(run: dict[str, Any], *, drafts_past_end: bool) -> None:
-    """The engine's counters are, to the token, what the construction of the model says.
-
-    Every prompt ends in the same token, so every request walks the same stretch of the model's cycle.
-    """
-    folder = harness.model_folder()
-    truth = read_truth(folder / "truth.json")
-    start = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("\n").ids[-1]
-    tokens = run["spec"]["workload"]["outputTokens"]
-    arms = run["status"]["arms"]
-    assert {arm["nSpec"] for arm in arms} >= {0, harness.BEST_N_SPEC}
-    for arm in arms:
-        (level,) = arm["levels"]
-        assert level["outputTokens"] == tokens * level["requests"]
-        if arm["nSpec"] == 0:
-            assert not level.get("drafts")
-            continue
-        drafts, accepted = simulate(truth, arm["nSpec"], start, tokens, drafts_past_end=drafts_past_end)
-        assert level["drafts"] == drafts * level["requests"]
-        assert level["acceptedPerPosition"] == [count * level["requests"] for count in accepted]
-
-
-def test_llamacpp_is_tuned(namespace: str) -> None:
-    harness.ensure_model_claim(namespace)
-    model = tune(namespace, "demo-llamacpp", 480)
-    status = model["status"]
-    assert status["nSpec"] == harness.BEST_N_SPEC
-    assert status["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
-    assert_counters_agree(harness.run_of(model), drafts_past_end=False)
-    header, row = harness.kubectl("get", "mtpm", "-n", namespace).splitlines()
-    assert header.split() == ["NAME", "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE"]
-    assert row.split()[1] == str(harness.BEST_N_SPEC)
-    assert row.split()[5:7] == ["True", "True"]
-    assert "NSpecChosen" in harness.kubectl("describe", "mtpm", "-n", namespace)
-    assert harness.items("jobs", namespace) == []
-    assert "ownerReferences" not in harness.run_of(model)["metadata"]
 
 
 def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
@@ -118,8 +78,11 @@ def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: 
         spec__tuning__maxNSpec=2,
         spec__tuning__budget__maxTrials=3,
     )
-    assert model["status"]["nSpec"] == harness.BEST_N_SPEC
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)
+    header, row = harness.kubectl("get", "mtpm", "-n", namespace).splitlines()
+    assert header.split() == ["NAME", "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE"]
+    assert row.split()[1] == str(harness.BEST_N_SPEC)
+    assert row.split()[5:7] == ["True", "True"]
     whole = claim / "models" / harness.HUB_REPOSITORY / hub.repositories[harness.HUB_REPOSITORY].commit
     assert (whole / "model.safetensors").is_file()
     assert not (whole / "model.gguf").exists()
