@@ -37,6 +37,9 @@ trials"). Calibrated so that of curves on which speculation gives nothing 5 % at
 (tests/perf/tuner_judge.py, family `flat`)."""
 PROOF_COST = 0.002
 """Cost of one boot in log speed while an advantage is being proven."""
+LAST_BOOTS = 2
+"""Of a budget: they go to the proof where that is expected to gain more than looking further. One more boot of the
+baseline and one of the choice are as a rule what it takes, and an advantage without a proof is lost."""
 
 NORMAL = NormalDist()
 
@@ -100,11 +103,27 @@ class _State:
     def boots(self, point: int) -> int:
         return self.evidence.boots(self.evidence.grid[point])
 
+    @property
+    def left(self) -> int:
+        """Boots that the budget still allows."""
+        return self.evidence.settings.max_trials - len(self.evidence.arms)
+
     def proposal(self) -> Measure | None:
         """The next boot that would be worth it, if the budget allowed."""
-        return self._worth_knowing() or self._needs_proof()
+        look, proof = self._worth_knowing(), self._needs_proof()
+        if look is None:
+            return proof
+        gain, point = look
+        if proof is not None and self._proves_first(gain):
+            return proof
+        return self._measure(point, f"one more boot of it is expected to gain {gain:.1%}")
 
-    def _worth_knowing(self) -> Measure | None:
+    def _proves_first(self, gain: float) -> bool:
+        """Whether the last boots gain more by a proof than by looking further."""
+        return not self.is_proven and 0 < self.left <= LAST_BOOTS and self._gain_by_proof(self.left) > gain
+
+    def _worth_knowing(self) -> tuple[float, int] | None:
+        """How much log speed the next boot of which point is expected to gain, if that is worth its cost."""
         grid = self.evidence.grid
         n_specs = self.evidence.settings.n_specs
         cost = min(COST_OF_BOOT * (USUAL_SPAN / (max(n_specs) - min(n_specs) + 1)) ** 3, DEAREST_BOOT)
@@ -116,7 +135,7 @@ class _State:
             }
             point = max(gains, key=lambda point: (gains[point], -point), default=0)
             if gains.get(point, 0.0) > cost:
-                return self._measure(point, f"one more boot of it is expected to gain {gains[point]:.1%}")
+                return gains[point], point
         return None
 
     def _needs_proof(self) -> Measure | None:
@@ -140,18 +159,19 @@ class _State:
 
         Asked once both were repeated: before that the noise between boots is a guess.
         """
-        ours, theirs = self.boots(self.choice), self.boots(0)
-        if min(ours, theirs) == 1:
+        if min(self.boots(self.choice), self.boots(0)) == 1:
             return False
-        left = self.evidence.settings.max_trials - len(self.evidence.arms)
+        return all(self._gain_by_proof(more) <= more * PROOF_COST for more in range(1, self.left + 1))
+
+    def _gain_by_proof(self, more: int) -> float:
+        """Log speed that a proof after so many boots more, in turn, is expected to gain."""
+        ours, theirs = self.boots(self.choice), self.boots(0)
         now = _ratio_variance(ours, theirs)
-        for more in range(1, left + 1):
+        for _ in range(more):
             ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
-            after = _ratio_variance(ours, theirs)
-            asked = _convincing_z(ours, theirs) * math.sqrt(after)
-            if gain_by_proof(self.posterior, self.choice, asked, math.sqrt(now - after)) > more * PROOF_COST:
-                return False
-        return True
+        after = _ratio_variance(ours, theirs)
+        asked = _convincing_z(ours, theirs) * math.sqrt(after)
+        return gain_by_proof(self.posterior, self.choice, asked, math.sqrt(now - after))
 
     def _measure(self, point: int, reason: str) -> Measure:
         n = self.evidence.grid[point]
