@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.bench.instant_server import Server
+from tests.unit.bench.small_server import Server
 
 
 @pytest.fixture

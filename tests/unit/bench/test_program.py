@@ -29,7 +29,7 @@ from mtp_operator.bench.load import LevelRun
 from mtp_operator.bench.program import plain
 from mtp_operator.bench.report import trial_result
 from mtp_operator.bench.stream import RequestError
-from tests.unit.bench.instant_server import Server
+from tests.unit.bench.small_server import Server
 
 PROGRAM = """
 import sys

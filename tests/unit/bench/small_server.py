@@ -1,4 +1,4 @@
-"""A server on a real port that answers at once: for programs that run as a whole."""
+"""A server on a real port that answers soon: for programs that run as a whole."""
 
 import http.server
 import json
@@ -8,9 +8,12 @@ from typing import Any
 
 from tests.unit.bench.fake_engine import delta, event
 
+ANSWER_SECONDS = 0.02
+"""Longer than a client needs: how fast it is, then says little of how busy the machine is."""
+
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers completions at once and counts a draft for each."""
+    """Answers completions soon and counts drafts for each."""
 
     daemon_threads = True
 
@@ -51,8 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         tokens = body["max_tokens"]
         self.server.questions.add(body["messages"][-1]["content"])
         self.server.asked.set()
-        if self.server.hangs:
-            time.sleep(60)
+        time.sleep(60 if self.server.hangs else ANSWER_SECONDS)
         self.server.answered += 1
         last = {"choices": [], "usage": {"completion_tokens": tokens}}
         self._answer(event(delta(content="word")) + event(delta("length")) + event(last) + b"data: [DONE]\n\n")
