@@ -4,7 +4,8 @@
 2. A boot is worth it while its knowledge gradient exceeds its cost. New n go before repeats, repeats of the baseline
    come last, so that drift of the machine shows between its first and its last boot.
 3. The smallest n that is expected to lose next to nothing against the best is the choice.
-4. The baseline and the choice are repeated, in turn, while the advantage could be noise or its interval is wide.
+4. The baseline and the choice are repeated, in turn, while the advantage could be noise or its interval is wide; with
+   the last boots of a budget before anything else, if that gains more.
 """
 
 import math
