@@ -28,7 +28,7 @@ def operator(kubeconfig: Path) -> None:
     from tests.e2e import harness
 
     assert kubeconfig.exists()
-    harness.install_operator(**harness.ON_HUB)
+    harness.install_tested_operator()
     harness.restart_operator()
 
 

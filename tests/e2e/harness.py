@@ -28,8 +28,6 @@ HUB_REPOSITORY_GGUF = "llm/tiny-mtp-gguf"
 """The same as llama.cpp loads it, for those who have the token."""
 HUB_TOKEN = "hf_of_the_test"
 HUB_PORT = 8499
-ON_HUB: dict[str, object] = {"hub": {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"}}
-"""Of the chart: the operator asks the tests' hub and no other, whether or not it runs."""
 
 BEST_N_SPEC = 2
 """Our model's best n on llama.cpp: its drafter is right for two tokens, and never for a third."""
@@ -76,6 +74,11 @@ def install_operator(**values: object) -> None:
         "upgrade", "--install", RELEASE, chart, "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
         "--values", str(values_file), "--wait", "--timeout", "120s",
     )  # fmt: skip
+
+
+def install_tested_operator(**values: object) -> None:
+    """The same for tests: it asks their hub and no other, whether or not that runs."""
+    install_operator(hub={"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"}, **values)
 
 
 def restart_operator() -> None:
@@ -241,6 +244,17 @@ def assert_unsuspected(run: dict[str, Any]) -> None:
     """No gate has anything against any boot of a run whose engine has no fault."""
     suspected = [arm for arm in run["status"]["arms"] if arm["state"] != "Measured" or arm.get("reason")]
     assert suspected == []
+
+
+def wait_until_tuned(namespace: str, name: str, timeout_seconds: float) -> dict[str, Any]:
+    """The model once our model's best n is chosen, faster beyond doubt, and served."""
+    model = wait_for_condition("mtpmodel", namespace, name, "Ready", "True", "Selected", timeout_seconds)
+    run = run_of(model)
+    assert_unsuspected(run)
+    verdict, status = run["status"]["verdict"], model["status"]
+    assert 1 < float(verdict["speedupLow"]) <= float(status["speedup"]) <= float(verdict["speedupHigh"])
+    assert status["servedNSpec"] == status["nSpec"] == BEST_N_SPEC
+    return model
 
 
 def audit(since: int = 0) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ def model(fault: str) -> dict[str, Any]:
 def faults(request: pytest.FixtureRequest) -> Iterator[None]:
     """All models at once: they take turns on the node by themselves."""
     request.getfixturevalue("operator")
-    harness.install_operator(**harness.ON_HUB, trials={"readySeconds": 12, "levelSeconds": 3})
+    harness.install_tested_operator(trials={"readySeconds": 12, "levelSeconds": 3})
     harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(NAMESPACE, folder=harness.small_model_folder())
     ranges = {"limits": [{"type": "Container", **LIMITS}]}
@@ -107,7 +107,7 @@ def faults(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     harness.clear(NAMESPACE)
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-    harness.install_operator(**harness.ON_HUB)
+    harness.install_tested_operator()
 
 
 def finished_run(fault: str) -> dict[str, Any]:

@@ -231,7 +231,7 @@ def test_devices_are_claimed_by_their_attributes(placed: str) -> None:
 
 
 def test_without_the_right_to_read_nodes_the_scheduler_is_quoted(placed: str) -> None:
-    harness.install_operator(**harness.ON_HUB, rbac={"nodes": False})
+    harness.install_tested_operator(rbac={"nodes": False})
     try:
         begin(placed, {"capability": {"computeCapabilities": ["10.0"]}, "missing": {"computeCapabilities": ["12.1"]}})
 
@@ -239,4 +239,4 @@ def test_without_the_right_to_read_nodes_the_scheduler_is_quoted(placed: str) ->
         wanted = "1 x nvidia.com/gpu of family blackwell of compute capability 12.1"
         assert message_of(placed, "missing").startswith(f"no node has {wanted} free: 0/5 nodes are available")
     finally:
-        harness.install_operator(**harness.ON_HUB)
+        harness.install_tested_operator()

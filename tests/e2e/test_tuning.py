@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import engine_for
@@ -12,21 +11,6 @@ from tests.hub import Hub
 
 from . import harness, traffic
 from .construction import assert_counters_agree
-
-
-def tune(namespace: str, sample: str, timeout_seconds: float, **changes: Any) -> dict[str, Any]:
-    """Applies a sample and waits until it is tuned, faster for it beyond doubt, and served."""
-    document = harness.sample(sample, **changes)
-    name = document["metadata"]["name"]
-    harness.apply(document, namespace)
-    harness.wait_for_condition("mtpmodel", namespace, name, "Tuned", "True", "Selected", timeout_seconds)
-    model = harness.wait_for_condition("mtpmodel", namespace, name, "Ready", "True", "Selected", 300)
-    run = harness.run_of(model)
-    harness.assert_unsuspected(run)
-    verdict = run["status"]["verdict"]
-    assert 1 < float(verdict["speedupLow"]) <= float(model["status"]["speedup"]) <= float(verdict["speedupHigh"])
-    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] == harness.BEST_N_SPEC
-    return model
 
 
 def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
@@ -67,10 +51,8 @@ def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: 
     claim.mkdir()
     claim.chmod(0o777)
     harness.ensure_model_claim(namespace, "shared", claim)
-    model = tune(
-        namespace,
+    document = harness.sample(
         "demo-vllm",
-        900,
         spec__model__uri=f"hf://{harness.HUB_REPOSITORY}",
         spec__storage={"existingClaim": "shared"},
         # A boot of vLLM takes most of a minute here, and three are enough for differences this large. More drafts than
@@ -78,6 +60,8 @@ def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: 
         spec__tuning__maxNSpec=2,
         spec__tuning__budget__maxTrials=3,
     )
+    harness.apply(document, namespace)
+    model = harness.wait_until_tuned(namespace, "demo-vllm", 900)
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)
     header, row = harness.kubectl("get", "mtpm", "-n", namespace).splitlines()
     assert header.split() == ["NAME", "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE"]
