@@ -54,14 +54,14 @@ lock: setup  ## Resolve the requirements anew.
 
 .PHONY: unit
 unit: setup  ## The tests without a cluster.
-	.venv/bin/pytest tests/unit
+	.venv/bin/pytest --numprocesses=auto tests/unit
 
 .PHONY: test
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
 	$(PYTHON) -m tests.cluster down
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu faulty-engine
-	status=0; .venv/bin/pytest -v tests/unit tests/cluster tests/e2e || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
+	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
 
 .PHONY: lint-manifests
 lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/linters.md explains it all.

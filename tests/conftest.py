@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.cluster import paths
 from tests.cluster.lifecycle import ensure_cluster
 
 # How long an example takes is the machine's affair.
@@ -23,13 +25,20 @@ def kubeconfig() -> Path:
 
 
 @pytest.fixture(scope="session")
-def operator(kubeconfig: Path) -> None:
-    """The operator as users run it: installed by Helm, in the cluster."""
+def operator(kubeconfig: Path, testrun_uid: str) -> None:
+    """The operator as users run it: installed by Helm, in the cluster; once for all processes that run tests."""
     from tests.e2e import harness
 
     assert kubeconfig.exists()
-    harness.install_tested_operator()
-    harness.restart_operator()
+    with (paths.state_dir() / "operator-of-the-tests").open("a+") as installed:
+        fcntl.flock(installed, fcntl.LOCK_EX)
+        installed.seek(0)
+        if installed.read() == testrun_uid:
+            return
+        harness.install_tested_operator()
+        harness.restart_operator()
+        installed.truncate(0)
+        installed.write(testrun_uid)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from tests.cluster import components, images, lifecycle, node, paths, pause
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.alone
+
 REPOSITORY = Path(__file__).parents[2]
 OPERATOR_IMAGE = images.IMAGES["operator"].reference
 CNI_RESULTS = Path("/var/lib/cni/results")

@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from . import harness
 from .construction import assert_counters_agree
+
+pytestmark = pytest.mark.alone
 
 NAME = "demo-llamacpp"
 UNSERVED: dict[str, Any] = {"spec__serving": {"replicas": 0}}

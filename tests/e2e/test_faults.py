@@ -1,4 +1,4 @@
-"""Each fault of an engine meets its outcome, says so, and leaves the other arm of its run unharmed."""
+"""Each fault of an engine meets its outcome, says so, and leaves the other arms of its run unharmed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from . import harness
 
-pytestmark = pytest.mark.usefixtures("faults")
+pytestmark = [pytest.mark.usefixtures("faults"), pytest.mark.alone]
 
 NAMESPACE = "faults"
 SAMPLE = "demo-llamacpp"
@@ -45,10 +45,10 @@ DISQUALIFIED = {
     "TextAltered": Expected("Failed", "OutputChanged", ("are not the text of their own tokens", "comes 'oops")),
     "OutOfMemory": Expected("Failed", "OOMKilled", ("more memory than it may",)),
     "CrashAtStart": Expected("Failed", "EngineCrashed", ("exited with code 3", "cannot speculate with this model")),
-    "HangAfterHealth": Expected("Failed", "NotReady", ("it is healthy, but a completion of 64 tokens did not come",)),
     "RequestsFail": Expected("Failed", "RequestsFailed", ("HTTP 500",)),
     "StreamsCut": Expected("Failed", "StreamsCut", ("answers broke off", "the answer is cut")),
     "Sinking": Expected("Failed", "Unstable", ("throughput sank", "measured before")),
+    "HangAfterHealth": Expected("Failed", "NotReady", ("it is healthy, but a completion of 64 tokens did not come",)),
 }
 
 DOUBTED = {
@@ -66,28 +66,38 @@ EXPECTED = {
 }
 
 
-def model_name(fault: str) -> str:
-    """The model whose engine has the fault."""
-    return fault.lower()
+RUNS = (
+    *((fault,) for fault in EXPECTED if fault not in DISQUALIFIED),
+    # An arm that does not count ends no run: the next n has the next fault.
+    tuple(DISQUALIFIED)[:5],
+    tuple(DISQUALIFIED)[5:],
+)
+"""Faults of one model's engine, at n=1, at n=2, and so on; at n=0 all is well."""
 
 
-def model(fault: str) -> dict[str, Any]:
-    """Measured at n=0, where all is well, and at n=1, where the fault is."""
+def model_name(faults: tuple[str, ...]) -> str:
+    """The model whose engine has these faults."""
+    return faults[0].lower()
+
+
+def model(faults: tuple[str, ...]) -> dict[str, Any]:
+    """Each n is measured once."""
     objective, tokens = {}, TOKENS
-    if fault == BUNCHED_WITH_LIMIT:
+    if faults == (BUNCHED_WITH_LIMIT,):
         # Long enough for no pause of a busy machine to bunch what n=0 says.
         tokens = 4 * TOKENS
         limit = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": 10_000}
         objective = {"objective": {"constraints": [limit]}}
+    planted = [f"--plant={fault.partition('-')[0]}:{n}" for n, fault in enumerate(faults, start=1)]
     return harness.sample(
         SAMPLE,
-        metadata__name=model_name(fault),
+        metadata__name=model_name(faults),
         spec__engine__image=FAULTY_ENGINE,
-        spec__engine__extraArgs=["--threads=1", f"--plant={fault.partition('-')[0]}:1"],
+        spec__engine__extraArgs=["--threads=1", *planted],
         spec__serving={"replicas": 0},
         spec__tuning={
-            "maxNSpec": 1,
-            "budget": {"maxTrials": 2},
+            "maxNSpec": len(faults),
+            "budget": {"maxTrials": len(faults) + 1},
             "workload": {"prompts": {"builtIn": ["Chat"]}, "outputTokens": tokens, "levels": [{"concurrency": 1}]},
             **objective,
         },
@@ -98,41 +108,44 @@ def model(fault: str) -> dict[str, Any]:
 def faults(request: pytest.FixtureRequest) -> Iterator[None]:
     """All models at once: they take turns on the node by themselves."""
     request.getfixturevalue("operator")
-    harness.install_tested_operator(trials={"readySeconds": 12, "levelSeconds": 3})
+    harness.install_tested_operator(trials={"readySeconds": 12, "levelSeconds": 2})
     harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(NAMESPACE, folder=harness.small_model_folder())
     ranges = {"limits": [{"type": "Container", **LIMITS}]}
     harness.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "engine"}, "spec": ranges}, NAMESPACE)
-    harness.apply({"apiVersion": "v1", "kind": "List", "items": list(map(model, EXPECTED))}, NAMESPACE)
+    harness.apply({"apiVersion": "v1", "kind": "List", "items": list(map(model, RUNS))}, NAMESPACE)
     yield
     harness.clear(NAMESPACE)
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     harness.install_tested_operator()
 
 
-def finished_run(fault: str) -> dict[str, Any]:
+def finished_run(faults: tuple[str, ...]) -> dict[str, Any]:
     """The run of a model, once it has its verdict."""
+    name = model_name(faults)
 
     def read() -> dict[str, Any] | None:
         runs = harness.items("mtptuningruns", NAMESPACE)
-        mine = (run for run in runs if run["spec"]["modelName"] == model_name(fault))
+        mine = (run for run in runs if run["spec"]["modelName"] == name)
         return next((run for run in mine if "verdict" in run.get("status", {})), None)
 
-    run = harness.wait_until(read, f"a verdict on {fault}", 600, lambda: harness.story(NAMESPACE, model_name(fault)))
+    run = harness.wait_until(read, f"a verdict on {name}", 600, lambda: harness.story(NAMESPACE, name))
     assert run is not None
     return run
+
+
+def arms_of(fault: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arm of n=0 and that with the fault, of a finished run."""
+    faults = next(faults for faults in RUNS if fault in faults)
+    arms = {arm["nSpec"]: arm for arm in finished_run(faults)["status"]["arms"]}
+    assert set(arms) == set(range(len(faults) + 1))
+    return arms[0], arms[faults.index(fault) + 1]
 
 
 @pytest.mark.parametrize("fault", EXPECTED)
 def test_fault(fault: str) -> None:
     expected = EXPECTED[fault]
-    run = finished_run(fault)
-    arms = {arm["nSpec"]: arm for arm in run["status"]["arms"]}
-    assert set(arms) == {0, 1}
-
-    assert_unharmed(arms[0], run["spec"]["workload"]["outputTokens"])
-
-    found = arms[1]
+    _, found = arms_of(fault)
     assert (found["state"], found.get("reason")) == (expected.state, expected.reason), found.get("message")
     for words in expected.words:
         assert words in found["message"]
@@ -141,13 +154,20 @@ def test_fault(fault: str) -> None:
     if expected.state == "Measured":
         (level,) = found["levels"]
         assert level["outputTokens"] == TOKENS * level["requests"]
-    if fault not in TOLERATED:
+
+
+@pytest.mark.parametrize("faults", RUNS, ids=model_name)
+def test_what_a_run_with_faults_ends_in(faults: tuple[str, ...]) -> None:
+    run = finished_run(faults)
+    assert_unharmed(run["status"]["arms"][0], run["spec"]["workload"]["outputTokens"])
+    if faults[0] not in TOLERATED:
         verdict = run["status"]["verdict"]
         assert (verdict["type"], verdict["nSpec"]) == ("SpeculationOff", 0)
 
 
 def assert_unharmed(arm: dict[str, Any], tokens: int) -> None:
     """Measured and checked as if there were no faults at all."""
+    assert arm["nSpec"] == 0
     assert (arm["state"], arm.get("reason")) == ("Measured", None), arm.get("message")
     (level,) = arm["levels"]
     assert level["outputTokens"] == tokens * level["requests"]
@@ -159,7 +179,7 @@ def assert_unharmed(arm: dict[str, Any], tokens: int) -> None:
 
 
 def test_slow_first_requests_do_not_count() -> None:
-    (_, arm) = finished_run("FirstRequestsSlow")["status"]["arms"]
+    _, arm = arms_of("FirstRequestsSlow")
     (level,) = arm["levels"]
 
     # Two requests make a pass; those of the first pass are slow.
@@ -167,7 +187,7 @@ def test_slow_first_requests_do_not_count() -> None:
 
 
 def test_latencies_that_cannot_be_told_are_not_told() -> None:
-    (_, arm) = finished_run("TokensBunched")["status"]["arms"]
+    _, arm = arms_of("TokensBunched")
     (level,) = arm["levels"]
 
     assert "keeps tokens back" in level["unmeasurable"]
@@ -176,14 +196,14 @@ def test_latencies_that_cannot_be_told_are_not_told() -> None:
 
 
 def test_a_drifting_arm_is_repeated_once() -> None:
-    (_, arm) = finished_run("Sinking")["status"]["arms"]
+    _, arm = arms_of("Sinking")
 
     assert arm["attempt"] == 1
 
 
 def test_speculation_without_faults_is_not_suspected() -> None:
     """n=0 has no counters; at n=1 all of them agree."""
-    (control, arm) = finished_run("FirstRequestsSlow")["status"]["arms"]
+    control, arm = arms_of("FirstRequestsSlow")
 
     assert "acceptanceLength" not in control
     (level,) = arm["levels"]

@@ -13,6 +13,8 @@ from tests.cluster.images import IMAGES, REPOSITORY
 
 from . import harness
 
+pytestmark = pytest.mark.xdist_group("trials")
+
 NAME = "demo-llamacpp"
 
 

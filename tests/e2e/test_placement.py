@@ -17,6 +17,8 @@ from tests.cluster.lifecycle import DEFAULT_GPUS
 
 from . import harness
 
+pytestmark = pytest.mark.alone
+
 SAMPLE = "demo-llamacpp"
 DRIVER = "gpu.nvidia.com"
 MIG = "nvidia.com/mig-2g.48gb"

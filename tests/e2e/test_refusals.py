@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from . import harness
+
+pytestmark = pytest.mark.xdist_group("trials")
 
 NAME = "demo-llamacpp"
 

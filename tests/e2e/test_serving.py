@@ -48,6 +48,7 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1, name: str =
     return model
 
 
+@pytest.mark.xdist_group("serving")
 @pytest.mark.parametrize("name", ["demo-llamacpp", "demo-vllm"])
 def test_n_changes_under_load(namespace: str, name: str) -> None:
     serve(namespace, 1, name=name)
@@ -97,6 +98,7 @@ def assert_names(metrics: str, engine: Engine, n_spec: int) -> None:
         assert any(f'{engine.metrics.position_label}="{position}"' in one for one in positions), positions
 
 
+@pytest.mark.alone
 def test_scaled_drained_and_mended(namespace: str) -> None:
     serve(namespace, 2)
     wait_until_served(namespace, 2)
@@ -199,6 +201,7 @@ def never_two_pods(namespace: str) -> Iterator[set[str]]:
     assert crowds == []
 
 
+@pytest.mark.alone
 def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
     tuning = {
         "maxNSpec": 1,
@@ -235,6 +238,7 @@ def has_trial(namespace: str) -> bool:
     )
 
 
+@pytest.mark.xdist_group("serving")
 def test_a_server_that_fails(namespace: str) -> None:
     serve(namespace, 2, {"rollout": {"strategy": "InPlace"}})
     wait_until_served(namespace, 2)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import engine_for
 from tests.hub import Hub
 
 from . import harness, traffic
 from .construction import assert_counters_agree
+
+pytestmark = pytest.mark.alone
 
 
 def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:

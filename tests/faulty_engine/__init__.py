@@ -2,7 +2,8 @@
 
 `python -m tests.faulty_engine ARGUMENTS…` starts the engine that is on PATH on another port, answers on the one that it
 was told instead, and hands everything through. `--plant=NAME:N` among the arguments plants one of `faults.FAULTS`
-in the boots with N draft tokens per step; other boots are left alone, and the engine never sees the flag.
+in the boots with N draft tokens per step, and may be there once for each N; other boots are left alone, and the engine
+never sees the flag.
 
 * `command`: what the arguments say;
 * `faults`: the faults, each a small class that changes one thing;

@@ -43,28 +43,34 @@ class Command:
 
 
 def parse(arguments: list[str]) -> Command:
-    """Read an engine's arguments, `--flag value` and `--flag=value` alike.
+    """Read an engine's arguments, `--flag value` and `--flag=value` alike; there may be a fault for each N.
 
     Raises:
-        ValueError: there is no port, or the fault is not NAME:N.
+        ValueError: there is no port, or a fault is not NAME:N.
     """
-    pairs = [part for argument in arguments for part in argument.split("=", 1)]
-    values = dict(itertools.pairwise(pairs))
+    parts = [part for argument in arguments for part in argument.split("=", 1)]
+    pairs = list(itertools.pairwise(parts))
+    values = dict(pairs)
     if "--port" not in values:
         raise ValueError("--port is missing")
     n_spec = int(values.get("--spec-draft-n-max", 0))
     if "--speculative-config" in values:
         n_spec = json.loads(values["--speculative-config"])["num_speculative_tokens"]
-    name, colon, at = values.get(FLAG, "").partition(":")
-    if FLAG in values and not (name and colon and at.isdigit()):
-        raise ValueError(f"{FLAG} is {values[FLAG]!r}; it must be NAME:N, N being the draft tokens per step")
+    faults = dict(_planted(value) for flag, value in pairs if flag == FLAG)
     return Command(
         arguments=tuple(_without_fault(arguments)),
         port=int(values["--port"]),
         n_spec=n_spec,
-        fault=name if at and int(at) == n_spec else None,
+        fault=faults.get(n_spec),
         log_file=values.get("--log-file"),
     )
+
+
+def _planted(fault: str) -> tuple[int, str]:
+    name, _, at = fault.partition(":")
+    if not (name and at.isdigit()):
+        raise ValueError(f"{FLAG} is {fault!r}; it must be NAME:N, N being the draft tokens per step")
+    return int(at), name
 
 
 def _without_fault(arguments: list[str]) -> list[str]:

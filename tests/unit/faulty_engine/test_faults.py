@@ -25,6 +25,8 @@ VLLM = ["/models/m", "--port=8000", '--speculative-config={"method": "mtp", "num
         ([*DRAFTING, "--plant", "Sinking:2"], 3, None),
         ([*LLAMACPP, "--plant", "Sinking:0"], 0, "Sinking"),
         ([*VLLM, "--plant=Sinking:2"], 2, "Sinking"),
+        ([*DRAFTING, "--plant=Sinking:3", "--plant=TextAltered:2"], 3, "Sinking"),
+        ([*DRAFTING, "--plant=TextAltered:2", "--plant=Sinking:3"], 3, "Sinking"),
     ],
 )
 def test_a_fault_belongs_to_one_n(arguments: list[str], n_spec: int, fault: str | None) -> None:
