@@ -9,8 +9,9 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-FOLDERS = ("tests/unit", "tests/cluster", "tests/e2e")
-SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadgroup", "-m", "not alone")
+FOLDERS = ("tests/e2e", "tests/cluster", "tests/unit")
+# By file, for tests of one file share fixtures; in the order of FOLDERS, for the longest are in the first.
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")
 ALONE = ("-m", "alone")
 
 

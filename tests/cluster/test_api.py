@@ -21,7 +21,7 @@ CRDS = ("mtpmodels.mtp-operator.dev", "mtptuningruns.mtp-operator.dev")
 #: The API server adds this remark where an error of the schema kept it from evaluating the CEL rules.
 UNCHECKED = "some validation rules were not checked because the object was invalid"
 
-pytestmark = [pytest.mark.usefixtures("operator"), pytest.mark.xdist_group("api")]
+pytestmark = pytest.mark.usefixtures("operator")
 
 
 def model(*changes: tuple[str, Any], engine: str = "VLLM") -> dict[str, Any]:

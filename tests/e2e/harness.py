@@ -204,6 +204,16 @@ def wait_until(
         time.sleep(0.25)
 
 
+def wait_until_placed(namespace: str) -> None:
+    """Until a pod of the namespace has a node: trials take turns, and those of other tests come first at times."""
+    wait_until(
+        lambda: any("nodeName" in pod["spec"] for pod in items("pods", namespace)),
+        f"a pod of {namespace} on a node",
+        180,
+        lambda: kubectl("describe", "pods", "-n", namespace),
+    )
+
+
 def wait_for_condition(
     kind: str, namespace: str, name: str, type_: str, status: str, reason: str = "", timeout_seconds: float = 300
 ) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from tests.cluster.images import IMAGES, REPOSITORY
 
 from . import harness
 
-pytestmark = pytest.mark.xdist_group("trials")
-
 NAME = "demo-llamacpp"
 
 
@@ -33,6 +31,7 @@ def begin(namespace: str, uri: str, **changes: Any) -> None:
 
 def stalled(namespace: str, reason: str) -> str:
     """The model's message once it is Stalled for this reason."""
+    harness.wait_until_placed(namespace)
     model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Stalled", "True", reason, 60)
     message: str = harness.condition(model, "Stalled")["message"]
     return message

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from . import harness
-
-pytestmark = pytest.mark.xdist_group("trials")
 
 NAME = "demo-llamacpp"
 
@@ -106,6 +102,7 @@ def test_gpu_that_no_node_has(namespace: str) -> None:
 
 def test_image_that_does_not_exist(namespace: str) -> None:
     begin(namespace, spec__engine__image="localhost/no/such-engine:1")
+    harness.wait_until_placed(namespace)
     assert_reason(namespace, "ImageUnavailable", ["spec.engine.image", "localhost/no/such-engine:1"], 60)
 
 
@@ -118,11 +115,13 @@ def test_model_folder_that_is_empty(namespace: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     harness.ensure_model_claim(namespace, "empty", tmp_path)
     begin(namespace, spec__model__uri="pvc://empty/model.gguf")
+    harness.wait_until_placed(namespace)
     assert_reason(namespace, "ModelMissing", ["spec.model.uri", "model.gguf"], 60)
 
 
 def test_engine_that_crashes_at_start(namespace: str) -> None:
     begin(namespace, spec__engine__extraArgs=["--no-such-flag"])
+    harness.wait_until_placed(namespace)
     assert_reason(namespace, "EngineCrashed", ["n=0", "exited with code 1", "--no-such-flag"], 60)
 
 
@@ -166,6 +165,7 @@ def test_prompts_with_a_wrong_line(namespace: str) -> None:
     workload = own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "a", "categroy": "Law"}\n')
     begin(namespace, spec__tuning={"workload": workload})
     words = ["spec.tuning.workload.prompts.configMap: own/prompts.jsonl: line 2: categroy"]
+    harness.wait_until_placed(namespace)
     assert_reason(namespace, "PromptsUnusable", words, 60)
     model = harness.get("mtpmodel", namespace, NAME)
     assert harness.condition(model, "Stalled")["status"] == "True"
@@ -174,6 +174,7 @@ def test_prompts_with_a_wrong_line(namespace: str) -> None:
 def test_config_map_of_prompts_that_does_not_exist(namespace: str) -> None:
     prompts = {"configMap": {"name": "nowhere", "key": "prompts.jsonl"}}
     begin(namespace, spec__tuning={"workload": {"prompts": prompts}})
+    harness.wait_until_placed(namespace)
     assert_reason(namespace, "PodNotStarted", ["FailedMount", "prompts", 'configmap "nowhere" not found'], 60)
 
 

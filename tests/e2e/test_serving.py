@@ -48,7 +48,6 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1, name: str =
     return model
 
 
-@pytest.mark.xdist_group("serving")
 @pytest.mark.parametrize("name", ["demo-llamacpp", "demo-vllm"])
 def test_n_changes_under_load(namespace: str, name: str) -> None:
     serve(namespace, 1, name=name)
@@ -238,7 +237,6 @@ def has_trial(namespace: str) -> bool:
     )
 
 
-@pytest.mark.xdist_group("serving")
 def test_a_server_that_fails(namespace: str) -> None:
     serve(namespace, 2, {"rollout": {"strategy": "InPlace"}})
     wait_until_served(namespace, 2)

@@ -13,8 +13,6 @@ from tests.hub import Hub
 
 from . import harness
 
-pytestmark = pytest.mark.xdist_group("trials")
-
 NAME = "demo-llamacpp"
 CLAIM = f"{NAME}-weights"
 
