@@ -19,8 +19,6 @@ from tests.cluster import components, images, lifecycle, node, paths, pause
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.alone
-
 REPOSITORY = Path(__file__).parents[2]
 OPERATOR_IMAGE = images.IMAGES["operator"].reference
 CNI_RESULTS = Path("/var/lib/cni/results")
@@ -152,6 +150,7 @@ def test_up_twice_is_one_cluster(kubeconfig: Path) -> None:
     assert after == before
 
 
+@pytest.mark.alone
 def test_up_starts_what_has_died(kubeconfig: Path) -> None:
     scheduler = components.all_components()["kube-scheduler"]
     before = scheduler.process()
@@ -323,6 +322,7 @@ def run_a_pod() -> None:
     node.kubectl("wait", "pod/idle", "--for=condition=Ready", "--timeout=25s")
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("second")
 def test_down_leaves_nothing_behind() -> None:
     lifecycle.up()
@@ -335,6 +335,7 @@ def test_down_leaves_nothing_behind() -> None:
     assert found(traces()) == set()
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("second")
 def test_down_leaves_nothing_behind_when_everything_was_killed() -> None:
     lifecycle.up()
@@ -349,6 +350,7 @@ def test_down_leaves_nothing_behind_when_everything_was_killed() -> None:
     assert found(traces()) == set()
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("second")
 @pytest.mark.parametrize("last_started", ["etcd", "kube-apiserver", "kubelet"])
 def test_down_leaves_nothing_behind_when_up_was_killed(last_started: str) -> None:

@@ -74,7 +74,7 @@ def _trial(run: MTPTuningRun, arm: ArmStatus) -> Ended:
     harness.kubectl("create", "--namespace", namespace, "--filename=-", document=job)
 
     def read() -> Ended | None:
-        seen = harness.get("job", namespace, arm.job_name)
+        seen = harness.get("jobs", namespace, arm.job_name)
         pods = harness.items("pods", namespace, f"batch.kubernetes.io/job-name={arm.job_name}")
         judgement = trial.judge(arm, view_job(seen) if seen else None, view_pod(pods[0]) if pods else None)
         return None if isinstance(judgement, trial.Going) else judgement

@@ -59,7 +59,7 @@ def follow(name: str) -> dict[str, Any]:
     said = ""
     begin = time.monotonic()
     while time.monotonic() - begin < TIMEOUT_SECONDS:
-        model = harness.get("mtpmodel", NAMESPACE, name)
+        model = harness.get("mtpmodels", NAMESPACE, name)
         tuned = harness.condition(model, "Tuned")
         if tuned and tuned["message"] != said:
             said = tuned["message"]

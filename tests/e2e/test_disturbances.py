@@ -84,6 +84,7 @@ def kill_operator() -> None:
     )
 
 
+@pytest.mark.usefixtures("exact_trials")
 def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
     harness.ensure_model_claim(namespace)
     with watched(namespace):
@@ -128,7 +129,7 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
 
 def is_complete(namespace: str, job_name: str) -> bool:
     """Whether a Job has ended well."""
-    return harness.condition(harness.get("job", namespace, job_name), "Complete").get("status") == "True"
+    return harness.condition(harness.get("jobs", namespace, job_name), "Complete").get("status") == "True"
 
 
 def writes_of_the_operator(offset: int) -> set[tuple[str, str]]:
@@ -162,11 +163,11 @@ def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace:
             assert second is not None
             harness.kubectl("delete", "job", second["jobName"], "-n", namespace, "--wait=false")
 
-            lease = harness.get("lease", harness.OPERATOR_NAMESPACE, "mtp-operator")
+            lease = harness.get("leases", harness.OPERATOR_NAMESPACE, "mtp-operator")
             assert lease is not None
             holder = lease["spec"]["holderIdentity"].split("_")[0]
             harness.kubectl("delete", "pod", holder, "-n", harness.OPERATOR_NAMESPACE, "--force", "--grace-period=0")
-            model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 300)
+            model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300)
             run = harness.run_of(model)
     finally:
         harness.scale_operator(1)
@@ -192,6 +193,6 @@ def test_pin_in_the_middle_of_a_run(namespace: str) -> None:
     begin(namespace)
     harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
     harness.apply(harness.sample(NAME, spec__speculation={"method": "MTP", "nSpec": 1}, **UNSERVED), namespace)
-    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "Pinned", 30)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Pinned", 30)
     assert model["status"]["nSpec"] == 1
     harness.wait_until(lambda: harness.items("pods", namespace) == [], "no trial left", 60)

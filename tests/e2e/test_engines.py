@@ -65,7 +65,7 @@ def finished(namespace: str, document: dict[str, Any], timeout_seconds: float) -
     try:
 
         def ended() -> dict[str, Any] | None:
-            found = harness.get("pod", namespace, name)
+            found = harness.get("pods", namespace, name)
             return found if found and found["status"]["phase"] in ("Succeeded", "Failed") else None
 
         def story() -> str:

@@ -168,7 +168,7 @@ def node_of(namespace: str, model: str) -> str:
 
 def message_of(namespace: str, model: str) -> str:
     """Why no node fits."""
-    found = harness.wait_for_condition("mtpmodel", namespace, model, "Ready", "False", "NoNodeFits", 60)
+    found = harness.wait_for_condition(namespace, model, "Ready", "False", "NoNodeFits", 60)
     return str(harness.condition(found, "Ready")["message"])
 
 
@@ -224,7 +224,7 @@ def test_devices_are_claimed_by_their_attributes(placed: str) -> None:
     }
     (pod,) = pods_of(placed, "two")
     claim_name = pod["status"]["resourceClaimStatuses"][0]["resourceClaimName"]
-    claim = harness.get("resourceclaim", placed, claim_name)
+    claim = harness.get("resourceclaims", placed, claim_name)
     assert claim is not None
     assert len(claim["status"]["allocation"]["devices"]["results"]) == 2
     assert message_of(placed, "none").startswith(

@@ -12,7 +12,7 @@ NAME = "demo-llamacpp"
 
 def assert_reason(namespace: str, reason: str, words: list[str], timeout_seconds: float) -> None:
     """Ready is False for this reason within this time, and its message has these words."""
-    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "False", reason, timeout_seconds)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "False", reason, timeout_seconds)
     message = harness.condition(model, "Ready")["message"]
     for word in words:
         assert word in message
@@ -34,7 +34,7 @@ def test_quota_refuses_the_trial(namespace: str) -> None:
     begin(namespace)
     assert_reason(namespace, "TrialRefused", ["exceeded quota: no-gpus", "requests.nvidia.com/gpu"], 30)
     harness.kubectl("delete", "resourcequota", "no-gpus", "-n", namespace)
-    harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "False", "Tuning", 120)
+    harness.wait_for_condition(namespace, NAME, "Ready", "False", "Tuning", 120)
 
 
 def refuses_pods(namespace: str) -> bool:
@@ -88,7 +88,7 @@ def test_admission_refuses_the_trial(namespace: str) -> None:
         harness.wait_until(lambda: refuses_pods(namespace), "the policy in force", 30)
         begin(namespace)
         assert_reason(namespace, "TrialRefused", ["no pods in this namespace"], 30)
-        model = harness.get("mtpmodel", namespace, NAME)
+        model = harness.get("mtpmodels", namespace, NAME)
         assert harness.condition(model, "Stalled")["status"] == "True"
     finally:
         for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
@@ -144,7 +144,7 @@ def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) ->
 
 def test_tuning_disabled_measures_nothing(namespace: str) -> None:
     begin(namespace, spec__tuning={"mode": "Disabled"})
-    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "Disabled", 60)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Disabled", 60)
     assert model["status"]["nSpec"] == model["status"]["servedNSpec"] == 0
     assert harness.items("mtptuningruns", namespace) == []
 
@@ -167,7 +167,7 @@ def test_prompts_with_a_wrong_line(namespace: str) -> None:
     words = ["spec.tuning.workload.prompts.configMap: own/prompts.jsonl: line 2: categroy"]
     harness.wait_until_placed(namespace)
     assert_reason(namespace, "PromptsUnusable", words, 60)
-    model = harness.get("mtpmodel", namespace, NAME)
+    model = harness.get("mtpmodels", namespace, NAME)
     assert harness.condition(model, "Stalled")["status"] == "True"
 
 

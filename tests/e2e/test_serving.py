@@ -31,7 +31,7 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1, name: str =
     """The model once it is ready with this n and no other server is left."""
 
     def served() -> dict[str, Any] | None:
-        model = harness.get("mtpmodel", namespace, name)
+        model = harness.get("mtpmodels", namespace, name)
         assert model is not None
         is_served = (
             harness.condition(model, "Ready").get("status") == "True"
@@ -70,7 +70,7 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
     client.goes_on_for(20)
     assert client.failures() == [], "another strategy alone replaces no server"
     serve(namespace, 1, in_place, name)
-    paused = harness.wait_for_condition("mtpmodel", namespace, name, "Serving", "False", timeout_seconds=60)
+    paused = harness.wait_for_condition(namespace, name, "Serving", "False", timeout_seconds=60)
     assert "n_spec=1" in harness.condition(paused, "Serving")["message"]
     assert harness.condition(paused, "Ready")["status"] == "False"
     wait_until_served(namespace, 1, name=name)
@@ -214,16 +214,16 @@ def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
 
     with one_gpu(), never_two_pods(namespace) as roles:
         want()
-        tuned = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", timeout_seconds=240)
+        tuned = harness.wait_for_condition(namespace, NAME, "Ready", "True", timeout_seconds=240)
         assert tuned["status"]["servedNSpec"] == tuned["status"]["nSpec"]
         assert roles == {"trial", "server"}
 
         want(request=1)
-        held = harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "TuningHeld", 30)
+        held = harness.wait_for_condition(namespace, NAME, "Ready", "True", "TuningHeld", 30)
         assert harness.condition(held, "Serving")["status"] == "True"
 
         want(request=1, disruption="Allowed")
-        harness.wait_for_condition("mtpmodel", namespace, NAME, "Serving", "False", "Paused", 60)
+        harness.wait_for_condition(namespace, NAME, "Serving", "False", "Paused", 60)
         harness.wait_until(lambda: has_trial(namespace), "a trial in the servers' place", 60)
         want(request=1, disruption="Allowed", suspend=True)
         wait_until_served(namespace, tuned["status"]["nSpec"])
@@ -242,7 +242,7 @@ def test_a_server_that_fails(namespace: str) -> None:
     wait_until_served(namespace, 2)
     broken: dict[str, Any] = {"spec__engine__extraArgs": ["--no-such-flag"]}
     serve(namespace, 1, {"rollout": {"strategy": "InPlace"}}, **broken)
-    model = harness.wait_for_condition("mtpmodel", namespace, NAME, "Serving", "True", "RolledBack", 120)
+    model = harness.wait_for_condition(namespace, NAME, "Serving", "True", "RolledBack", 120)
 
     message = harness.condition(model, "Serving")["message"]
     assert "n_spec=1 did not become ready" in message

@@ -39,7 +39,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
     )
     harness.apply(document, namespace)
     name = document["metadata"]["name"]
-    model = harness.wait_for_condition("mtpmodel", namespace, name, "Ready", "True", "", 300)
+    model = harness.wait_for_condition(namespace, name, "Ready", "True", "", 300)
 
     run = harness.run_of(model)
     assert model["status"]["nSpec"] == 0
@@ -50,6 +50,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
         assert count["exceeding"] == count["requests"] > 0
 
 
+@pytest.mark.usefixtures("exact_trials")
 def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: Path) -> None:
     claim = tmp_path / "claim"
     claim.mkdir()

@@ -62,7 +62,7 @@ def fetching(**changes: Any) -> dict[str, Any]:
 def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volume: Path) -> None:
     size = (hub.repositories[harness.HUB_REPOSITORY_GGUF].folder / "tiny-Q8_0.gguf").stat().st_size
     harness.apply(fetching(), namespace)
-    stalled = harness.wait_for_condition("mtpmodel", namespace, NAME, "Stalled", "True", "GatedRepository", 90)
+    stalled = harness.wait_for_condition(namespace, NAME, "Stalled", "True", "GatedRepository", 90)
     assert "spec.model.tokenSecretRef" in harness.condition(stalled, "ModelCached")["message"]
 
     # In the middle the pod is deleted, once; the other half comes when it is gone.
@@ -73,7 +73,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
             (pod,) = (pod for pod in harness.items("pods", namespace) if pod["status"]["phase"] == "Running")
             name = pod["metadata"]["name"]
             harness.kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
-            harness.wait_until(lambda: harness.get("pod", namespace, name) is None, "the pod's end", 60)
+            harness.wait_until(lambda: harness.get("pods", namespace, name) is None, "the pod's end", 60)
 
     hub.watch = delete_pod
     secret = {
@@ -84,7 +84,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     }
     harness.apply(secret, namespace)
     harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
-    cached = harness.wait_for_condition("mtpmodel", namespace, NAME, "ModelCached", "True", "Fetched", 180)
+    cached = harness.wait_for_condition(namespace, NAME, "ModelCached", "True", "Fetched", 180)
     assert once.locked()
     assert size <= hub.bytes_sent <= 1.3 * size
     commit = hub.repositories[harness.HUB_REPOSITORY_GGUF].commit
@@ -93,7 +93,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     assert (volume / "models" / harness.HUB_REPOSITORY_GGUF / commit / "tiny-Q8_0.gguf").stat().st_size == size
 
     # Which n it is, other tests say.
-    run = harness.run_of(harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 300))
+    run = harness.run_of(harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300))
     assert run["status"]["trials"]["measured"] >= 1
     assert (run["spec"]["model"]["uri"], run["spec"]["model"]["revision"]) == (uri, commit)
     assert harness.items("jobs", namespace) == []
@@ -107,18 +107,18 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
         spec__speculation={"nSpec": 1},
     )
     harness.apply(second, namespace)
-    harness.wait_for_condition("mtpmodel", namespace, "second", "ModelCached", "True", "Fetched", 90)
+    harness.wait_for_condition(namespace, "second", "ModelCached", "True", "Fetched", 90)
     assert hub.bytes_sent == before
 
     # So does the first after a restart of the operator, without asking anybody.
     asked = len(hub.requests)
     harness.restart_operator()
-    harness.wait_for_condition("mtpmodel", namespace, NAME, "Ready", "True", "", 60)
+    harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 60)
     assert len(hub.requests) == asked
 
     harness.kubectl("delete", "mtpmodels", "--all", "-n", namespace)
     harness.wait_until(
-        lambda: CLAIM not in [one["metadata"]["name"] for one in harness.items("pvc", namespace)],
+        lambda: CLAIM not in [one["metadata"]["name"] for one in harness.items("persistentvolumeclaims", namespace)],
         "the operator's claim goes with its model",
         60,
     )
