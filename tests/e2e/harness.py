@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
@@ -82,7 +83,7 @@ def install_tested_operator(**values: object) -> None:
     """The same for tests: it measures for less long, and asks their hub and no other, whether or not that runs."""
     defaults = {
         "hub": {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"},
-        "trials": {"readySeconds": 300, "levelSeconds": 2},
+        "trials": {"readySeconds": 300, "levelSeconds": 4},
     }
     install_operator(**defaults | values)
 
@@ -185,7 +186,13 @@ API_OF = {
 }
 """Group and version of what is looked at again and again: kubectl for each look would be a quarter of all work."""
 
-client = functools.cache(api_server.connect)
+
+@functools.cache
+def client() -> httpx.Client:
+    """The one connection to the API server, closed when the tests end."""
+    connected = api_server.connect()
+    atexit.register(connected.close)
+    return connected
 
 
 def get(resource: str, namespace: str, name: str) -> dict[str, Any] | None:

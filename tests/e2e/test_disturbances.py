@@ -88,7 +88,7 @@ def kill_operator() -> None:
 def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
     harness.ensure_model_claim(namespace)
     with watched(namespace):
-        harness.apply(harness.sample(NAME), namespace)
+        harness.apply(harness.sample(NAME, spec__tuning__budget__maxTrials=5), namespace)
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),

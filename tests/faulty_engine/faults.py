@@ -219,7 +219,7 @@ class Sinking(Fault):
     """
 
     REQUESTS = 8
-    SECONDS = 0.16
+    SECONDS = 0.24
 
     def __init__(self) -> None:
         super().__init__()
