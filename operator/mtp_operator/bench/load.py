@@ -131,7 +131,7 @@ async def run_level(client: EngineClient, level: Level, watch: Callable[[LevelRu
     clock = asyncio.get_running_loop().time
     machine_before, cpu_before, begin = machine_load(), time.process_time(), clock()
     try:
-        async with asyncio.timeout(LEVEL_OVERTIME * level.seconds) as deadline:
+        async with asyncio.timeout(None) as deadline:
             await _ClosedLoop(client, run, level, deadline, before, watch).run()
     except TimeoutError:
         raise TooSlowError(_too_slow(run, clock() - begin)) from None
@@ -172,12 +172,15 @@ class _ClosedLoop:
 
     async def run(self) -> None:
         """Until the level is known. Requests that are under way then are waited for, and belong to no pass."""
+        overtime = asyncio.get_running_loop().call_later(LEVEL_OVERTIME * self._level.seconds, self._expire)
         try:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(self._run.concurrency):
                     workers.create_task(self._work())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
+        finally:
+            overtime.cancel()
 
     async def _work(self) -> None:
         while not self._is_over:
@@ -239,6 +242,13 @@ class _ClosedLoop:
         has_requests = len(run.warm_answers) >= LEAST_REQUESTS
         time_limit = level.seconds if has_requests else LEVEL_OVERTIME * level.seconds
         return len(run.windows) >= MIN_WINDOWS and elapsed + last > time_limit
+
+    def _expire(self) -> None:
+        """The level has had its time: what was measured counts, unless that is too little."""
+        if len(self._run.windows) < MIN_WINDOWS:
+            self._deadline.reschedule(self._clock())
+        elif not self._is_over:
+            self._end()
 
     def _end(self) -> None:
         """Send nothing more. What is under way is not cut off: the engine has counted it, so it has to be counted."""
