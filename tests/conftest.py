@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from tests.cluster import paths
@@ -30,15 +30,12 @@ def operator(kubeconfig: Path, testrun_uid: str) -> None:
     from tests.e2e import harness
 
     assert kubeconfig.exists()
-    with (paths.state_dir() / "operator-of-the-tests").open("a+") as installed:
-        fcntl.flock(installed, fcntl.LOCK_EX)
-        installed.seek(0)
-        if installed.read() == testrun_uid:
-            return
-        harness.install_tested_operator()
-        harness.restart_operator()
-        installed.truncate(0)
-        installed.write(testrun_uid)
+    installed_for = paths.state_dir() / "tests-of-the-operator"
+    with FileLock(f"{installed_for}.lock"):
+        if not installed_for.exists() or installed_for.read_text() != testrun_uid:
+            harness.install_tested_operator()
+            harness.restart_operator()
+            installed_for.write_text(testrun_uid)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 import yaml
+from filelock import FileLock
 
 from tests.cluster import api_server, node, paths, tools
 from tests.mtp_model import ModelShape, write_model
@@ -58,16 +59,21 @@ def helm(*arguments: str, timeout_seconds: float = 240) -> str:
     return done.stdout
 
 
-def install_operator(**values: object) -> None:
-    """Installs the chart as a user does, with the images that were built here; waits until it is ready."""
+def install_operator(level_seconds: int = 8, ready_seconds: int = 300, **values: object) -> None:
+    """Installs the chart as a user does, with the images that were built here; waits until it is ready.
+
+    Args:
+        level_seconds: of a trial; our small model is measured in seconds.
+        ready_seconds: that a trial's engine may take.
+        values: of the chart, as they are.
+    """
     settings = {
         "image": {"repository": OPERATOR_IMAGE, "tag": "dev"},
         "engineImages": {
             "VLLM": "localhost/mtp-operator/vllm-cpu:dev",
             "LlamaCpp": "localhost/mtp-operator/llamacpp-cpu:dev",
         },
-        # Our small model is measured in seconds.
-        "trials": {"readySeconds": 300, "levelSeconds": 8},
+        "trials": {"readySeconds": ready_seconds, "levelSeconds": level_seconds},
         **values,
     }
     values_file = paths.state_dir() / "values.json"
@@ -79,13 +85,10 @@ def install_operator(**values: object) -> None:
     )  # fmt: skip
 
 
-def install_tested_operator(**values: object) -> None:
+def install_tested_operator(level_seconds: int = 4, ready_seconds: int = 300, **values: object) -> None:
     """The same for tests: it measures for less long, and asks their hub and no other, whether or not that runs."""
-    defaults = {
-        "hub": {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"},
-        "trials": {"readySeconds": 300, "levelSeconds": 4},
-    }
-    install_operator(**defaults | values)
+    hub = {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"}
+    install_operator(level_seconds, ready_seconds, hub=hub, **values)
 
 
 def restart_operator() -> None:
@@ -129,8 +132,10 @@ def _model_folder(name: str, shape: ModelShape) -> Path:
     for source in sorted((REPOSITORY / "tests" / "mtp_model").glob("*.py")):
         digest.update(source.read_bytes())
     folder = paths.cache_dir() / name / digest.hexdigest()[:12]
-    if not folder.exists():
-        write_model(folder, shape=shape)
+    # Tests that go side by side want it at the same time.
+    with FileLock(paths.cache_dir() / f"{name}.lock"):
+        if not folder.exists():
+            write_model(folder, shape=shape)
     return folder
 
 

@@ -111,7 +111,7 @@ def model(faults: dict[int, str]) -> dict[str, Any]:
 def faults(request: pytest.FixtureRequest) -> Iterator[None]:
     """All models at once: they take turns on the node by themselves."""
     request.getfixturevalue("operator")
-    harness.install_tested_operator(trials={"readySeconds": 12, "levelSeconds": 3})
+    harness.install_tested_operator(level_seconds=3, ready_seconds=12)
     harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(NAMESPACE, folder=harness.small_model_folder())
     ranges = {"limits": [{"type": "Container", **LIMITS}]}
@@ -203,7 +203,7 @@ def test_a_drifting_arm_is_repeated_once() -> None:
     assert arm["attempt"] == 1
 
 
-def test_speculation_without_faults_is_not_suspected() -> None:
+def test_sound_speculation_is_not_suspected() -> None:
     """n=0 has no counters; at n=1 all of them agree."""
     control, arm = arms_of("UsageMissing")
 

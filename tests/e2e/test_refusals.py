@@ -18,6 +18,12 @@ def assert_reason(namespace: str, reason: str, words: list[str], timeout_seconds
         assert word in message
 
 
+def assert_reason_of_pod(namespace: str, reason: str, words: list[str]) -> None:
+    """The same within a minute of the moment at which the trial's pod has a node."""
+    harness.wait_until_placed(namespace)
+    assert_reason(namespace, reason, words, 60)
+
+
 def begin(namespace: str, **changes: Any) -> None:
     """Applies the sample with changes."""
     harness.apply(harness.sample(NAME, **changes), namespace)
@@ -102,8 +108,7 @@ def test_gpu_that_no_node_has(namespace: str) -> None:
 
 def test_image_that_does_not_exist(namespace: str) -> None:
     begin(namespace, spec__engine__image="localhost/no/such-engine:1")
-    harness.wait_until_placed(namespace)
-    assert_reason(namespace, "ImageUnavailable", ["spec.engine.image", "localhost/no/such-engine:1"], 60)
+    assert_reason_of_pod(namespace, "ImageUnavailable", ["spec.engine.image", "localhost/no/such-engine:1"])
 
 
 def test_claim_that_does_not_exist(namespace: str) -> None:
@@ -115,14 +120,12 @@ def test_model_folder_that_is_empty(namespace: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     harness.ensure_model_claim(namespace, "empty", tmp_path)
     begin(namespace, spec__model__uri="pvc://empty/model.gguf")
-    harness.wait_until_placed(namespace)
-    assert_reason(namespace, "ModelMissing", ["spec.model.uri", "model.gguf"], 60)
+    assert_reason_of_pod(namespace, "ModelMissing", ["spec.model.uri", "model.gguf"])
 
 
 def test_engine_that_crashes_at_start(namespace: str) -> None:
     begin(namespace, spec__engine__extraArgs=["--no-such-flag"])
-    harness.wait_until_placed(namespace)
-    assert_reason(namespace, "EngineCrashed", ["n=0", "exited with code 1", "--no-such-flag"], 60)
+    assert_reason_of_pod(namespace, "EngineCrashed", ["n=0", "exited with code 1", "--no-such-flag"])
 
 
 def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) -> None:
@@ -165,8 +168,7 @@ def test_prompts_with_a_wrong_line(namespace: str) -> None:
     workload = own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "a", "categroy": "Law"}\n')
     begin(namespace, spec__tuning={"workload": workload})
     words = ["spec.tuning.workload.prompts.configMap: own/prompts.jsonl: line 2: categroy"]
-    harness.wait_until_placed(namespace)
-    assert_reason(namespace, "PromptsUnusable", words, 60)
+    assert_reason_of_pod(namespace, "PromptsUnusable", words)
     model = harness.get("mtpmodels", namespace, NAME)
     assert harness.condition(model, "Stalled")["status"] == "True"
 
@@ -174,8 +176,7 @@ def test_prompts_with_a_wrong_line(namespace: str) -> None:
 def test_config_map_of_prompts_that_does_not_exist(namespace: str) -> None:
     prompts = {"configMap": {"name": "nowhere", "key": "prompts.jsonl"}}
     begin(namespace, spec__tuning={"workload": {"prompts": prompts}})
-    harness.wait_until_placed(namespace)
-    assert_reason(namespace, "PodNotStarted", ["FailedMount", "prompts", 'configmap "nowhere" not found'], 60)
+    assert_reason_of_pod(namespace, "PodNotStarted", ["FailedMount", "prompts", 'configmap "nowhere" not found'])
 
 
 def test_claim_of_prompts_that_does_not_exist(namespace: str) -> None:

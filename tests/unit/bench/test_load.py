@@ -179,7 +179,7 @@ def test_a_level_with_a_limit_uses_its_time_for_as_many_requests_as_it_can() -> 
 
 def test_a_last_pass_that_is_slower_than_the_one_before_does_not_spoil_a_level_with_a_limit() -> None:
     """Passes of 4 s; the last begins when there is time for one more, and takes twice as long."""
-    limit = LatencyConstraint(metric=LatencyMetric("P95RequestLatency"), concurrency=1, max_milliseconds=5_000)
+    limit = LatencyConstraint(metric=LatencyMetric.P95_REQUEST_LATENCY, concurrency=1, max_milliseconds=5_000)
     run = measure(
         FakeEngine(tokens_per_second=lambda number: 64.0 if number < 18 else 32.0), level_seconds=20, limits=(limit,)
     )
