@@ -1,7 +1,7 @@
 """The policy: which boot comes next, or the verdict.
 
 1. The baseline is booted first, the largest n second: its counters tell the acceptance of every position.
-2. A boot is worth it while its knowledge gradient exceeds its cost. New n go before repeats, repeats of the baseline
+2. A boot is worth it while its knowledge gradient exceeds its cost; the worthiest comes first. Repeats of the baseline
    come last, so that drift of the machine shows between its first and its last boot.
 3. The smallest n that is expected to lose next to nothing against the best is the choice.
 4. The baseline and the choice are repeated, in turn, while the advantage could be noise or its interval is wide; with
@@ -21,21 +21,19 @@ from .evidence import Evidence
 from .records import Arm, Measure, Settings, Speedup, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_BOOT, USUAL_SPAN = 0.0015, 9
-"""What one more boot is taken to cost, in log speed, where n goes from 0 to 8. It falls with the cube of the span:
-more n have more stretches in which a faster one can hide, and a boot is a smaller share of their sweep."""
-DEAREST_BOOT = 0.0075
-"""Most that a boot is taken to cost: of a few n, each is worth a look."""
+COST_OF_SWEEP = 0.0135
+"""What one boot of every n from the lowest to the highest is taken to cost, in log speed; a boot costs its share."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
 WIDEST_INTERVAL = 0.10
 """Half the interval of a speed-up, as a share of it, above which a boot is repeated."""
-PROOF_Z, SCEPTICISM = 2.05, 1.0
+PROOF_Z, SCEPTICISM = 1.7, 1.0
 """Speculation is switched on only if a sceptic is convinced, whose prior of the advantage is
 N(0, noise^2 / SCEPTICISM): the z that this takes is high after few boots and falls towards PROOF_Z, so that looking
 after every boot does little harm (Spiegelhalter, Freedman and Parmar 1994, "Bayesian approaches to randomized
-trials"). Calibrated so that of curves on which speculation gives nothing 5 % at most are switched on
-(tests/perf/tuner_judge.py, family `flat`)."""
+trials"). The best of several n was picked by chance, too: the probability of a loss that is still accepted is divided
+by how many were measured (Bonferroni; Dunn 1961, "Multiple comparisons among means"). Calibrated so that of curves on
+which speculation gives nothing few are switched on (tests/perf/tuner_judge.py, family `flat`)."""
 PROOF_COST = 0.002
 """Cost of one boot in log speed while an advantage is being proven."""
 LAST_BOOTS = 2
@@ -98,8 +96,13 @@ class _State:
     @cached_property
     def is_proven(self) -> bool:
         """Whether the choice is faster than the baseline beyond doubt."""
-        convincing = _convincing_z(self.boots(self.choice), self.boots(0))
+        convincing = _convincing_z(self.boots(self.choice), self.boots(0), self.compared)
         return probability_of_loss(self.posterior, self.choice) <= NORMAL.cdf(-convincing)
+
+    @property
+    def compared(self) -> int:
+        """Of how many n the choice is the best one measured."""
+        return max(1, len(self.evidence.measured) - 1)
 
     def boots(self, point: int) -> int:
         return self.evidence.boots(self.evidence.grid[point])
@@ -125,11 +128,10 @@ class _State:
 
     def _worth_knowing(self) -> tuple[float, int] | None:
         """How much log speed the next boot of which point is expected to gain, if that is worth its cost."""
-        grid = self.evidence.grid
-        n_specs = self.evidence.settings.n_specs
-        cost = min(COST_OF_BOOT * (USUAL_SPAN / (max(n_specs) - min(n_specs) + 1)) ** 3, DEAREST_BOOT)
-        fresh = [point for point in range(len(grid)) if not self.boots(point)]
-        for candidates in (fresh, [point for point in self.eligible if point], [0]):
+        grid, n_specs = self.evidence.grid, self.evidence.settings.n_specs
+        cost = COST_OF_SWEEP / (max(n_specs) - min(n_specs) + 1)
+        above = [point for point in range(1, len(grid)) if not self.boots(point) or point in self.eligible]
+        for candidates in (above, [0]):
             gains = {
                 point: self.evidence.can_boot(grid[point]) * knowledge_gradient(self.posterior, point, self.eligible)
                 for point in candidates
@@ -171,7 +173,7 @@ class _State:
         for _ in range(more):
             ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
         after = _ratio_variance(ours, theirs)
-        asked = _convincing_z(ours, theirs) * math.sqrt(after)
+        asked = _convincing_z(ours, theirs, self.compared) * math.sqrt(after)
         return gain_by_proof(self.posterior, self.choice, asked, math.sqrt(now - after))
 
     def _measure(self, point: int, reason: str) -> Measure:
@@ -192,9 +194,10 @@ class _State:
         )
 
 
-def _convincing_z(ours: int, theirs: int) -> float:
-    """Standard errors that an advantage must have after so many boots of either side."""
-    return PROOF_Z * math.sqrt(1 + SCEPTICISM * _ratio_variance(ours, theirs))
+def _convincing_z(ours: int, theirs: int, compared: int) -> float:
+    """Standard errors that an advantage must have after so many boots of either side, as the best of so many n."""
+    sceptical = PROOF_Z * math.sqrt(1 + SCEPTICISM * _ratio_variance(ours, theirs))
+    return -NORMAL.inv_cdf(NORMAL.cdf(-sceptical) / compared)
 
 
 def _ratio_variance(ours: int, theirs: int) -> float:
