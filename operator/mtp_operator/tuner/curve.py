@@ -16,8 +16,8 @@ import numpy as np
 
 from .counters import Array, Indices, TokensPerStep
 
-BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.075])
-BOOT_NOISE_PRIOR = np.array([0.10, 0.10, 0.14, 0.19, 0.19, 0.06, 0.22])
+BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.08])
+BOOT_NOISE_PRIOR = np.array([0.10, 0.10, 0.14, 0.20, 0.20, 0.06, 0.20])
 """Standard deviation of log speed between boots of one n: 2-7 % on real hardware, less on quiet machines. Little in the
 middle: a machine is quiet or it is noisy, and boots that agree by chance do not rule the noisy one out."""
 
