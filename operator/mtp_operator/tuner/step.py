@@ -33,7 +33,8 @@ N(0, noise^2 / SCEPTICISM): the z that this takes is high after few boots and fa
 after every boot does little harm (Spiegelhalter, Freedman and Parmar 1994, "Bayesian approaches to randomized
 trials"). The best of several n was picked by chance, too: the probability of a loss that is still accepted is divided
 by how many were measured (Bonferroni; Dunn 1961, "Multiple comparisons among means"). Calibrated so that of curves on
-which speculation gives nothing few are switched on (tests/perf/tuner_judge.py, family `flat`)."""
+which speculation gives nothing 5 % at most are switched on up to 3 % noise, and 10 % at 7 % (tests/perf/tuner_judge.py,
+family `flat`)."""
 PROOF_COST = 0.002
 """Cost of one boot in log speed while an advantage is being proven."""
 LAST_BOOTS = 2
