@@ -162,7 +162,7 @@ def test_the_verdict_says_what_the_budget_prevented() -> None:
 
 
 def test_the_last_boots_of_a_budget_are_kept_for_the_proof() -> None:
-    """On a noisy machine and without counters five boots could all be spent on looking further, and n=0 not be repeated."""
+    """On a noisy machine and without counters five boots could all go to looking further, and none to n=0 again."""
     seen = {0: [50.0, 49.0], 1: [57.2, 58.2], 2: [57.7, 63.4], 8: [34.7]}
     given, arms = settings(max_trials=5), list[Arm]()
     while isinstance(step := next_step(arms, given), Measure):
