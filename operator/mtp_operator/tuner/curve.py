@@ -27,17 +27,17 @@ SLOPES = np.array([0.06, 0.35])
 SLOPE_PRIOR = np.array([0.5, 0.5])
 """What one more draft token adds: as a rule little, much under load. Mean and standard deviation at once."""
 WANDER, ROUGHNESS = np.array([0.002, 0.008, 0.025]), np.array([0.002, 0.006, 0.02])
-ROUGH_PRIOR = np.array([0.45, 0.42, 0.13])
+ROUGH_PRIOR = np.array([0.6, 0.32, 0.08])
 """Standard deviations of the wandering of increments and of single points, relative to the step time."""
 Sizes = tuple[tuple[float, float, float], ...]
 """Mean, standard deviation and share; unit: the step time of the baseline. Work that is added makes a step longer: no
 mean is negative."""
-SMOOTH, NO_SIZE = 0.3, ((0.0, 0.0, 1.0),)
+SMOOTH, NO_SIZE = 0.15, ((0.0, 0.0, 1.0),)
 ONE_CLIFF, CLIFF_SIZES = 0.27, ((0.1, 0.07, 0.5), (0.4, 0.25, 0.5))
 TWO_CLIFFS, TWO_CLIFF_SIZES = 0.18, ((0.2, 0.18, 1.0),)
 ROOFLINE, ROOFLINE_SIZES = 0.1, ((1.0, 0.3, 1.0),)
 KNEES = np.array([0.4, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0])
-TILED, TILE_STEPS = 0.15, ((0.08, 0.06, 0.6), (0.25, 0.15, 0.4))
+TILED, TILE_STEPS = 0.1, ((0.08, 0.06, 0.6), (0.25, 0.15, 0.4))
 TILES = (2, 3, 4, 5)
 """Prior of each kind of step time, and what it adds: nothing, a jump, two, a knee at some n, a jump at every tile."""
 LOCATION_VARIANCE = 1.0
