@@ -213,20 +213,22 @@ class StreamsCut(Fault):
 
 
 class Sinking(Fault):
-    """The engine grows slower: after this many requests by a fifth.
+    """The engine grows slower: over this many requests by a third.
 
-    Each request takes a time of its own, longer than the engine needs, whatever else the machine is busy with.
+    Each request takes a time of its own, twice as long as the engine needs while other programs have the machine busy:
+    a pace that the engine cannot always keep would sink less than its noise explains.
     """
 
-    REQUESTS = 8
-    SECONDS = 0.24
+    REQUESTS = 12
+    SECONDS = 0.5
+    LOST_SHARE = 1 / 3
 
     def __init__(self) -> None:
         super().__init__()
         self._due: dict[int, float] = {}
 
     def request(self, engine: Engine, body: Document, number: int) -> int | None:
-        seconds = self.SECONDS / (1 - 0.2 * min(1.0, number / self.REQUESTS))
+        seconds = self.SECONDS / (1 - self.LOST_SHARE * min(1.0, number / self.REQUESTS))
         self._due[number] = time.monotonic() + seconds
         return None
 
