@@ -111,7 +111,7 @@ def model(faults: dict[int, str]) -> dict[str, Any]:
 def faults(request: pytest.FixtureRequest) -> Iterator[None]:
     """All models at once: they take turns on the node by themselves."""
     request.getfixturevalue("operator")
-    harness.install_tested_operator(level_seconds=3, ready_seconds=12)
+    harness.install_tested_operator(level_seconds=5, ready_seconds=12)
     harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(NAMESPACE, folder=harness.small_model_folder())
     ranges = {"limits": [{"type": "Container", **LIMITS}]}
