@@ -215,8 +215,8 @@ class StreamsCut(Fault):
 class Sinking(Fault):
     """The engine grows slower: over this many requests by a third.
 
-    Each request takes a time of its own, twice as long as the engine needs while other programs have the machine busy:
-    a pace that the engine cannot always keep would sink less than its noise explains.
+    Each request takes a time of its own, long enough for the engine to keep the pace on a busy machine: the noise of a
+    pace that it cannot keep hides how far it sinks.
     """
 
     REQUESTS = 12
