@@ -179,6 +179,13 @@ def apply(document: dict[str, Any], namespace: str) -> None:
     kubectl("apply", "--namespace", namespace, "--filename=-", document=document)
 
 
+def own_prompts(namespace: str, lines: str) -> dict[str, Any]:
+    """Applies a ConfigMap of own prompts, in JSON Lines; answers the `prompts` of a workload that asks them."""
+    name, key = "own", "prompts.jsonl"
+    apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {key: lines}}, namespace)
+    return {"configMap": {"name": name, "key": key}}
+
+
 API_OF = {
     "deployments": "apis/apps/v1",
     "jobs": "apis/batch/v1",

@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from mtp_operator.api.run import ArmStatus, MTPTuningRun, TrialCounters
+from mtp_operator.engines import engine_for
+from mtp_operator.reconcile import evidence
+from mtp_operator.tuner.records import Measure, Verdict
+from mtp_operator.tuner.step import next_step
 
 from . import harness
 from .construction import assert_counters_agree
@@ -88,7 +94,11 @@ def kill_operator() -> None:
 def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
     harness.ensure_model_claim(namespace)
     with watched(namespace):
-        harness.apply(harness.sample(NAME, spec__tuning__budget__maxTrials=5), namespace)
+        # New operators start beside the first trials and take of their pace. The best n is proved all the same, given
+        # boots to spare, which short prompts make shorter.
+        prompts = harness.own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "May I return it?"}\n')
+        begun = harness.sample(NAME, spec__tuning__workload__prompts=prompts, spec__tuning__budget__maxTrials=12)
+        harness.apply(begun, namespace)
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),
@@ -118,6 +128,7 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
     assert model["status"]["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
     run = harness.run_of(model)
     assert_counters_agree(run, drafts_past_end=False)
+    assert_decided_by_the_arms(run)
     assert "ownerReferences" not in run["metadata"]
     assert "NSpecChosen" in harness.kubectl("describe", "mtpm", "-n", namespace)
     harness.wait_until(lambda: harness.items("jobs", namespace) == [], "no Job left", 30)
@@ -127,6 +138,25 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
     harness.wait_until(lambda: watches_of_the_operator(offset) >= {"deployments", "pods"}, "it watches again", 60)
     time.sleep(10)
     assert writes_of_the_operator(offset) <= {("create", "leases"), ("update", "leases")}
+
+
+def assert_decided_by_the_arms(document: dict[str, Any]) -> None:
+    """Each arm, and the verdict, is what the tuner says of the arms before it: no kill had a part in a decision."""
+    run = MTPTuningRun.model_validate(document)
+    spec, arms = run.spec, run.status.arms
+
+    def decision(known: Sequence[ArmStatus]) -> Measure | Verdict:
+        trials = TrialCounters(gpu_seconds=sum(arm.gpu_seconds or 0 for arm in known))
+        settings = evidence.tuner_settings(spec, known, trials)
+        return next_step(evidence.tuner_arms(known, spec.objective.maximize), settings)
+
+    for place, arm in enumerate(arms):
+        step = decision(arms[:place])
+        assert isinstance(step, Measure)
+        assert (step.n_spec, step.boot, step.why) == (arm.n_spec, arm.boot, arm.why)
+    verdict = decision(arms)
+    assert isinstance(verdict, Verdict)
+    assert evidence.verdict_status(verdict, arms, engine_for(spec.engine.type)) == run.status.verdict
 
 
 def is_complete(namespace: str, job_name: str) -> bool:

@@ -152,21 +152,9 @@ def test_tuning_disabled_measures_nothing(namespace: str) -> None:
     assert harness.items("mtptuningruns", namespace) == []
 
 
-def own_prompts(namespace: str, lines: str) -> dict[str, Any]:
-    """Applies a ConfigMap of own prompts; answers the workload that asks them."""
-    config_map = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "own"},
-        "data": {"prompts.jsonl": lines},
-    }
-    harness.apply(config_map, namespace)
-    return {"prompts": {"configMap": {"name": "own", "key": "prompts.jsonl"}}}
-
-
 def test_prompts_with_a_wrong_line(namespace: str) -> None:
-    workload = own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "a", "categroy": "Law"}\n')
-    begin(namespace, spec__tuning={"workload": workload})
+    prompts = harness.own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "a", "categroy": "Law"}\n')
+    begin(namespace, spec__tuning={"workload": {"prompts": prompts}})
     words = ["spec.tuning.workload.prompts.configMap: own/prompts.jsonl: line 2: categroy"]
     assert_reason_of_pod(namespace, "PromptsUnusable", words)
     model = harness.get("mtpmodels", namespace, NAME)

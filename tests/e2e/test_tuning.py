@@ -19,9 +19,6 @@ pytestmark = pytest.mark.alone
 
 def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
     lines = '{"prompt": "Where is my parcel?"}\n{"prompt": "May I return the chair?"}\n'
-    harness.apply(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "own"}, "data": {"own.jsonl": lines}}, namespace
-    )
     limit = {"metric": "P50RequestLatency", "concurrency": 1, "maxMilliseconds": 1}
     document = harness.sample(
         "demo-llamacpp",
@@ -30,7 +27,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
             "maxNSpec": 1,
             "budget": {"maxTrials": 2},
             "workload": {
-                "prompts": {"configMap": {"name": "own", "key": "own.jsonl"}},
+                "prompts": harness.own_prompts(namespace, lines),
                 "sampling": {"mode": "Custom", "temperatureMilli": 700, "topPMilli": 950, "topK": 20},
                 "outputTokens": 16,
             },
