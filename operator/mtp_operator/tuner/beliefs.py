@@ -13,7 +13,7 @@ from .records import Speedup
 TAILS = (0.025, 0.025)
 """Probability that the truth lies below an interval, and above it."""
 TAILS_AT_THE_END = (0.012, 0.028)
-"""The same, for the interval of a verdict: boots ended because it was narrow, so it misses more often than it claims,
+"""The same, for the interval of a verdict: boots ended once it lay above 1, so it misses more often than it claims,
 and chance favoured what was chosen, so the estimate is too high rather than too low (calibrated by
 tests/perf/tuner_judge.py --coverage)."""
 NODES = 256

@@ -136,11 +136,6 @@ class Speedup(Record):
     low: float
     high: float
 
-    @property
-    def half_width(self) -> float:
-        """Half the interval, as a share of the estimate."""
-        return (self.high - self.low) / 2 / self.estimate
-
 
 class Measure(Record):
     """The next boot."""

@@ -4,8 +4,8 @@
 2. A boot is worth it while its knowledge gradient exceeds its cost; the worthiest comes first. Repeats of the baseline
    come last, so that drift of the machine shows between its first and its last boot.
 3. The smallest n that is expected to lose next to nothing against the best is the choice.
-4. The baseline and the choice are repeated, in turn, while the advantage could be noise or its interval is wide; with
-   the last boots of a budget before anything else, if that gains more.
+4. The baseline and the choice are repeated, in turn, while the advantage could be noise; with the last boots of a
+   budget before anything else, if that gains more.
 """
 
 import math
@@ -14,27 +14,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 
-from .beliefs import gain_by_proof, knowledge_gradient, probability_of_loss, speedup
+from .beliefs import gain_by_proof, knowledge_gradient, noise_between_boots, probability_of_loss, speedup
 from .constraints import Outcome
 from .curve import Posterior
 from .evidence import Evidence
-from .records import Arm, Measure, Settings, Speedup, Verdict
+from .records import Arm, Measure, Settings, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_SWEEP = 0.014
+COST_OF_SWEEP = 0.009
 """What one boot of every n from the lowest to the highest is taken to cost, in log speed; a boot costs its share."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
-WIDEST_INTERVAL = 0.10
-"""Half the interval of a speed-up, as a share of it, above which a boot is repeated."""
-PROOF_Z, SCEPTICISM = 1.7, 1.0
-"""Speculation is switched on only if a sceptic is convinced, whose prior of the advantage is
-N(0, noise^2 / SCEPTICISM): the z that this takes is high after few boots and falls towards PROOF_Z, so that looking
-after every boot does little harm (Spiegelhalter, Freedman and Parmar 1994, "Bayesian approaches to randomized
-trials"). The best of several n was picked by chance, too: the probability of a loss that is still accepted is divided
-by how many were measured (Bonferroni; Dunn 1961, "Multiple comparisons among means"). Calibrated so that of curves on
-which speculation gives nothing 5 % at most are switched on up to 3 % noise, and 10 % at 7 % (tests/perf/tuner_judge.py,
-family `flat`)."""
+PROOF_Z, SCEPTIC_SD = 1.9, 0.05
+"""Speculation is switched on only if a sceptic is convinced, whose prior of the advantage in log speed is
+N(0, SCEPTIC_SD^2): the z that this takes is high after few noisy boots and falls towards PROOF_Z, so that looking after
+every boot does little harm (Spiegelhalter, Freedman and Parmar 1994, "Bayesian approaches to randomized trials"). The
+best of several n was picked by chance, too: the probability of a loss that is still accepted is divided by how many
+were measured (Bonferroni; Dunn 1961, "Multiple comparisons among means"). Calibrated so that of curves on which
+speculation gives nothing 5 % at most are switched on (tests/perf/tuner_judge.py, family `flat`)."""
 PROOF_COST = 0.002
 """Cost of one boot in log speed while an advantage is being proven."""
 LAST_BOOTS = 2
@@ -91,19 +88,10 @@ class _State:
         return next(point for point in self.eligible if mean[point] >= best - NEGLIGIBLE_LOSS)
 
     @cached_property
-    def advantage(self) -> Speedup:
-        return speedup(self.posterior, self.choice)
-
-    @cached_property
     def is_proven(self) -> bool:
         """Whether the choice is faster than the baseline beyond doubt."""
-        convincing = _convincing_z(self.boots(self.choice), self.boots(0), self.compared)
+        convincing = self._asked(_ratio_variance(self.boots(self.choice), self.boots(0)))
         return probability_of_loss(self.posterior, self.choice) <= NORMAL.cdf(-convincing)
-
-    @property
-    def compared(self) -> int:
-        """Of how many n the choice is the best one measured."""
-        return max(1, len(self.evidence.measured) - 1)
 
     def boots(self, point: int) -> int:
         return self.evidence.boots(self.evidence.grid[point])
@@ -150,13 +138,9 @@ class _State:
         point = 0 if self.boots(0) <= self.boots(self.choice) else self.choice
         if self.evidence.constraints(n) is Outcome.UNKNOWN:
             return self._measure(self.choice, "too few requests to say whether it meets the constraints")
-        if not self.is_proven:
-            if self._is_proof_too_dear():
-                return None
-            return self._measure(point, f"whether n={n} is faster than n={baseline} is not certain")
-        if self.advantage.half_width > WIDEST_INTERVAL:
-            return self._measure(point, f"the speed-up of n={n} is known to ±{self.advantage.half_width:.0%} only")
-        return None
+        if self.is_proven or self._is_proof_too_dear():
+            return None
+        return self._measure(point, f"whether n={n} is faster than n={baseline} is not certain")
 
     def _is_proof_too_dear(self) -> bool:
         """Whether no number of further boots is expected to gain by a proof what they cost.
@@ -174,8 +158,13 @@ class _State:
         for _ in range(more):
             ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
         after = _ratio_variance(ours, theirs)
-        asked = _convincing_z(ours, theirs, self.compared) * math.sqrt(after)
+        asked = self._asked(after) * math.sqrt(after)
         return gain_by_proof(self.posterior, self.choice, asked, math.sqrt(now - after))
+
+    def _asked(self, ratio_variance: float) -> float:
+        """Standard errors by which the choice, the best of all n measured, must be faster to be believed."""
+        compared = max(1, len(self.evidence.measured) - 1)
+        return _convincing_z(ratio_variance, noise_between_boots(self.posterior), compared)
 
     def _measure(self, point: int, reason: str) -> Measure:
         n = self.evidence.grid[point]
@@ -195,9 +184,9 @@ class _State:
         )
 
 
-def _convincing_z(ours: int, theirs: int, compared: int) -> float:
-    """Standard errors that an advantage must have after so many boots of either side, as the best of so many n."""
-    sceptical = PROOF_Z * math.sqrt(1 + SCEPTICISM * _ratio_variance(ours, theirs))
+def _convincing_z(ratio_variance: float, noise: float, compared: int) -> float:
+    """Standard errors that the advantage of the best of so many n must have, at so much noise between boots."""
+    sceptical = PROOF_Z * math.sqrt(1 + ratio_variance * (noise / SCEPTIC_SD) ** 2)
     return -NORMAL.inv_cdf(NORMAL.cdf(-sceptical) / compared)
 
 

@@ -101,15 +101,18 @@ def test_every_tile_is_a_cliff() -> None:
     assert speed[verdict.n_spec] >= 0.99 * max(speed.values())
 
 
-def test_the_fewer_boots_the_more_an_advantage_must_stand_out() -> None:
-    asked = [_convincing_z(ours, theirs, 1) for ours, theirs in ((1, 1), (2, 1), (2, 2), (5, 5), (50, 50))]
+def test_the_fewer_boots_and_the_noisier_the_more_standard_errors_an_advantage_must_have() -> None:
+    by_boots = [_convincing_z(1 / boots + 1 / boots, 0.03, 1) for boots in (1, 2, 5, 50)]
+    by_noise = [_convincing_z(1.0, noise, 1) for noise in (0.07, 0.03, 0.01, 0.002)]
 
-    assert asked == sorted(asked, reverse=True)
-    assert asked[-1] == pytest.approx(PROOF_Z, rel=0.05)
+    assert by_boots == sorted(by_boots, reverse=True)
+    assert by_noise == sorted(by_noise, reverse=True)
+    assert by_boots[-1] == pytest.approx(PROOF_Z, rel=0.05)
+    assert by_noise[-1] == pytest.approx(PROOF_Z, rel=0.05)
 
 
 def test_the_best_of_many_must_stand_out_more() -> None:
-    asked = [_convincing_z(2, 2, compared) for compared in (1, 2, 5, 12)]
+    asked = [_convincing_z(1.0, 0.03, compared) for compared in (1, 2, 5, 12)]
 
     assert asked == sorted(asked)
     assert asked[0] < asked[-1]
@@ -219,7 +222,8 @@ def test_a_baseline_that_drifts_is_reported_and_widens_the_interval() -> None:
     assert "drifted by +30" in after.message
     assert "drifted" not in before.message
     assert after.speedup is None or (
-        before.speedup is not None and after.speedup.half_width > before.speedup.half_width + 0.1
+        before.speedup is not None
+        and after.speedup.high / after.speedup.low > 1.2 * before.speedup.high / before.speedup.low
     )
 
 
