@@ -94,10 +94,10 @@ def kill_operator() -> None:
 def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
     harness.ensure_model_claim(namespace)
     with watched(namespace):
-        # New operators start beside the first trials and take of their pace. The best n is proved all the same, given
-        # boots to spare, which short prompts make shorter.
+        # New operators start beside the first trials and take of their pace: the proof takes more boots, which short
+        # prompts make shorter.
         prompts = harness.own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "May I return it?"}\n')
-        begun = harness.sample(NAME, spec__tuning__workload__prompts=prompts, spec__tuning__budget__maxTrials=12)
+        begun = harness.sample(NAME, spec__tuning__workload__prompts=prompts)
         harness.apply(begun, namespace)
         moments: list[Callable[[], object]] = [
             lambda: True,
