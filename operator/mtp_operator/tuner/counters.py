@@ -86,16 +86,23 @@ def tokens_per_step(grid: Array, shares_at: Mapping[int, Array]) -> TokensPerSte
 
 
 GUESSES = ((0.0, 0.15, 0.3, 0.45), (0.5, 0.58, 0.66, 0.74), (0.8, 0.86, 0.91, 0.96))
-"""Conditional acceptance where no counters say it: poor, middling, good."""
+"""Conditional acceptance of the first position where no counters say it: poor, middling, good."""
+DECAYS = (1.0, 0.93, 0.86)
+"""What it is multiplied by from one position to the next: a drafter knows less the further ahead."""
 
 
 def guessed_tokens_per_step(grid: Array) -> list[TokensPerStep]:
-    """Hypotheses about E without counters: constant conditional acceptance of a poor, middling or good drafter."""
+    """Hypotheses about E without counters: a poor, a middling and a good drafter.
+
+    Each is the mean and covariance of a few curves, P_i = a^i d^(i (i - 1) / 2) for acceptance a and decay d.
+    """
     walk = tokens_per_step(grid, {}).covariance
     positions = grid.astype(int)
+    steps = np.arange(positions[-1] + 1)
+    decayed = np.power.outer(np.array(DECAYS), steps * (steps - 1) / 2)
     hypotheses = []
     for guesses in GUESSES:
-        powers = np.power.outer(np.array(guesses), np.arange(positions[-1] + 1))
-        curves = np.log(np.cumsum(powers, axis=1))[:, positions]
+        shares = np.power.outer(np.array(guesses), steps)[:, None] * decayed
+        curves = np.log(np.cumsum(shares, axis=-1)).reshape(-1, len(steps))[:, positions]
         hypotheses.append(TokensPerStep(curves.mean(axis=0), np.cov(curves, rowvar=False).reshape(walk.shape) + walk))
     return hypotheses

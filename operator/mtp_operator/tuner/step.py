@@ -21,7 +21,7 @@ from .evidence import Evidence
 from .records import Arm, Measure, Settings, Verdict
 from .verdict import conclude, without_baseline
 
-COST_OF_SWEEP = 0.009
+COST_OF_SWEEP = 0.0095
 """What one boot of every n from the lowest to the highest is taken to cost, in log speed; a boot costs its share."""
 NEGLIGIBLE_LOSS = 0.0025
 """Expected loss in log speed at which the smaller n is preferred."""
