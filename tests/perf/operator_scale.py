@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ NAMESPACE = "scale"
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
 CHUNK = 50
 REST_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Usage:
+    """CPU time and resident memory of a process."""
+
+    cpu_seconds: float
+    resident_mib: float
+
+    def __str__(self) -> str:
+        return f"{self.cpu_seconds:.1f} s of CPU, {self.resident_mib:.0f} MiB resident"
 
 
 def main(count: int) -> None:
@@ -41,7 +53,7 @@ def main(count: int) -> None:
     harness.wait_until(lambda: len(created_jobs(offset)) >= count, f"{count} Jobs", 300)
     begin = min(moment(entry) for entry in requests(offset))
     seconds = (max(moment(entry) for entry in created_jobs(offset)) - begin).total_seconds()
-    print(f"from its first request to {count} Jobs: {seconds:.1f} s; {usage()}")
+    print(f"from its first request to {count} Jobs: {seconds:.1f} s; {usage()} since its start")
     writes = Counter((entry["verb"], entry["objectRef"]["resource"]) for entry in requests(offset) if is_write(entry))
     for (verb, resource), number in writes.most_common():
         print(f"  {number:6d} {verb} {resource}")
@@ -50,9 +62,12 @@ def main(count: int) -> None:
     harness.wait_until(lambda: harness.items("jobs", NAMESPACE) == [], "no Job left", 300)
     time.sleep(10)
     offset = harness.audit_offset()
+    before = usage()
     time.sleep(REST_SECONDS)
+    after = usage()
     resting = Counter((entry["verb"], entry["objectRef"]["resource"]) for entry in requests(offset))
-    print(f"{REST_SECONDS} s at rest with {count} settled models: {dict(resting) or 'no request'}; {usage()}")
+    rest = Usage(after.cpu_seconds - before.cpu_seconds, after.resident_mib)
+    print(f"{REST_SECONDS} s at rest with {count} settled models: {dict(resting) or 'no request'}; {rest}")
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
@@ -101,16 +116,20 @@ def moment(entry: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(entry["requestReceivedTimestamp"])
 
 
-def usage() -> str:
-    """CPU time and resident memory of the operator's process, which runs on this machine."""
+def usage() -> Usage:
+    """Of the operator's process since its start.
+
+    Raises:
+        RuntimeError: it does not run on this machine.
+    """
     for process in Path("/proc").glob("[0-9]*"):
         command = _read(process / "cmdline").split("\0")
         if len(command) > 2 and command[1].endswith("/mtp") and command[2] == "operator":
             ticks = _read(process / "stat").rsplit(")", 1)[1].split()
             cpu_seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
             status = dict(line.split(":\t", 1) for line in _read(process / "status").splitlines() if ":\t" in line)
-            return f"{cpu_seconds:.1f} s of CPU, {int(status['VmRSS'].split()[0]) / 1024:.0f} MiB resident"
-    return "its process is not on this machine"
+            return Usage(cpu_seconds, int(status["VmRSS"].split()[0]) / 1024)
+    raise RuntimeError("the operator's process is not on this machine")
 
 
 def _read(path: Path) -> str:
