@@ -109,6 +109,15 @@ def seen(index: list[int], log_speed: list[float], boots: list[float], scatter: 
     )
 
 
+def test_without_counters_drafters_are_poor_to_good_and_even_a_good_one_knows_less_the_further_ahead() -> None:
+    poor, middling, good = (np.exp(one.log_mean) for one in guessed_tokens_per_step(np.arange(9.0)))
+
+    assert poor[0] == middling[0] == good[0] == 1
+    assert poor[8] < middling[8] < good[8] < 9
+    conditional = np.diff(good)[1:] / np.diff(good)[:-1]
+    assert conditional[-1] < 0.95 * conditional[0]
+
+
 def test_boots_that_agree_are_believed_and_boots_that_scatter_are_not() -> None:
     grid = np.array([0.0, 4.0])
     tokens = guessed_tokens_per_step(grid)
