@@ -6,6 +6,7 @@ from typing import Final
 import aiohttp
 
 from mtp_operator.api.spec import Sampling
+from mtp_operator.engines import EngineMetrics
 
 from .counters import Counters, read_counters
 from .dialect import Dialect
@@ -16,6 +17,11 @@ from .stream import AnswerReader, Completion, RequestError
 COMPLETIONS_PATH: Final = "/v1/chat/completions"
 
 _EXCERPT: Final = 300
+
+SCRAPE_TRIES: Final = 3
+"""Scrapes of the counters before they count as missing: one that fails must not disqualify a trial."""
+
+SCRAPE_PAUSE_SECONDS: Final = 1.0
 
 _SHORT: Final = aiohttp.ClientTimeout(total=10)
 
@@ -90,10 +96,19 @@ class EngineClient:
         return reader.completion(prompt.category)
 
     async def counters(self) -> Counters | None:
-        """What the engine has counted so far; None where it does not say."""
+        """What the engine has counted so far; None where it has no counters, or where `SCRAPE_TRIES` scrapes failed."""
         names = self._dialect.metrics
         if names is None:
             return None
+        for attempt in range(SCRAPE_TRIES):
+            if attempt:
+                await asyncio.sleep(SCRAPE_PAUSE_SECONDS)
+            counters = await self._scrape(names)
+            if counters is not None:
+                return counters
+        return None
+
+    async def _scrape(self, names: EngineMetrics) -> Counters | None:
         try:
             async with self._session.get(self._dialect.metrics_path, timeout=_SHORT) as response:
                 return read_counters(await response.text(), names) if response.ok else None

@@ -1,6 +1,8 @@
 """The engine's own count of what it did, from its Prometheus metrics."""
 
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -73,14 +75,16 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
         names: of the engine's counters.
 
     Raises:
-        ValueError: the text is no exposition.
+        ValueError: the text is not a valid exposition, or a counter in it is not a finite number or lacks its position.
     """
     totals: dict[str, float] = defaultdict(float)
     positions: dict[int, float] = defaultdict(float)
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
+            if sample.name in names.counters and not math.isfinite(sample.value):
+                raise ValueError(f"the counter {sample.name} is {sample.value}")
             if sample.name == names.accepted_per_position:
-                positions[int(sample.labels[names.position_label])] += sample.value
+                positions[_position(sample.labels, names.position_label)] += sample.value
             else:
                 totals[sample.name] += sample.value
     generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
@@ -93,6 +97,12 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
     return Counters(generated_tokens=generated, drafting=drafting)
+
+
+def _position(labels: Mapping[str, str], label: str) -> int:
+    if label not in labels:
+        raise ValueError(f"a counter of accepted tokens has no label {label!r}, only {sorted(labels)}")
+    return int(labels[label])
 
 
 def read_load(exposition: str, names: tuple[str, ...]) -> int | None:

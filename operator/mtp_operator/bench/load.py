@@ -140,7 +140,8 @@ async def run_level(client: EngineClient, level: Level, watch: Callable[[LevelRu
     run.machine = machine_load().since(machine_before)
     after = await client.counters()
     try:
-        run.counters = None if after is None else after.since(before)
+        # A scrape that failed before the level leaves no start to count from.
+        run.counters = None if after is None or before is None else after.since(before)
     except ValueError as error:
         raise EngineGoneError(f"the engine was restarted in the middle of a level: {error}") from error
     return run

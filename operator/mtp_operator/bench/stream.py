@@ -15,6 +15,10 @@ _TOKEN_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal", 
 """Parts of a delta that hold what the model said; servers differ in the name for its reasoning."""
 
 
+_COMPLETE: Final = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
+"""Finish reasons of an answer that is complete. Engines end HTTP 200 with others, as `abort` and `error`."""
+
+
 class RequestError(Exception):
     """A completion did not come, or not whole; the message says how."""
 
@@ -97,6 +101,8 @@ class AnswerReader:
         if self._finish_reason is None:
             said = "before its first token" if self._first is None else f"after {sum(self._arrivals)} characters"
             raise RequestError(f"the answer is cut: its stream ended {said}, without a finish_reason", is_cut=True)
+        if self._finish_reason not in _COMPLETE:
+            raise RequestError(f"the engine ended the answer early: finish_reason {self._finish_reason!r}", is_cut=True)
         return Completion(
             output_tokens=self._output_tokens,
             seconds=self._last,

@@ -223,10 +223,10 @@ def _situation(
     if model.spec.tuning.suspend:
         usable = model.status.n_spec is not None
         return Situation(usable, not usable, untuned, "Suspended", asked.no_tuning)
-    if verdict is not None and verdict.type is VerdictType.FAILED:
-        again = "; mend it and raise spec.tuning.request, or change the spec"
-        return Situation(False, True, untuned, verdict.reason, verdict.message + again)
     usable = _is_tuned_again(model, asked, known_runs)
+    if verdict is not None and verdict.type is VerdictType.FAILED:
+        again = "; fix it and increase spec.tuning.request, or change the spec"
+        return Situation(usable, not usable, untuned, verdict.reason, verdict.message + again)
     tuned = ConditionStatus.TRUE if usable else untuned
     if obstacle is not None:
         return Situation(usable, obstacle.needs_a_person and not usable, tuned, obstacle.reason, obstacle.message)

@@ -167,7 +167,7 @@ def _obstacle(
 ) -> trial.Obstacle | None:
     failure = result.failure if result is not None else None
     if job.finished == "Failed":
-        again = f"; mend it and raise spec.tuning.request, or delete Job {job.name}"
+        again = f"; fix it and increase spec.tuning.request, or delete Job {job.name}"
         if failure is not None:
             return trial.Obstacle(failure.reason, failure.message + again, needs_a_person=True)
         return trial.Obstacle("FetchFailed", f"the fetch failed: {_end(job, pod)}{again}", needs_a_person=True)

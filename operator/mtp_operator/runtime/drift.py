@@ -18,8 +18,8 @@ _FACTORS: Final[Mapping[str | None, Decimal]] = {
 _QUANTITIES: Final = frozenset({"limits", "requests", "sizeLimit"})
 """Fields whose values are quantities, which the API server may spell in another way."""
 
-_KEYS: Final = ("name", "containerPort", "uid")
-"""Fields of which one tells the items of a list apart, where somebody else may add items."""
+_KEYS: Final = ("mountPath", "name", "containerPort", "uid")
+"""Fields that identify the items of a list, most specific first: two mounts of one volume share its name."""
 
 
 def drift(applied: Any, live: Any, path: str = "", *, is_quantity: bool = False) -> str:

@@ -82,7 +82,7 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The work succeeded."""
         self._failures.pop(key, None)
-        self._give_back(key)
+        self.give_back(key)
 
     def retry(self, key: K) -> float:
         """The work failed: the key comes again after its backoff, which is answered in seconds.
@@ -92,7 +92,7 @@ class WorkQueue(Generic[K]):
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         backoff: float = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 20), LONGEST_BACKOFF_SECONDS)
-        self._give_back(key)
+        self.give_back(key)
         self.add_after(key, backoff)
         return backoff
 
@@ -101,7 +101,8 @@ class WorkQueue(Generic[K]):
         self._closed = True
         self._wake()
 
-    def _give_back(self, key: K) -> None:
+    def give_back(self, key: K) -> None:
+        """The work says nothing about the last failure: its backoff stays."""
         self._working.discard(key)
         if key in self._came_meanwhile:
             self._came_meanwhile.discard(key)

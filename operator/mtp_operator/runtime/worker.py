@@ -1,5 +1,6 @@
 """The reconcile loop: take a key, observe, decide, apply, report."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 CATCH_UP_SECONDS: Final = 5.0
 """Time that a watch has to bring our own write before the object is read once, live."""
+
+_WORD_WITH_DIGIT: Final = re.compile(r"\S*\d\S*")
 
 _KINDS = {resource: kind for kind, resource in RESOURCES.items()}
 
@@ -68,7 +71,7 @@ class Worker:
         try:
             wait = await self._catch_up(key)
             if wait is not None:
-                self._queue.done(key)
+                self._queue.give_back(key)
                 self._queue.add_after(key, wait)
                 return
             plan = self._plan(key)
@@ -79,17 +82,20 @@ class Worker:
         except StalePlanError as error:
             logger.info("decided on an older state", detail=str(error), seconds=self._retry(key, "stale"))
         except NameTakenError as error:
-            self._refusals[key] = str(error)
+            self._refuse(key, str(error))
             logger.error(str(error), seconds=self._retry(key, "failed"))
         except TransientError as error:
             logger.warning("a request failed", error=str(error), seconds=self._retry(key, "failed"))
         except ApiError as error:
-            self._refusals[key] = str(error)
+            self._refuse(key, str(error))
             logger.error("a request was refused", error=str(error), seconds=self._retry(key, "failed"))
         except Exception:
             logger.exception("a decision failed", seconds=self._retry(key, "failed"))
         else:
-            self._queue.done(key)
+            if key in self._refusals and _only_reports(plan):
+                self._queue.give_back(key)
+            else:
+                self._queue.done(key)
             if key in self._refusals and not _only_reports(plan):
                 del self._refusals[key]
                 applied.learned = True
@@ -127,6 +133,15 @@ class Worker:
         observed = replace(observed, refusal=self._refusals.get(key, ""))
         return self._decide(observed, self._settings, self._now())
 
+    def _refuse(self, key: ModelKey, message: str) -> None:
+        """Remember why a write was refused.
+
+        A message that differs only in words with digits (a request's id, a time) is the same refusal: reporting each of
+        them would change the status, and each change of the status would try the write again without its backoff.
+        """
+        if _without_digits(message) != _without_digits(self._refusals.get(key, "")):
+            self._refusals[key] = message
+
     def _retry(self, key: ModelKey, outcome: str) -> float:
         DECISIONS.labels(outcome=outcome).inc()
         return self._queue.retry(key)
@@ -135,6 +150,10 @@ class Worker:
 def _only_reports(plan: Plan | None) -> bool:
     """Whether the plan says how the model stands, and tries nothing."""
     return plan is not None and plan.model_status is not None and plan == Plan(model_status=plan.model_status)
+
+
+def _without_digits(message: str) -> str:
+    return _WORD_WITH_DIGIT.sub("#", message)
 
 
 def _reference(entry: Entry) -> Reference:

@@ -50,6 +50,8 @@ class FakeEngine:
     drafts_per_request: int = 10
     counts_drafts: bool = True
     has_metrics: bool = True
+    failing_scrapes: int = 0
+    """The first scrapes, which are answered 503."""
     says_usage: bool = True
     says_drafts: bool = False
     arrives_at_once: bool = False
@@ -75,6 +77,9 @@ class FakeEngine:
             case "/health":
                 return web.Response(status=200 if asyncio.get_running_loop().time() >= self.start_seconds else 503)
             case "/metrics":
+                if self.failing_scrapes > 0:
+                    self.failing_scrapes -= 1
+                    return web.Response(status=503)
                 return web.Response(text=self._metrics()) if self.has_metrics else web.Response(status=404)
             case _:
                 return await self._complete(request)

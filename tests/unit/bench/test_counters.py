@@ -90,3 +90,17 @@ def test_difference_between_two_moments() -> None:
 def test_counters_that_go_backwards_are_of_another_boot(now: Counters, before: Counters) -> None:
     with pytest.raises(ValueError, match="went backwards"):
         now.since(before)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0"} 5',
+        'vllm:generation_tokens_total{engine="0"} +Inf',
+    ],
+)
+def test_a_counter_that_cannot_be_is_one_clear_error(line: str) -> None:
+    name = line.partition("{")[0]
+
+    with pytest.raises(ValueError, match=r"no label 'position'|is inf"):
+        read(EngineType.VLLM, f"# TYPE {name} counter\n{line}\n")

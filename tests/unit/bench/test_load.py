@@ -212,3 +212,14 @@ def test_a_slow_engine_gets_twice_the_time_for_its_fewest_windows() -> None:
 
     assert len(run.windows) == MIN_WINDOWS
     assert 60 < run.seconds < 120
+
+
+def test_a_scrape_that_fails_once_is_tried_again() -> None:
+    steady, once = measure(FakeEngine()), measure(FakeEngine(failing_scrapes=1))
+
+    assert once.counters is not None
+    assert once.counters == steady.counters
+
+
+def test_without_a_scrape_before_the_level_nothing_is_counted_since_the_start() -> None:
+    assert measure(FakeEngine(failing_scrapes=3)).counters is None

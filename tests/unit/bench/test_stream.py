@@ -62,6 +62,14 @@ def test_a_first_token_of_any_kind_counts(said: dict[str, Any]) -> None:
     assert answer.first_token_seconds == 0.2
 
 
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_an_answer_that_the_engine_aborted_is_cut_although_it_came_with_http_200(reason: str) -> None:
+    with pytest.raises(RequestError, match=f"finish_reason '{reason}'") as caught:
+        read((0.2, event(delta(content="a"))), (0.3, event(delta(reason))), (0.3, USAGE + DONE))
+
+    assert caught.value.is_cut
+
+
 def test_an_answer_without_any_text_has_no_first_token() -> None:
     answer = read((0.1, ROLE), (0.2, event(delta("stop", content=None))), (0.2, USAGE))
 

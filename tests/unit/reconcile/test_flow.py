@@ -457,7 +457,7 @@ def test_prompts_that_are_wrong_stall_the_model_whatever_the_arm() -> None:
     stalled = world.model_condition("Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "PromptsUnusable")
     assert message in stalled["message"]
-    assert "raise spec.tuning.request" in stalled["message"]
+    assert "increase spec.tuning.request" in stalled["message"]
 
 
 def test_a_claim_with_prompts_that_does_not_exist_is_named_by_its_field() -> None:

@@ -10,7 +10,7 @@ import pytest
 from mtp_operator.api.spec import EngineType
 from mtp_operator.reconcile.records import Kind
 
-from .world import SETTINGS, World, model_body
+from .world import SETTINGS, World, disqualified, model_body
 
 SURGE = {"replicas": 1}
 IN_PLACE = {"replicas": 1, "rollout": {"strategy": "InPlace"}}
@@ -436,3 +436,22 @@ def test_a_refused_write_is_told() -> None:
 
     assert reason(world, "Stalled") == ("True", "WriteRefused")
     assert "Service gemma exists already" in world.model_condition("Ready")["message"]
+
+
+def test_a_measurement_of_the_same_settings_that_fails_leaves_a_served_model_ready() -> None:
+    world = tuned({"replicas": 1})
+    world.replace_servers()
+    world.settle()
+    chosen = status(world)["nSpec"]
+
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    world.settle()
+    world.end_bench(pod, 0, disqualified(0, "RequestsFailed", "3 of 80 requests failed").encode())
+    world.settle()
+
+    assert reason(world, "Ready")[0] == "True"
+    assert reason(world, "Stalled")[0] == "False"
+    assert reason(world, "Tuned") == ("False", "RequestsFailed")
+    assert status(world)["nSpec"] == chosen

@@ -194,7 +194,7 @@ def test_a_failure_stalls_the_model_with_its_reason() -> None:
         assert condition["reason"] == "GatedRepository"
         assert "accept its terms" in condition["message"]
     assert world.model_condition("Stalled")["status"] == "True"
-    assert "raise spec.tuning.request, or delete Job gemma-fetch-" in world.model_condition("Stalled")["message"]
+    assert "increase spec.tuning.request, or delete Job gemma-fetch-" in world.model_condition("Stalled")["message"]
     assert ("GatedRepository", world.model_condition("Stalled")["message"]) in world.events
 
 

@@ -35,6 +35,7 @@ class ApiServer:
     fail_before: Callable[[Request], int | None] = lambda _: None
     fail_after: Callable[[Request], int | None] = lambda _: None
     delay_seconds: Callable[[Request], float] = lambda _: 0.0
+    failure_message: str = "as the test asked"
     version: int = 100
     url: str = ""
 
@@ -62,10 +63,10 @@ class ApiServer:
         await asyncio.sleep(self.delay_seconds(asked))
         failure = self.fail_before(asked)
         if failure is not None:
-            return _failure(failure, "")
+            return _failure(failure, "", message=self.failure_message)
         answer = self._answer(asked)
         failure = self.fail_after(asked)
-        return answer if failure is None else _failure(failure, "")
+        return answer if failure is None else _failure(failure, "", message=self.failure_message)
 
     def _answer(self, asked: Request) -> web.Response:
         if asked.method == "POST":
@@ -128,9 +129,9 @@ def _is_collection(path: str) -> bool:
     return path.rpartition("/")[2] in ("mtpmodels", "mtptuningruns", "jobs", "pods", "nodes", "events")
 
 
-def _failure(status: int, reason: str, field: str = "") -> web.Response:
+def _failure(status: int, reason: str, field: str = "", message: str = "as the test asked") -> web.Response:
     details = {"causes": [{"field": field}]} if field else {}
-    body = {"kind": "Status", "reason": reason, "message": "as the test asked", "details": details}
+    body = {"kind": "Status", "reason": reason, "message": message, "details": details}
     return web.json_response(body, status=status)
 
 

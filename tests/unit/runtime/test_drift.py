@@ -18,6 +18,10 @@ from mtp_operator.runtime.drift import drift
         ({"containers": [{"name": "a"}]}, {"containers": [{"name": "injected"}, {"name": "a", "tty": False}]}),
         ({"args": ["--a", "1"]}, {"args": ["--a", "1"]}),
         ({"add": []}, {}),
+        (
+            {"volumeMounts": [{"name": "claim", "mountPath": "/a"}, {"name": "claim", "mountPath": "/b"}]},
+            {"volumeMounts": [{"name": "claim", "mountPath": "/a"}, {"name": "claim", "mountPath": "/b"}]},
+        ),
         ({"ports": [{"port": 53, "protocol": "UDP"}]}, {"ports": [{"port": 53, "protocol": "UDP", "endPort": 60}]}),
     ],
 )

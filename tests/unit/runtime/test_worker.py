@@ -204,6 +204,19 @@ async def test_why_a_request_was_refused_is_known_to_the_decisions_until_one_goe
         assert refusals[2] == ""
 
 
+async def test_refusals_that_differ_only_in_an_id_are_one_refusal() -> None:
+    """Each new text would be reported, and the report would try the write again without its backoff."""
+    async with world(CREATE, CREATE, CREATE, Plan()) as it:
+        it.server.fail_before = lambda request: 403 if request.method == "POST" else None
+        for number in range(3):
+            it.server.failure_message = f"denied by policy (request 7f{number})"
+            await it.settle()
+            it.clock.advance(8 * FIRST_BACKOFF_SECONDS)
+        await it.settle()
+
+        assert len({observed.refusal for observed in it.seen[1:4]}) == 1
+
+
 async def test_an_object_that_does_not_follow_the_api_waits_for_its_change() -> None:
     async with world() as it:
         it.cache.watched(MODELS, bodies.model(spec={"model": "nonsense"}))
