@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.serving import Served, ServingRecord
+from mtp_operator.api.serving import Served, ServingRecord, Surroundings
 from mtp_operator.reconcile.records import (
     Apply,
     Create,
@@ -396,12 +396,13 @@ def served(place: str, replicas: int = 0, n_spec: int = 3, port: int = 8000) -> 
     document = harness.sample("minimal", metadata={"name": MODEL, "namespace": place}, spec__serving={"port": port})
     document["metadata"] |= {"uid": "none", "creationTimestamp": "2026-01-01T00:00:00Z"}
     model = MTPModel.from_wire(document)
-    record = ServingRecord(served=Served.of(run_settings(model, "engine:1", "operator:1"), n_spec))
+    served = Served.of(run_settings(model, "engine:1", "operator:1"), n_spec)
+    record = ServingRecord(served=served, surroundings=Surroundings(probe_image="operator:1", ready_seconds=60))
     bodies = {
         Kind.NETWORK_POLICY: network_policy(model),
         Kind.SERVICE: service(model),
         Kind.DISRUPTION_BUDGET: disruption_budget(model),
-        Kind.DEPLOYMENT: deployment(model, record, replicas, ready_seconds=60),
+        Kind.DEPLOYMENT: deployment(model, record, replicas),
     }
     for body in bodies.values():
         del body["metadata"]["ownerReferences"]

@@ -1,7 +1,5 @@
 """MTPModel: what a person wants served, and a short status."""
 
-import hashlib
-import json
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -9,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from .base import MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
+from .hashing import canonical_hash
 from .spec import (
     LEAST_CONTEXT_TOKENS,
     PROMPT_RESERVE_TOKENS,
@@ -268,19 +267,19 @@ class MTPModelSpec(Schema):
         """Settings of llama.cpp with their defaults."""
         return self.engine.llama_cpp or LlamaCppSettings()
 
-    def tuned_hash(self) -> str:
-        """sha256 over what tuning depends on: all but how the model is served, and when and where tuning may run.
+    def images_hash(self) -> str:
+        """What the operator's default images are resolved for: the engine, and how often a new run was asked for.
 
-        Defaults are left out, so that a field which a later version adds does not change the hash of what was there.
+        Whatever else is edited, images that are in use stay, so that no upgrade of the operator measures or restarts.
         """
-        stated = self.model_dump(
-            mode="json",
-            by_alias=True,
-            exclude_none=True,
-            exclude_defaults=True,
-            exclude={"serving": True, "tuning": {"suspend", "disruption", "history_limit"}},
-        )
-        return f"sha256:{hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()}"
+        return canonical_hash(_ResolvedFor(engine=self.engine, request=self.tuning.request))
+
+
+class _ResolvedFor(Schema):
+    """The parts of a spec that call for the operator's default images of the moment."""
+
+    engine: EngineSpec
+    request: int
 
 
 class ResolvedImages(Schema):
@@ -290,7 +289,7 @@ class ResolvedImages(Schema):
         str,
         Field(
             max_length=71,
-            description="Hash of the part of the spec that tuning depends on: they are resolved anew when it changes.",
+            description="Hash of engine and tuning.request: the images are resolved again when it changes.",
         ),
     ]
     engine_image: Annotated[str, Field(max_length=512, description="Image of the engine.")]

@@ -1,7 +1,6 @@
 """MTPTuningRun: one execution of a tuning, with its evidence."""
 
 import hashlib
-import json
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -21,17 +20,10 @@ from .base import (
     validated,
 )
 from .conditions import Condition
+from .hashing import canonical_hash
 from .model import NAME_LIMIT, ObjectMeta
-from .spec import (
-    AcceleratorSpec,
-    Budget,
-    EngineSpec,
-    LatencyMetric,
-    ModelSource,
-    Objective,
-    SpeculationMethodSpec,
-    Workload,
-)
+from .settings import EngineSettings
+from .spec import Budget, LatencyMetric, Objective, Workload
 from .trial import OutputStatus, StructuredOutput
 
 MAX_ARMS: Final = 128
@@ -41,22 +33,10 @@ MAX_ATTEMPTS: Final = 3
 """Jobs of one arm at most: a pod that was lost is repeated."""
 
 
-class RunSettings(Schema):
+class RunSettings(EngineSettings):
     """Everything that the result depends on and that is known before a pod exists."""
 
-    model: Annotated[
-        ModelSource, Field(description="The target model; where it was fetched, with the commit that is on the claim.")
-    ]
-    weights_claim: Annotated[
-        str | None, Field(max_length=253, description="The claim with the fetched weights; absent where none are.")
-    ] = None
-    engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
     bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
-    accelerator: Annotated[
-        AcceleratorSpec,
-        Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
-    ]
-    speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
     max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]
     workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")]
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
@@ -66,13 +46,9 @@ class RunSettings(Schema):
         """sha256 over the settings in canonical JSON, as `sha256:<64 hex>`.
 
         Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
-        so is where the weights lie.
+        so are where the weights are stored, and the image that measures: an upgrade of the operator changes no hash.
         """
-        stated = self.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, exclude={"weights_claim"}
-        )
-        canonical = json.dumps(stated, sort_keys=True, separators=(",", ":"))
-        return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+        return canonical_hash(self, exclude={"weights_claim", "bench_image"})
 
 
 class MTPTuningRunSpec(RunSettings):

@@ -4,15 +4,14 @@ The record lies in an annotation of the Deployment: whoever reads the Deployment
 back to, although the spec may have moved on.
 """
 
-import hashlib
-import json
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
 from .base import MAX_N_SPEC, Schema
-from .run import RunSettings
-from .spec import Budget, EngineType, Workload
+from .hashing import canonical_hash
+from .settings import EngineSettings
+from .spec import EngineType
 
 _HASH_LENGTH = 10
 
@@ -20,35 +19,27 @@ _HASH_LENGTH = 10
 class Served(Schema):
     """What a server is made from."""
 
-    settings: RunSettings
-    """With a workload and a budget that say nothing: servers do not depend on them."""
+    settings: EngineSettings
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
 
     @classmethod
-    def of(cls, settings: RunSettings, n_spec: int) -> Self:
-        """A server with these settings and this n."""
-        return cls(
-            settings=RunSettings(
-                model=settings.model,
-                weights_claim=settings.weights_claim,
-                engine=settings.engine,
-                bench_image=settings.bench_image,
-                accelerator=settings.accelerator,
-                speculation=settings.speculation,
-                max_n_spec=MAX_N_SPEC,
-                workload=Workload(),
-                budget=Budget(),
-            ),
-            n_spec=n_spec,
-        )
+    def of(cls, settings: EngineSettings, n_spec: int) -> Self:
+        """A server with these settings, of which a run's are more than an engine boots from, and this n."""
+        boots_from = {name: getattr(settings, name) for name in EngineSettings.model_fields}
+        return cls(settings=EngineSettings(**boots_from), n_spec=n_spec)
 
     @property
     def settings_hash(self) -> str:
-        """Tells apart what is served, but for n; fits a label."""
-        stated: dict[str, Any] = self.settings.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
-        )
-        return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:_HASH_LENGTH]
+        """Identifies what is served, but for n; fits a label."""
+        return canonical_hash(self.settings).removeprefix("sha256:")[:_HASH_LENGTH]
+
+
+class Surroundings(Schema):
+    """What a server has beside its engine: renewed only when what is served changes, so that no upgrade restarts it."""
+
+    probe_image: str
+    ready_seconds: Annotated[int, Field(ge=1)]
+    """Time that the engine may take until it is healthy."""
 
 
 class FailedServer(Schema):
@@ -63,6 +54,7 @@ class ServingRecord(Schema):
     """What a Deployment serves, and how it came to that."""
 
     served: Served
+    surroundings: Surroundings
     proven: Served | None = None
     """What was last ready on all replicas."""
     failed: FailedServer | None = None

@@ -77,7 +77,7 @@ class EngineClient:
             "max_tokens": output_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
-            **sampling_fields(self._sampling, prompt.seed),
+            **sampling_fields(self._sampling, prompt.seed, self._dialect.neutral_sampling_fields()),
             **self._dialect.cache_breaking_fields(str(self._requests)),
         }
         reader = AnswerReader(self._dialect)

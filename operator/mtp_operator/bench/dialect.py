@@ -24,6 +24,9 @@ class Dialect(Protocol):
     def cache_breaking_fields(self, salt: str) -> Mapping[str, Any]:
         """Fields of a request that keep its prompt from being answered out of a cache."""
 
+    def neutral_sampling_fields(self) -> Mapping[str, float]:
+        """Fields of a request that turn off whatever a server samples with by default, but for the temperature."""
+
     def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
         """Output tokens of the whole completion, if this message of its stream tells them."""
 
@@ -42,6 +45,10 @@ class OpenAICompatible:
         """None that every server takes."""
         del salt
         return {}
+
+    def neutral_sampling_fields(self) -> Mapping[str, float]:
+        """Those that the OpenAI API has."""
+        return {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
 
     def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
         """As in `usage`."""

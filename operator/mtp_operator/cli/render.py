@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import MTPModel, MTPModelSpec, TuningMode, WhileTuning
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings, job_name
-from mtp_operator.api.serving import Served, ServingRecord
+from mtp_operator.api.serving import Served, ServingRecord, Surroundings
 from mtp_operator.api.spec import Allocation, EngineType
 from mtp_operator.api.structural import structural_schema
 from mtp_operator.api.weights import FetchedSource
@@ -140,8 +140,8 @@ def _serving(model: MTPModel, settings: RunSettings, installation: Installation)
     yield service(model)
     if replicas >= FEWEST_REPLICAS:
         yield disruption_budget(model)
-    record = ServingRecord(served=Served.of(settings, n_spec))
-    yield deployment(model, record, replicas, ready_seconds=installation.ready_seconds)
+    surroundings = Surroundings(probe_image=installation.bench_image, ready_seconds=installation.ready_seconds)
+    yield deployment(model, ServingRecord(served=Served.of(settings, n_spec), surroundings=surroundings), replicas)
 
 
 def _n_spec_without_measuring(model: MTPModel) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from mtp_operator.api.run import RunSettings
+from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import FLOORS, EngineType
 
 from .scoring import Continuation, Messages, Post, TokenScore
@@ -89,7 +89,7 @@ class Engine(ABC):
 
     @abstractmethod
     def arguments(
-        self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
+        self, settings: EngineSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
     ) -> tuple[str, ...]:
         """The arguments after the image's entry point; no shell ever sees them.
 
@@ -125,6 +125,10 @@ class Engine(ABC):
         Args:
             salt: distinct for each request.
         """
+
+    @abstractmethod
+    def neutral_sampling_fields(self) -> Mapping[str, float]:
+        """Fields of a request that turn off whatever a server samples with by default, but for the temperature."""
 
     @abstractmethod
     def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
@@ -188,11 +192,11 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def refusals(self, settings: RunSettings) -> tuple[str, ...]:
+    def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
         """Why these settings cannot work or cannot be measured: one sentence each, none if they can."""
 
 
-def too_old(settings: RunSettings) -> tuple[str, ...]:
+def too_old(settings: EngineSettings) -> tuple[str, ...]:
     """Why the image cannot be used, if it is known to be too old: the default one has not been at the API server."""
     floor = FLOORS[settings.engine.type]
     image = settings.engine.image or ""

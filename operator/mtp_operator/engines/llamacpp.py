@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from mtp_operator.api.run import RunSettings
+from mtp_operator.api.base import MAX_N_SPEC
+from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import EngineType, FlashAttention, LlamaCppSettings, SpeculationMethod
 
 from .engine import (
@@ -94,7 +95,7 @@ class LlamaCpp(Engine):
     load_metrics = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
 
     def arguments(
-        self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
+        self, settings: EngineSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
     ) -> tuple[str, ...]:
         """The arguments of `llama-server`; see `Engine.arguments`."""
         llama = settings.engine.llama_cpp or LlamaCppSettings()
@@ -108,13 +109,11 @@ class LlamaCpp(Engine):
             # The total, which is divided evenly among the slots.
             "--ctx-size": str(llama.context_size * llama.parallel),
             "--parallel": str(llama.parallel),
-            **_batches(llama, settings.max_n_spec),
+            **_batches(llama),
             "--gpu-layers": layers,
             "--flash-attn": "on" if llama.flash_attention is FlashAttention.ENABLED else "off",
             # Otherwise what is not set here would be fitted to the free memory, differently for each n.
             "--fit": "off",
-            # 8 GiB of the node's memory by default, for prompts that come again: none does.
-            "--cache-ram": "0",
             "--log-file": self.log_path,
             **_speculation(settings, n_spec, drafter_path, layers),
         }
@@ -142,6 +141,18 @@ class LlamaCpp(Engine):
         predicted = (message.get("timings") or {}).get("predicted_n")
         return predicted if isinstance(predicted, int) else None
 
+    def neutral_sampling_fields(self) -> Mapping[str, float]:
+        """See `Engine.neutral_sampling_fields`; llama-server itself would cut at top_k 40 and min_p 0.05."""
+        return {
+            "top_p": 1,
+            "top_k": 0,
+            "min_p": 0,
+            "repeat_penalty": 1,
+            "presence_penalty": 0,
+            "frequency_penalty": 0,
+            "dry_multiplier": 0,
+        }
+
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """In `timings`, while speculation is on."""
         return drafts_in(message.get("timings") or {}, "draft_n", "draft_n_accepted")
@@ -165,6 +176,7 @@ class LlamaCpp(Engine):
         """From the server's own endpoint, which alone tells the tokens."""
         del served_name
         body = {"prompt": list(prompt), "n_predict": max_tokens, "temperature": 0, "return_tokens": True}
+        body |= self.neutral_sampling_fields()
         answer = await post("/completion", {**body, **self.cache_breaking_fields(salt)})
         return Continuation(tuple(answer["tokens"]), answer["content"])
 
@@ -200,7 +212,7 @@ class LlamaCpp(Engine):
             scores.append(token_score(position, output[position], likely))
         return tuple(scores)
 
-    def refusals(self, settings: RunSettings) -> tuple[str, ...]:
+    def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
         extra = settings.engine.extra_args
         presets = {argument_name(one): _DOWNLOADS for one in extra if one.startswith(_PRESETS)}
@@ -212,17 +224,17 @@ def split_values(arguments: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(chain.from_iterable(one.split("=", 1) for one in arguments))
 
 
-def _batches(llama: LlamaCppSettings, max_n_spec: int) -> dict[str, str]:
+def _batches(llama: LlamaCppSettings) -> dict[str, str]:
     """Drafts of all slots are verified together, or a step is cut in two: a cliff that would be blamed on n.
 
     The same for every n, for prompts are cut by it too.
     """
-    width = llama.parallel * (max_n_spec + 1)
+    width = llama.parallel * (MAX_N_SPEC + 1)
     defaults = {"--batch-size": BATCH_TOKENS, "--ubatch-size": MICRO_BATCH_TOKENS}
     return {flag: str(width) for flag, default in defaults.items() if width > default}
 
 
-def _speculation(settings: RunSettings, n_spec: int, drafter_path: str | None, layers: str) -> dict[str, str]:
+def _speculation(settings: EngineSettings, n_spec: int, drafter_path: str | None, layers: str) -> dict[str, str]:
     if n_spec == 0:
         return {}
     if settings.speculation.method is SpeculationMethod.N_GRAM:

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mtp_operator.api.run import RunSettings
+from mtp_operator.api.base import MAX_N_SPEC
+from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import (
     EngineType,
     PrefixCaching,
-    SamplingMode,
     SpeculationMethod,
     TrustRemoteCode,
     VLLMSettings,
@@ -88,7 +88,7 @@ class VLLM(Engine):
     load_metrics = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
     def arguments(
-        self, settings: RunSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
+        self, settings: EngineSettings, n_spec: int, served_name: str, model_path: str, drafter_path: str | None
     ) -> tuple[str, ...]:
         """The arguments of `vllm serve`; see `Engine.arguments`."""
         vllm = settings.engine.vllm or VLLMSettings()
@@ -104,11 +104,10 @@ class VLLM(Engine):
             *_memory(vllm),
             # vLLM's own default depends on the model's architecture: what is measured must not.
             "--enable-prefix-caching" if vllm.prefix_caching is PrefixCaching.ENABLED else "--no-enable-prefix-caching",
-            *_generation_config(settings),
             # One line a request would push the telling ones out of the short tail that kubelet keeps.
             "--disable-uvicorn-access-log",
             *(("--trust-remote-code",) if vllm.trust_remote_code is TrustRemoteCode.ENABLED else ()),
-            *_batched_tokens(vllm, settings.max_n_spec),
+            *_batched_tokens(vllm),
             *_cuda_graphs(vllm, n_spec),
             *_speculation(settings, n_spec, drafter_path),
             *settings.engine.extra_args,
@@ -167,6 +166,17 @@ class VLLM(Engine):
         """As in `usage`."""
         return tokens_in_usage(message)
 
+    def neutral_sampling_fields(self) -> Mapping[str, float]:
+        """See `Engine.neutral_sampling_fields`; the model's generation_config.json would apply otherwise."""
+        return {
+            "top_p": 1,
+            "top_k": 0,
+            "min_p": 0,
+            "repetition_penalty": 1,
+            "presence_penalty": 0,
+            "frequency_penalty": 0,
+        }
+
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """With `--per-request-spec-decode-metrics`: beside `usage`."""
         counts = (message.get("metrics") or {}).get("speculative_decoding") or {}
@@ -193,6 +203,7 @@ class VLLM(Engine):
             "prompt": list(prompt),
             "max_tokens": max_tokens,
             "temperature": 0,
+            **self.neutral_sampling_fields(),
             "return_token_ids": True,
             "skip_special_tokens": False,
             "spaces_between_special_tokens": False,
@@ -227,17 +238,10 @@ class VLLM(Engine):
             for position in positions
         )
 
-    def refusals(self, settings: RunSettings) -> tuple[str, ...]:
+    def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
         # vLLM takes the beginning of a flag for the flag.
         return too_old(settings) + unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
-
-
-def _generation_config(settings: RunSettings) -> tuple[str, ...]:
-    """Where sampling is sent with every request, the model's generation_config.json stays out of it."""
-    if settings.workload.sampling.mode is SamplingMode.MODEL_DEFAULTS:
-        return ()
-    return ("--generation-config=vllm",)
 
 
 def _memory(vllm: VLLMSettings) -> tuple[str, ...]:
@@ -245,9 +249,9 @@ def _memory(vllm: VLLMSettings) -> tuple[str, ...]:
     return () if percent is None else (f"--gpu-memory-utilization={percent / 100:.2f}",)
 
 
-def _batched_tokens(vllm: VLLMSettings, max_n_spec: int) -> tuple[str, ...]:
+def _batched_tokens(vllm: VLLMSettings) -> tuple[str, ...]:
     """One step has to hold the drafts of all requests; the same for every n, for prompts are cut by it too."""
-    width = vllm.max_num_seqs * (max_n_spec + 1)
+    width = vllm.max_num_seqs * (MAX_N_SPEC + 1)
     return () if width <= BATCHED_TOKENS else (f"--max-num-batched-tokens={max(width, WIDE_BATCHED_TOKENS)}",)
 
 
@@ -257,7 +261,7 @@ def _cuda_graphs(vllm: VLLMSettings, n_spec: int) -> tuple[str, ...]:
     return () if width <= CUDA_GRAPH_CAPTURE_TOKENS else (f"--max-cudagraph-capture-size={width}",)
 
 
-def _speculation(settings: RunSettings, n_spec: int, drafter_path: str | None) -> tuple[str, ...]:
+def _speculation(settings: EngineSettings, n_spec: int, drafter_path: str | None) -> tuple[str, ...]:
     if n_spec == 0:
         # A schedule with no draft tokens still runs the drafter's prefill; only no configuration at all is free.
         return ()

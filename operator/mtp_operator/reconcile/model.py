@@ -67,7 +67,7 @@ def wish(model: MTPModel, settings: OperatorSettings) -> Wish:
 
 
 def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
-    resolved, spec_hash = model.status.resolved, model.spec.tuned_hash()
+    resolved, spec_hash = model.status.resolved, model.spec.images_hash()
     if resolved is not None and resolved.spec_hash == spec_hash:
         return resolved
     return ResolvedImages(

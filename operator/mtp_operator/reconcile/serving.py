@@ -8,7 +8,7 @@ from typing import Final
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, TuningMode, WhileTuning
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.serving import FailedServer, Served, ServingRecord
+from mtp_operator.api.serving import FailedServer, Served, ServingRecord, Surroundings
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.labels import server_selector
 from mtp_operator.resources.network_policy import network_policy
@@ -77,7 +77,7 @@ def serve(
     server = observed.server
     record = None
     if model.spec.serving.replicas > 0:
-        record = _record(model, asked, n_spec, observed)
+        record = _record(model, asked, n_spec, observed, settings)
         if record is None and server is not None:
             # Somebody has spoilt what says what is served, and there is no choice yet to serve instead.
             return ServingPlan(_standing(model, asked, None, observed, settings, now))
@@ -132,7 +132,9 @@ def _trials_have_gpu(model: MTPModel, observed: Observed) -> bool:
 # -- what is served ----------------------------------------------------------------------------------------------------
 
 
-def _record(model: MTPModel, asked: RunSettings | None, n_spec: int | None, observed: Observed) -> ServingRecord | None:
+def _record(
+    model: MTPModel, asked: RunSettings | None, n_spec: int | None, observed: Observed, settings: OperatorSettings
+) -> ServingRecord | None:
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
     if asked is not None and n_spec is not None:
@@ -144,23 +146,26 @@ def _record(model: MTPModel, asked: RunSettings | None, n_spec: int | None, obse
         wanted = Served.of(asked, 0)
     else:
         return None
-    return _turned_to(wanted, record, model, observed)
+    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=settings.ready_seconds)
+    return _turned_to(wanted, surroundings, record, model, observed)
 
 
-def _turned_to(wanted: Served, record: ServingRecord | None, model: MTPModel, observed: Observed) -> ServingRecord:
+def _turned_to(
+    wanted: Served, surroundings: Surroundings, record: ServingRecord | None, model: MTPModel, observed: Observed
+) -> ServingRecord:
     if record is None:
-        return ServingRecord(served=wanted)
+        return ServingRecord(served=wanted, surroundings=surroundings)
     if record.failed is not None and record.failed.served == wanted:
         return record
     if len(_ready(record.served, observed.server_pods)) >= model.spec.serving.replicas:
         record = record.model_copy(update={"proven": record.served})
     if wanted != record.served:
-        return ServingRecord(served=wanted, proven=record.proven)
+        return ServingRecord(served=wanted, surroundings=surroundings, proven=record.proven)
     if _in_place(model) and record.proven not in (None, wanted):
         failure = _failure(record, observed)
         if failure is not None:
             given_up = FailedServer(served=wanted, reason=failure.reason, message=shorten(failure.message, 700))
-            return ServingRecord(served=record.proven, proven=record.proven, failed=given_up)
+            return ServingRecord(served=record.proven, surroundings=surroundings, proven=record.proven, failed=given_up)
     return record.model_copy(update={"failed": None})
 
 
@@ -207,7 +212,7 @@ def _objects(
     applies.append(Apply(Kind.SERVICE, service(model)))
     if model.spec.serving.replicas >= FEWEST_REPLICAS:
         applies.append(Apply(Kind.DISRUPTION_BUDGET, disruption_budget(model)))
-    server = deployment(model, record, replicas, ready_seconds=settings.ready_seconds)
+    server = deployment(model, record, replicas)
     return (*applies, Apply(Kind.DEPLOYMENT, server))
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
+from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
 from mtp_operator.api.trial import DRIFTING, MODEL_MISSING, PROMPTS_UNUSABLE, LevelResult, TrialFailure, TrialResult
 from mtp_operator.engines import telling_lines
@@ -216,7 +217,7 @@ def obstacle(
     job: Job | None,
     pod: Pod | None,
     observed: Observed,
-    asked: RunSettings,
+    asked: EngineSettings,
     settings: OperatorSettings,
     now: datetime,
 ) -> Obstacle | None:
@@ -231,7 +232,7 @@ def obstacle(
 
 
 def pod_obstacle(
-    pod: Pod, observed: Observed, asked: RunSettings, settings: OperatorSettings, now: datetime
+    pod: Pod, observed: Observed, asked: EngineSettings, settings: OperatorSettings, now: datetime
 ) -> Obstacle | None:
     """What keeps a pod, a trial's or a server's, from running all its containers."""
     found = container_obstacle(pod)
@@ -358,9 +359,10 @@ def looked_for(accelerator: AcceleratorSpec) -> str:
     return " ".join(wanted)
 
 
-def _claim_field(asked: RunSettings, message: str) -> str:
+def _claim_field(asked: EngineSettings, message: str) -> str:
     """The field that names the claim which the scheduler speaks of."""
-    prompts = asked.workload.prompt_source.pvc
+    # A server is asked for nothing: only a run has prompts.
+    prompts = asked.workload.prompt_source.pvc if isinstance(asked, RunSettings) else None
     if prompts is not None and f'"{prompts.claim}"' in message:
         return f"{PROMPTS_FIELD}.pvc"
     return "spec.storage" if asked.weights_claim is not None else "spec.model.uri"

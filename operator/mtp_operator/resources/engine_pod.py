@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mtp_operator.api.base import GROUP
-from mtp_operator.api.run import RunSettings
+from mtp_operator.api.settings import EngineSettings
 from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine
 
 from .claim_template import claim_template_name
@@ -24,13 +24,18 @@ _NO_MESH_ANNOTATIONS: Final = {"linkerd.io/inject": "disabled"}
 
 def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
     """Metadata of a pod with this engine."""
+    return {"labels": labels, "annotations": _configuration_annotations(engine)}
+
+
+def without_mesh(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of a trial's pod: a proxy between bench and engine would be measured, and would not end."""
     return {
-        "labels": {**labels, **_NO_MESH_LABELS},
-        "annotations": {**_NO_MESH_ANNOTATIONS, **_configuration_annotations(engine)},
+        "labels": {**metadata["labels"], **_NO_MESH_LABELS},
+        "annotations": {**_NO_MESH_ANNOTATIONS, **metadata["annotations"]},
     }
 
 
-def pod_basics(settings: RunSettings, model_name: str, pinned_node: str | None) -> dict[str, Any]:
+def pod_basics(settings: EngineSettings, model_name: str, pinned_node: str | None) -> dict[str, Any]:
     """The part of a pod's spec that is not about its containers and their volumes.
 
     Args:
@@ -55,7 +60,7 @@ def pod_basics(settings: RunSettings, model_name: str, pinned_node: str | None) 
     }
 
 
-def engine_volumes(settings: RunSettings, engine: Engine) -> list[dict[str, Any]]:
+def engine_volumes(settings: EngineSettings, engine: Engine) -> list[dict[str, Any]]:
     """The volumes that the engine's container mounts."""
     return [
         *volumes(sources(settings)),
@@ -67,7 +72,7 @@ def engine_volumes(settings: RunSettings, engine: Engine) -> list[dict[str, Any]
 
 
 def engine_container(
-    settings: RunSettings,
+    settings: EngineSettings,
     n_spec: int,
     served_name: str,
     engine: Engine,
@@ -132,7 +137,7 @@ def literal(text: str) -> str:
     return text.replace("$(", "$$(")
 
 
-def _environment(settings: RunSettings, engine: Engine) -> dict[str, str]:
+def _environment(settings: EngineSettings, engine: Engine) -> dict[str, str]:
     folder = cache_folder(settings)
     return {
         **engine.environment(),

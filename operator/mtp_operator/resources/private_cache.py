@@ -6,7 +6,7 @@ vLLM does not start with a cache that it may not write to, and who answers stran
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mtp_operator.api.run import RunSettings
+from mtp_operator.api.settings import EngineSettings
 
 from .engine_pod import container_security
 from .weights import CACHE_MOUNT, cache_folder, cache_key, cache_mounts
@@ -27,8 +27,13 @@ class PrivateCache:
     """Of the engine's container."""
 
 
-def private_cache(settings: RunSettings) -> PrivateCache | None:
-    """The copy of the cache of these settings, in the place where trials have it; None where there is none."""
+def private_cache(settings: EngineSettings, image: str) -> PrivateCache | None:
+    """The copy of the cache of these settings, in the place where trials have it; None where there is none.
+
+    Args:
+        settings: what the engine boots from.
+        image: of the container that copies.
+    """
     folder = cache_folder(settings)
     if folder is None:
         return None
@@ -36,7 +41,7 @@ def private_cache(settings: RunSettings) -> PrivateCache | None:
     return PrivateCache(
         init_container={
             "name": COPY_CONTAINER,
-            "image": settings.bench_image,
+            "image": image,
             "args": ["copy-cache", f"{_SHARED_MOUNT}/{cache_key(settings)}", folder],
             "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
             "securityContext": container_security(),

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from mtp_operator.api.base import GROUP
 from mtp_operator.api.model import MTPModel, RolloutStrategy
-from mtp_operator.api.run import RunSettings
 from mtp_operator.api.serving import ProbePlan, ServingRecord
+from mtp_operator.api.settings import EngineSettings
 from mtp_operator.engines import NO_LOG_FILE, engine_for
 
 from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
@@ -36,14 +36,13 @@ LONGEST_DRAIN_SECONDS: Final = 3600
 _STARTUP_PERIOD_SECONDS: Final = 5
 
 
-def deployment(model: MTPModel, record: ServingRecord, replicas: int, *, ready_seconds: int) -> dict[str, Any]:
+def deployment(model: MTPModel, record: ServingRecord, replicas: int) -> dict[str, Any]:
     """The Deployment of a model's servers.
 
     Args:
         model: the model; it owns the Deployment.
         record: what is served, and what is remembered.
         replicas: servers to run now, which may be none although the model wants some.
-        ready_seconds: time that an engine may take until it is healthy.
     """
     name = model.metadata.name
     return {
@@ -59,15 +58,17 @@ def deployment(model: MTPModel, record: ServingRecord, replicas: int, *, ready_s
         "spec": {
             "replicas": replicas,
             "strategy": _strategy(model),
-            "progressDeadlineSeconds": ready_seconds + PROGRESS_MARGIN_SECONDS + pull_seconds(record.served.settings),
+            "progressDeadlineSeconds": record.surroundings.ready_seconds
+            + PROGRESS_MARGIN_SECONDS
+            + pull_seconds(record.served.settings),
             "revisionHistoryLimit": 1,
             "selector": {"matchLabels": server_selector(name)},
-            "template": _template(model, record, ready_seconds),
+            "template": _template(model, record),
         },
     }
 
 
-def longest_request_seconds(settings: RunSettings) -> int:
+def longest_request_seconds(settings: EngineSettings) -> int:
     """How long the longest request that the engine takes may run: its whole context, slowly."""
     return min(math.ceil(settings.engine.context_tokens / SLOWEST_TOKENS_PER_SECOND), LONGEST_DRAIN_SECONDS)
 
@@ -82,12 +83,12 @@ def _strategy(model: MTPModel) -> dict[str, Any]:
     return {"type": "Recreate"}
 
 
-def _template(model: MTPModel, record: ServingRecord, ready_seconds: int) -> dict[str, Any]:
+def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
     settings, n_spec = record.served.settings, record.served.n_spec
     # Nobody reads a server's log file, and it would grow until the pod is evicted.
     engine = engine_for(settings.engine.type, NO_LOG_FILE)
     served_name = settings.model.served_name or model.metadata.name
-    cache = private_cache(settings)
+    cache = private_cache(settings, record.surroundings.probe_image)
     labels = {
         **server_labels(model.metadata.name),
         N_SPEC_LABEL: str(n_spec),
@@ -107,7 +108,7 @@ def _template(model: MTPModel, record: ServingRecord, ready_seconds: int) -> dic
             "httpGet": health,
             "periodSeconds": _STARTUP_PERIOD_SECONDS,
             "timeoutSeconds": 5,
-            "failureThreshold": math.ceil(ready_seconds / _STARTUP_PERIOD_SECONDS),
+            "failureThreshold": math.ceil(record.surroundings.ready_seconds / _STARTUP_PERIOD_SECONDS),
         },
         "livenessProbe": {"httpGet": health, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {"httpGet": health, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
@@ -126,16 +127,19 @@ def _template(model: MTPModel, record: ServingRecord, ready_seconds: int) -> dic
             "terminationGracePeriodSeconds": longest_request_seconds(settings) + DRAIN_MARGIN_SECONDS,
             **pod_basics(settings, model.metadata.name, None),
             "volumes": [*engine_volumes(settings, engine), *(cache.volumes if cache else ())],
-            "initContainers": [_probe_container(settings, plan), *([cache.init_container] if cache else ())],
+            "initContainers": [
+                _probe_container(record.surroundings.probe_image, plan),
+                *([cache.init_container] if cache else ()),
+            ],
             "containers": [server],
         },
     }
 
 
-def _probe_container(settings: RunSettings, plan: ProbePlan) -> dict[str, Any]:
+def _probe_container(image: str, plan: ProbePlan) -> dict[str, Any]:
     return {
         "name": PROBE_CONTAINER,
-        "image": settings.bench_image,
+        "image": image,
         "args": ["probe", "--plan", literal(json.dumps(plan.to_wire()))],
         # A native sidecar: there when the engine starts, and still there when it has to finish.
         "restartPolicy": "Always",

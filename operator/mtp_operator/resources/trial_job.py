@@ -9,7 +9,15 @@ from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.api.trial import PlannedLevel, TrialPlan
 from mtp_operator.engines import LOG_FOLDER, Engine, engine_for
 
-from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
+from .engine_pod import (
+    container_security,
+    engine_container,
+    engine_volumes,
+    literal,
+    pod_basics,
+    pod_metadata,
+    without_mesh,
+)
 from .labels import trial_labels
 from .prompts import planned_prompts, prompt_mounts, prompt_volumes
 from .weights import cache_mounts, mounts, pull_seconds, sources
@@ -65,7 +73,7 @@ def trial_job(
             # A lost pod is replaced by nothing before it has let go of its GPU.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": pod_metadata(engine, labels),
+                "metadata": without_mesh(pod_metadata(engine, labels)),
                 "spec": _pod(run, arm, engine, plan, pinned_node),
             },
         },

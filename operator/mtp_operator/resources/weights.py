@@ -1,15 +1,16 @@
 """Where weights lie on claims and in images, how a pod sees them, and the claim that the operator makes."""
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from mtp_operator.api.base import Schema
 from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER, path_of
+from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.run import RunSettings
+from mtp_operator.api.settings import EngineSettings
+from mtp_operator.api.spec import AcceleratorSpec
 from mtp_operator.api.weights import IMAGE_SCHEME, FetchedSource, NewClaim, WeightsSource
 from mtp_operator.engines import engine_for
 
@@ -64,7 +65,7 @@ class Weights:
         return f"{self.mount_path}/{self.path}".rstrip("/")
 
 
-def sources(settings: RunSettings) -> tuple[Weights, ...]:
+def sources(settings: EngineSettings) -> tuple[Weights, ...]:
     """The model, and the drafter where there is one."""
     model, drafter = settings.model, settings.speculation.drafter
     found = [weights(model, settings.weights_claim, MODEL_VOLUME)]
@@ -120,12 +121,12 @@ def mounts(sources: tuple[Weights, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def pull_seconds(settings: RunSettings) -> int:
+def pull_seconds(settings: EngineSettings) -> int:
     """How much longer a pod may take to start because its node pulls weights first."""
     return IMAGE_PULL_SECONDS * sum(1 for source in sources(settings) if source.image)
 
 
-def cache_folder(settings: RunSettings) -> str | None:
+def cache_folder(settings: EngineSettings) -> str | None:
     """The compile cache of this image on this GPU as the engine's container sees it; None where there is none.
 
     It is kept beside fetched weights. A claim that is used as it is (pvc://) may be read-only, and belongs to the user.
@@ -135,13 +136,19 @@ def cache_folder(settings: RunSettings) -> str | None:
     return f"{CACHE_MOUNT}/{cache_key(settings)}"
 
 
-def cache_key(settings: RunSettings) -> str:
+class _CacheKey(Schema):
+    """What compiled code depends on."""
+
+    image: str | None
+    accelerator: AcceleratorSpec
+
+
+def cache_key(settings: EngineSettings) -> str:
     """What the caches of a claim are kept apart by."""
-    keyed_by = {"image": settings.engine.image, "accelerator": settings.accelerator.to_wire()}
-    return hashlib.sha256(json.dumps(keyed_by, sort_keys=True).encode()).hexdigest()[:16]
+    return canonical_hash(_CacheKey(image=settings.engine.image, accelerator=settings.accelerator))[-16:]
 
 
-def cache_mounts(settings: RunSettings, path: str = CACHE_MOUNT, *, read_only: bool = False) -> list[dict[str, Any]]:
+def cache_mounts(settings: EngineSettings, path: str = CACHE_MOUNT, *, read_only: bool = False) -> list[dict[str, Any]]:
     """The mount of the claim's compile caches, where there is one: trials fill them, others only read.
 
     Args:

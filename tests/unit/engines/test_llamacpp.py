@@ -27,7 +27,7 @@ def test_defaults_are_stated() -> None:
     assert arguments(0) == (
         *("--model", MODEL, "--alias", "qwen", "--host", "0.0.0.0", "--port", "8080"),  # noqa: S104
         *("--ctx-size", "4096", "--parallel", "1", "--gpu-layers", "all", "--flash-attn", "on"),
-        *("--fit", "off", "--cache-ram", "0", "--log-file", ENGINE.log_path),
+        *("--fit", "off", "--log-file", ENGINE.log_path),
         *("--metrics", "--offline", "--no-ui"),
     )
 
@@ -84,7 +84,7 @@ def test_no_flag_speaks_of_speculation_at_n_0() -> None:
 @pytest.mark.parametrize("n_spec", [0, 3, 8])
 @pytest.mark.parametrize(
     ("parallel", "flags"),
-    [(56, {}), (57, {"--ubatch-size": "513"}), (256, {"--batch-size": "2304", "--ubatch-size": "2304"})],
+    [(30, {}), (31, {"--ubatch-size": "527"}), (256, {"--batch-size": "4352", "--ubatch-size": "4352"})],
 )
 def test_a_step_holds_all_drafts_and_is_as_wide_at_every_n(n_spec: int, parallel: int, flags: dict[str, str]) -> None:
     stated = arguments(n_spec, parallel=parallel)

@@ -33,7 +33,6 @@ def test_defaults_are_stated_and_extra_arguments_come_last() -> None:
         "--max-num-seqs=8",
         "--tensor-parallel-size=1",
         "--no-enable-prefix-caching",
-        "--generation-config=vllm",
         "--disable-uvicorn-access-log",
         '--limit-mm-per-prompt={"image":0}',
     )
@@ -51,14 +50,6 @@ def test_settings_become_flags() -> None:
         "--tensor-parallel-size=2",
         "--enable-prefix-caching",
     } <= set(stated)
-
-
-@pytest.mark.parametrize(("mode", "is_left_to_vllm"), [("Greedy", True), ("Custom", True), ("ModelDefaults", False)])
-def test_the_models_own_sampling_applies_only_where_it_is_asked_for(mode: str, is_left_to_vllm: bool) -> None:
-    workload = {"levels": [{"concurrency": 1}], "sampling": {"mode": mode}}
-    stated = ENGINE.arguments(run_settings(workload=workload), 3, "qwen", "/models/weights/qwen", None)
-
-    assert ("--generation-config=vllm" in stated) is is_left_to_vllm
 
 
 @pytest.mark.parametrize(
@@ -106,9 +97,9 @@ def test_decode_batches_never_outgrow_the_captured_graphs(seqs: int, n_spec: int
 @pytest.mark.parametrize(
     ("seqs", "flags"),
     [
-        (227, []),
-        (228, ["--max-num-batched-tokens=8192"]),
-        (1024, ["--max-num-batched-tokens=9216"]),
+        (120, []),
+        (121, ["--max-num-batched-tokens=8192"]),
+        (1024, ["--max-num-batched-tokens=17408"]),
     ],
 )
 def test_a_step_holds_all_drafts_and_is_as_wide_at_every_n(n_spec: int, seqs: int, flags: list[str]) -> None:

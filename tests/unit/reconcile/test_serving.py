@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -455,3 +456,31 @@ def test_a_measurement_of_the_same_settings_that_fails_leaves_a_served_model_rea
     assert reason(world, "Stalled")[0] == "False"
     assert reason(world, "Tuned") == ("False", "RequestsFailed")
     assert status(world)["nSpec"] == chosen
+
+
+def test_an_upgrade_of_the_operator_restarts_no_server_whatever_is_edited_after_it() -> None:
+    world = tuned({"replicas": 1})
+    before = world.deployment()["spec"]["template"]
+    runs = set(world.runs)
+
+    world.settings = replace(world.settings, bench_image="operator:2", ready_seconds=77)
+    world.settle()
+    world.change_spec(tuning={"maxNSpec": 6, "historyLimit": 7})
+    settled(world)
+
+    assert world.deployment()["spec"]["template"] == before
+    assert set(world.runs) == runs
+    assert reason(world, "Ready")[0] == "True"
+
+
+@pytest.mark.parametrize("tuning", [{"suspend": True}, {"disruption": "Allowed"}, {"historyLimit": 5}, {"maxNSpec": 5}])
+def test_after_an_upgrade_no_edit_but_of_the_engine_takes_the_newer_images(tuning: dict[str, Any]) -> None:
+    world = tuned({"replicas": 1})
+    before = status(world)["resolved"]
+
+    newer = dict.fromkeys(world.settings.engine_images, "engine:2")
+    world.settings = replace(world.settings, bench_image="operator:2", engine_images=newer)
+    world.change_spec(tuning={"maxNSpec": 6, **tuning})
+    world.settle()
+
+    assert status(world)["resolved"] == before

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.serving import ProbePlan, Served, ServingRecord
+from mtp_operator.api.serving import ProbePlan, Served, ServingRecord, Surroundings
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server import RECORD_ANNOTATION, deployment
@@ -18,6 +18,7 @@ from mtp_operator.resources.trial_job import trial_job
 from tests.unit.engines.settings import run_settings
 from tests.unit.resources.test_trial_job import ARM, tuning_run
 
+SURROUNDINGS = Surroundings(probe_image="operator:1", ready_seconds=600)
 LLAMA_CPP = {"type": "LlamaCpp", "image": "llama:1", "llamaCpp": {"contextSize": 2000}}
 
 
@@ -36,8 +37,8 @@ def model(**serving: Any) -> MTPModel:
 
 
 def build(n_spec: int = 3, serving: dict[str, Any] | None = None, replicas: int = 1, **changes: Any) -> dict[str, Any]:
-    record = ServingRecord(served=Served.of(run_settings(**changes), n_spec))
-    return deployment(model(**(serving or {})), record, replicas, ready_seconds=600)
+    record = ServingRecord(served=Served.of(run_settings(**changes), n_spec), surroundings=SURROUNDINGS)
+    return deployment(model(**(serving or {})), record, replicas)
 
 
 def pod_of(built: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +123,36 @@ def test_a_deployment_says_what_it_serves() -> None:
     assert record.served == Served.of(run_settings(), 3)
 
 
+@pytest.mark.parametrize(
+    "engine", [{"type": "VLLM", "vllm": {"maxNumSeqs": 128}}, {"type": "LlamaCpp", "llamaCpp": {"parallel": 32}}]
+)
+@pytest.mark.parametrize("max_n_spec", [1, 4, 8, 16])
+@pytest.mark.parametrize("mode", ["Greedy", "ModelDefaults", "Custom"])
+def test_no_setting_of_a_measurement_changes_how_a_server_starts(
+    engine: dict[str, Any], max_n_spec: int, mode: str
+) -> None:
+    sampling = {"mode": mode, **({"temperatureMilli": 700} if mode == "Custom" else {})}
+    settings: dict[str, Any] = {
+        "engine": {**engine, "image": "engine:1"},
+        "maxNSpec": max_n_spec,
+        "workload": {"levels": [{"concurrency": 1}], "sampling": sampling},
+    }
+    trial = trial_job(tuning_run(**settings), ARM, None, ready_seconds=600, level_seconds=60)["spec"]["template"]
+    (measured,) = trial["spec"]["initContainers"]
+
+    served = engine_of(build(ARM.n_spec, **settings))["args"]
+
+    assert [one.replace("/dev/null", "/var/log/engine/engine.log") for one in served] == measured["args"]
+    assert not {"--generation-config=vllm", "--cache-ram"} & set(served)
+
+
+def test_a_server_leaves_the_mesh_to_its_namespace_and_a_trial_does_not() -> None:
+    trial = trial_job(tuning_run(), ARM, None, ready_seconds=600, level_seconds=60)["spec"]["template"]["metadata"]
+
+    assert trial["labels"]["sidecar.istio.io/inject"] == "false"
+    assert not [one for one in build()["spec"]["template"]["metadata"]["labels"] if "istio" in one]
+
+
 def test_servers_do_not_depend_on_the_workload_that_was_measured() -> None:
     other = run_settings(workload={"outputTokens": 64, "levels": [{"concurrency": 4}]}, budget={"maxTrials": 3})
 
@@ -159,10 +190,10 @@ def test_the_service_is_what_the_url_says() -> None:
 
 
 def test_building_changes_nothing_that_was_given() -> None:
-    record = ServingRecord(served=Served.of(run_settings(), 3))
+    record = ServingRecord(served=Served.of(run_settings(), 3), surroundings=SURROUNDINGS)
     before = copy.deepcopy(record)
-    first = deployment(model(), record, 1, ready_seconds=600)
+    first = deployment(model(), record, 1)
     first["spec"]["template"]["spec"]["containers"][0]["args"].append("--x")
 
-    assert deployment(model(), record, 1, ready_seconds=600) != first
+    assert deployment(model(), record, 1) != first
     assert record == before

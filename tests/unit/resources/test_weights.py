@@ -221,7 +221,7 @@ def test_caches_are_kept_apart_by_image_and_gpu_but_not_by_n() -> None:
 
 def test_a_server_has_its_own_copy_of_the_cache_and_cannot_touch_the_shared_one() -> None:
     settings = run_settings(**FETCHED)
-    private = private_cache(settings)
+    private = private_cache(settings, "operator:1")
     assert private is not None
     (engine,) = trial(**FETCHED)["initContainers"]
     environment = {one["name"]: one["value"] for one in engine["env"]}
@@ -240,7 +240,7 @@ def test_what_compiles_nothing_has_no_cache() -> None:
     llama = {"type": "LlamaCpp", "image": "llama:1"}
     for settings in (run_settings(), run_settings(**{**FETCHED, "engine": llama})):
         assert cache_folder(settings) is None
-        assert private_cache(settings) is None
+        assert private_cache(settings, "operator:1") is None
 
 
 def test_where_weights_lie_does_not_change_what_is_asked() -> None:
