@@ -290,8 +290,10 @@ def operator_log() -> str:
 
 
 def run_of(model: dict[str, Any]) -> dict[str, Any]:
-    """The MTPTuningRun with the evidence of a model."""
-    run = get("mtptuningruns", model["metadata"]["namespace"], model["status"]["tuningRunRef"]["name"])
+    """The MTPTuningRun of a model's spec, under way or over."""
+    status = model["status"]
+    reference = status.get("activeTuningRunRef") or status["tuningRunRef"]
+    run = get("mtptuningruns", model["metadata"]["namespace"], reference["name"])
     assert run is not None
     return run
 

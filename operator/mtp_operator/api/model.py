@@ -352,7 +352,12 @@ class MTPModelStatus(Schema):
     weights: Annotated[
         WeightsStatus | None, Field(description="How far the weights are; absent where none are fetched.")
     ] = None
-    tuning_run_ref: Annotated[RunReference | None, Field(description="The MTPTuningRun with the evidence.")] = None
+    tuning_run_ref: Annotated[
+        RunReference | None, Field(description="The MTPTuningRun whose choice stands, with its evidence.")
+    ] = None
+    active_tuning_run_ref: Annotated[
+        RunReference | None, Field(description="The MTPTuningRun of this spec that is under way or has failed.")
+    ] = None
     conditions: Annotated[
         tuple[Condition, ...],
         Field(

@@ -53,8 +53,8 @@ def model_events(
     if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
         message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
         events.append(EventDraft(about, "Normal", "ModelCached", message))
-    run = after.tuning_run_ref
-    if run is not None and run != before.tuning_run_ref and _ready_reason(after) == "Tuning":
+    run = after.active_tuning_run_ref
+    if run is not None and run != before.active_tuning_run_ref and _ready_reason(after) == "Tuning":
         events.append(EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run.name}"))
     if obstacle is not None and _ready_reason(before) != obstacle.reason == _ready_reason(after):
         events.append(EventDraft(about, "Warning", obstacle.reason, obstacle.message))

@@ -148,8 +148,8 @@ def model_status(
         choice = {**_NOTHING_MEASURED, "n_spec": 0}
     elif run is not None and verdict is not None and verdict.type in CHOICES:
         choice = _chosen(run, verdict)
-    elif run is not None and not asked.no_tuning:
-        choice = {"tuning_run_ref": RunReference(name=run.metadata.name)}
+    has_chosen = verdict is not None and verdict.type in CHOICES
+    is_active = run is not None and not has_chosen and not asked.no_tuning and not asked.refusal
     conditions = _conditions(model, asked, situation, cache, serving, now)
     after = before.model_copy(
         update={
@@ -157,6 +157,7 @@ def model_status(
             "resolved": asked.images,
             "weights": cache.status,
             **choice,
+            "active_tuning_run_ref": RunReference(name=run.metadata.name) if run is not None and is_active else None,
             "served_n_spec": serving.n_spec,
             "url": serving.url,
             "replicas": serving.replicas,
@@ -255,6 +256,11 @@ def _conditions(
         message += f" (a newer default engine image exists: {asked.newer_image})"
     if situation.ready and not serving.satisfied:
         stalled, reason, said = serving.stalled, serving.reason, serving.message
+        if serving.reason == "Available":
+            reason, said = (
+                "OldSettingsServed",
+                f"the servers still have the settings of an earlier spec: {serving.message}",
+            )
     else:
         stalled, reason, said = situation.stalled, situation.reason, message
     return (

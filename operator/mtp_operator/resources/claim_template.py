@@ -1,11 +1,10 @@
 """The ResourceClaimTemplate by which pods of a model claim GPUs with Dynamic Resource Allocation (DRA)."""
 
-import hashlib
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
 from mtp_operator.api.base import API_VERSION
+from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.spec import AcceleratorSpec, Architecture
 
 from .labels import child_labels
@@ -18,8 +17,7 @@ _ATTRIBUTES: Final = f"device.attributes['{DRIVER}']"
 
 def claim_template_name(model_name: str, accelerator: AcceleratorSpec) -> str:
     """Its name, of at most 55 characters: another accelerator is another template, for they cannot be changed."""
-    canonical = json.dumps(accelerator.to_wire(), sort_keys=True)
-    return f"{model_name}-gpu-{hashlib.sha256(canonical.encode()).hexdigest()[:10]}"
+    return f"{model_name}-gpu-{canonical_hash(accelerator)[-10:]}"
 
 
 def claim_template(namespace: str, model_name: str, model_uid: str, accelerator: AcceleratorSpec) -> dict[str, Any]:

@@ -14,6 +14,10 @@ RUN_LABEL: Final = f"{GROUP}/run"
 N_SPEC_LABEL: Final = f"{GROUP}/n-spec"
 SETTINGS_LABEL: Final = f"{GROUP}/settings"
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+TRACK_LABEL: Final = f"{GROUP}/track"
+STABLE: Final = "stable"
+"""Value of the track label of what serves for good. A selector is immutable, and without it would select a canary."""
+
 SERVER: Final = "server"
 """Value of the component label of servers' pods, which trials' pods do not have."""
 
@@ -32,12 +36,12 @@ def trial_labels(model_name: str, run_name: str, n_spec: int) -> dict[str, str]:
 
 def server_labels(model_name: str) -> dict[str, str]:
     """Labels of everything that serves; they select a model's servers, whatever they serve."""
-    return {**child_labels(model_name), COMPONENT_LABEL: SERVER}
+    return {**child_labels(model_name), COMPONENT_LABEL: SERVER, TRACK_LABEL: STABLE}
 
 
 def server_selector(model_name: str) -> dict[str, str]:
     """What selects the servers' pods of a model."""
-    return {MODEL_LABEL: model_name, COMPONENT_LABEL: SERVER}
+    return {MODEL_LABEL: model_name, COMPONENT_LABEL: SERVER, TRACK_LABEL: STABLE}
 
 
 def owned_by(model: MTPModel) -> list[dict[str, Any]]:

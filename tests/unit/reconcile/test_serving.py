@@ -78,7 +78,10 @@ def test_nothing_is_served_before_the_first_choice_and_then_the_winner() -> None
     assert status(world)["servedNSpec"] == 3
     assert status(world)["url"] == "http://gemma.team.svc:8000/v1"
     assert status(world)["replicas"] == 1
-    assert status(world)["selector"] == "mtp-operator.dev/model=gemma,app.kubernetes.io/component=server"
+    assert (
+        status(world)["selector"]
+        == "mtp-operator.dev/model=gemma,app.kubernetes.io/component=server,mtp-operator.dev/track=stable"
+    )
     assert "NSpecServed" in [name for name, _ in world.events]
 
 
