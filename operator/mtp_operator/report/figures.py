@@ -49,6 +49,9 @@ _SETTINGS: Final = {
 _WIDTH, _HEIGHT = 4.6, 2.7
 """Of a diagram, in inches: small enough to be read on a phone."""
 
+_PIXELS_PER_INCH: Final = (61, 115)
+"""At least, before a diagram is scrolled, and at most."""
+
 _SLOT: Final = 0.42
 """Inches that one trial takes in the diagram of its windows."""
 
@@ -141,7 +144,7 @@ def acceptance(shown: Acceptance, name: str) -> str:
 
 def _svg(draw: Callable[[Axes], None], name: str, width: float = _WIDTH) -> str:
     """The diagram as an element of a page: no size of its own, ids that occur once, colors by variables."""
-    settings: dict[str, Any] = {**_SETTINGS, "svg.id": name}
+    settings: Any = {**_SETTINGS, "svg.id": name}
     with mpl.rc_context(settings):
         figure = Figure(figsize=(width, _HEIGHT), layout="constrained")
         draw(figure.add_subplot())
@@ -149,12 +152,14 @@ def _svg(draw: Callable[[Axes], None], name: str, width: float = _WIDTH) -> str:
         figure.savefig(
             text, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
-    return _adopted(text.getvalue(), name)
+    return _adopted(text.getvalue(), name, width)
 
 
-def _adopted(text: str, name: str) -> str:
+def _adopted(text: str, name: str, width: float) -> str:
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    least, most = (round(scale * width) for scale in _PIXELS_PER_INCH)
+    svg = svg.replace("<svg", f'<svg style="min-width: {least}px; max-width: {most}px"', 1)
     svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg, count=2)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"(font-family:|font: [^;\"]*?px) [^;\"]+", r"\g<1> var(--sans)", svg)

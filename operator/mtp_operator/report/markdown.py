@@ -221,8 +221,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def escaped(text: str) -> str:
     """Text in which nothing is markup, a link or a mention."""
-    plain = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    plain = re.sub(r"([\\`*_{}\[\]()#|~!])", r"\\\1", plain)
+    plain = _printable(text).replace("&", "&amp;").replace("<", "&lt;")
+    plain = re.sub(r"[\\`*\[\]#|~]|^>|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain)
     return plain.replace("@", "@\u200b").replace("://", ":\u200b//").replace("www.", "www\u200b.")
 
 

@@ -46,7 +46,7 @@ def run_in(text: str, source: str, name: str | None = None) -> MTPTuningRun:
 def _documents(text: str) -> list[Any]:
     if text.lstrip().startswith("{"):
         return [json.loads(text)]
-    return list(yaml.load_all(text, Loader=_Loader))  # noqa: S506  # it is a SafeLoader
+    return list(yaml.load_all(text, Loader=_Loader))
 
 
 def _runs(document: Any) -> Iterator[Mapping[str, Any]]:
@@ -78,7 +78,7 @@ def _one_line(error: Exception) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Leaves times as text, as the API has them."""
+    """A safe loader that leaves times as text, as the API has them."""
 
 
 _Loader.yaml_implicit_resolvers = {
