@@ -46,10 +46,10 @@ _SETTINGS: Final = {
     "ytick.major.size": 0,
     "figure.facecolor": "none",
 }
-_WIDTH, _HEIGHT = 4.6, 2.7
+_WIDTH, _HEIGHT = 3.8, 2.4
 """Of a diagram, in inches: small enough to be read on a phone."""
 
-_PIXELS_PER_INCH: Final = (61, 115)
+_PIXELS_PER_INCH: Final = (74, 122)
 """At least, before a diagram is scrolled, and at most."""
 
 _SLOT: Final = 0.42
@@ -76,18 +76,11 @@ def curve(shown: Curve, chosen: int | None, name: str) -> str:
         for point in shown.points:
             color = CHOSEN if point.n_spec == chosen else INK
             axes.plot([point.n_spec] * len(point.trials), point.trials, "o", color=color, markersize=4.5)
-            if point.n_spec == chosen:
-                axes.annotate(
-                    f"n_spec={chosen}",
-                    (chosen, point.believed.high),
-                    xytext=(0, 5),
-                    textcoords="offset points",
-                    ha="center" if 0 < chosen < n_specs[-1] else "left" if chosen == 0 else "right",
-                    color=CHOSEN,
-                    fontweight="bold",
-                )
         axes.set_xticks(n_specs)
         axes.set_xlabel("n_spec")
+        if chosen in n_specs:
+            axes.axvline(chosen, color=CHOSEN, linewidth=1, zorder=1)
+            axes.get_xticklabels()[n_specs.index(chosen)].set(color=CHOSEN, fontweight="bold")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}x")
         axes.margins(x=0.04, y=0.14)
@@ -119,7 +112,7 @@ def windows(trials: Sequence[Trial], concurrency: int, chosen: int | None, name:
         axes.set_ylim(-1.15 * largest, 1.15 * largest)
         axes.set_xlabel("n_spec of each trial, in order")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+.1%}" if value else "0%")
 
     return _svg(draw, name, width=max(_WIDTH, 0.8 + _SLOT * len(shown)))
 

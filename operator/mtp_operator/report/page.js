@@ -10,3 +10,6 @@ for (const block of document.querySelectorAll("pre[data-copy]")) {
   });
   block.before(button);
 }
+addEventListener("beforeprint", () => {
+  for (const one of document.querySelectorAll("details")) one.open = true;
+});

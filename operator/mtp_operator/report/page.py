@@ -54,7 +54,7 @@ def _levels(report: ReportData) -> Iterator[tuple[Trial, Level]]:
 def _curve_title(curve: Curve) -> str:
     if curve.concurrency is None:
         return "All levels, weighted"
-    best = f", best n_spec={curve.best_n_spec}" if curve.best_n_spec is not None else ""
+    best = f", best measured n_spec={curve.best_n_spec}" if curve.best_n_spec is not None else ""
     return f"Concurrency {curve.concurrency}{best}"
 
 
