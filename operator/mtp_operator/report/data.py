@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, geometric_mean
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -154,7 +154,10 @@ class Candidate(Schema):
     n_spec: int
     trials: int
     output_tokens_per_second: float | None = None
+    measured: float | None = None
+    """Speed over the baseline's by the trials of these two alone."""
     speedup: Interval | None = None
+    """The same by all trials together, with its interval."""
     acceptance_length: float | None = None
     limits: str | None = None
     """Whether it keeps all limits on latencies: Pass, Fail or Unknown; None where there are none."""
@@ -354,7 +357,7 @@ def _noise(evidence: Evidence) -> Noise:
 
 
 def _candidates(run: MTPTuningRun, evidence: Evidence | None) -> Iterator[Candidate]:
-    believed = {point.n_spec: point.believed for point in _points(evidence)} if evidence else {}
+    points = {point.n_spec: point for point in _points(evidence)} if evidence else {}
     arms = [arm for arm in run.status.arms if counts(arm)]
     for n_spec in sorted({arm.n_spec for arm in arms}):
         ours = [arm for arm in arms if arm.n_spec == n_spec]
@@ -362,11 +365,13 @@ def _candidates(run: MTPTuningRun, evidence: Evidence | None) -> Iterator[Candid
         speeds = [float(arm.output_tokens_per_second) for arm in measured if arm.output_tokens_per_second]
         length = acceptance_length(measured)
         has_limits = evidence is not None and n_spec in evidence.measured and evidence.settings.constraints
+        point = points.get(n_spec) if measured and n_spec != BASELINE else None
         yield Candidate(
             n_spec=n_spec,
             trials=len(measured),
             output_tokens_per_second=round(fmean(speeds), _RATIO_DECIMALS) if speeds else None,
-            speedup=believed.get(n_spec) if measured and n_spec != BASELINE else None,
+            measured=_ratio(geometric_mean(point.trials)) if point and point.trials else None,
+            speedup=point.believed if point else None,
             acceptance_length=float(length) if length else None,
             limits=evidence.constraints(n_spec).value if evidence and has_limits else None,
             output=_output_of(n_spec, ours),

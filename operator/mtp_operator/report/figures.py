@@ -52,6 +52,9 @@ _WIDTH, _HEIGHT = 3.8, 2.4
 _PIXELS_PER_INCH: Final = (74, 122)
 """At least, before a diagram is scrolled, and at most."""
 
+_MOST_DOTS: Final = 250
+"""In the diagram of windows: more would only be a gray area, and make the file large."""
+
 _SLOT: Final = 0.42
 """Inches that one trial takes in the diagram of its windows."""
 
@@ -99,13 +102,14 @@ def windows(trials: Sequence[Trial], concurrency: int, chosen: int | None, name:
 
     def draw(axes: Axes) -> None:
         largest = 0.01
+        style = "-o" if sum(len(speeds) for _, speeds, _ in shown) <= _MOST_DOTS else "-"
         for column, (n_spec, speeds, mean) in enumerate(shown):
             offsets = [speed / mean - 1 for speed in speeds]
             largest = max(largest, *map(abs, offsets))
             step = 0.7 / max(1, len(offsets) - 1)
             places = [column - 0.35 + step * index for index in range(len(offsets))]
             color = CHOSEN if n_spec == chosen else ACCENT
-            axes.plot(places, offsets, "-o", color=color, linewidth=0.8, markersize=2.2)
+            axes.plot(places, offsets, style, color=color, linewidth=0.8, markersize=2.2)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xticks(range(len(shown)), [str(n_spec) for n_spec, *_ in shown])
         axes.set_xlim(-0.6, len(shown) - 0.4)

@@ -39,7 +39,7 @@ def _parts(report: ReportData) -> Iterator[str]:
 def _candidates(report: ReportData) -> str:
     if not report.candidates:
         return ""
-    header = ("n_spec", "trials", "tok/s", "speedup", "95% CI", "tokens/step", "limits", "output")
+    header = ("n_spec", "trials", "tok/s", "measured", "estimate", "95% CI", "tokens/step", "limits", "output")
     return table(header, (_candidate(one, report.verdict.n_spec) for one in report.candidates))
 
 
@@ -49,6 +49,7 @@ def _candidate(one: Candidate, chosen: int | None) -> Sequence[str]:
         f"**{one.n_spec}**" if one.n_spec == chosen else str(one.n_spec),
         str(one.trials),
         number(one.output_tokens_per_second) if one.output_tokens_per_second is not None else "",
+        ratio(one.speedup, one.measured) if one.speedup and one.measured is not None else baseline,
         ratio(one.speedup) if one.speedup else baseline,
         bounds(one.speedup) if one.speedup else "",
         number(one.acceptance_length) if one.acceptance_length is not None else "",

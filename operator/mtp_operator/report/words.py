@@ -18,9 +18,9 @@ def decimals(interval: Interval) -> int:
     return max(0, min(first + 1, 2)) if first <= 2 else _MOST_DECIMALS
 
 
-def ratio(interval: Interval) -> str:
-    """The estimate alone, such as `2.10x`."""
-    return f"{interval.estimate:.{decimals(interval)}f}x"
+def ratio(interval: Interval, value: float | None = None) -> str:
+    """The estimate alone, such as `2.10x`, or another value with as many digits."""
+    return f"{interval.estimate if value is None else value:.{decimals(interval)}f}x"
 
 
 def bounds(interval: Interval) -> str:
@@ -38,8 +38,9 @@ def number(value: float, digits: int = 3) -> str:
     """Significant digits: what has no interval of its own varies by a few percent from trial to trial."""
     if value == 0:
         return "0"
-    places = digits - 1 - math.floor(math.log10(abs(value)))
-    return f"{round(value, places):,.{max(0, places)}f}"
+    rounded = float(f"{value:.{digits}g}")
+    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, places)}f}"
 
 
 def percent(share: float) -> str:
