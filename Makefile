@@ -38,10 +38,11 @@ format: setup  ## Format the code and mend what the linter can.
 	.venv/bin/ruff check --fix .
 
 .PHONY: generate
-generate: setup  ## Write what follows from the code anew: CRDs, references, result schema, rendered samples.
+generate: setup  ## Write what follows from the code anew: CRDs, references, result schema, rendered samples, reports.
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) -m tests.unit.cli.golden
+	$(PYTHON) -m tests.unit.report.golden
 
 .PHONY: lock
 lock: setup  ## Resolve the requirements anew.

@@ -90,19 +90,11 @@ def engine_container(
         cpu_request: its share of the node's CPU, for its own loop beside the GPU.
         cache_mounts: where its compile cache lies, if it keeps one.
     """
-    model, *drafter = sources(settings)
-    arguments = engine.arguments(
-        settings,
-        n_spec,
-        served_name,
-        model.container_path,
-        drafter[0].container_path if drafter else None,
-    )
     gpus = gpu_limits(settings.accelerator)
     return {
         "name": ENGINE_CONTAINER,
         "image": settings.engine.image,
-        "args": [literal(argument) for argument in arguments],
+        "args": [literal(argument) for argument in engine_arguments(settings, n_spec, served_name, engine)],
         "env": [{"name": name, "value": literal(value)} for name, value in _environment(settings, engine).items()],
         "ports": [{"name": "http", "containerPort": engine.port}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -121,6 +113,14 @@ def engine_container(
             *_configuration_mounts(engine),
         ],
     }
+
+
+def engine_arguments(settings: EngineSettings, n_spec: int, served_name: str, engine: Engine) -> tuple[str, ...]:
+    """What the engine is started with, after the image's entry point."""
+    model, *drafter = sources(settings)
+    return engine.arguments(
+        settings, n_spec, served_name, model.container_path, drafter[0].container_path if drafter else None
+    )
 
 
 def container_security() -> dict[str, Any]:

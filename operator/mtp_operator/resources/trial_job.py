@@ -87,7 +87,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
     return TrialPlan(
         engine=run.spec.engine.type,
         url=f"http://127.0.0.1:{engine.port}",
-        served_name=_served_name(run),
+        served_name=served_name(run),
         n_spec=arm.n_spec,
         prompts=planned_prompts(workload.prompt_source),
         sampling=workload.sampling,
@@ -115,7 +115,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
                 **engine_container(
                     run.spec,
                     arm.n_spec,
-                    _served_name(run),
+                    served_name(run),
                     engine,
                     cpu_request=ENGINE_CPU_REQUEST,
                     cache_mounts=cache_mounts(run.spec),
@@ -148,5 +148,6 @@ def _bench_container(run: MTPTuningRun, plan: TrialPlan) -> dict[str, Any]:
     }
 
 
-def _served_name(run: MTPTuningRun) -> str:
+def served_name(run: MTPTuningRun) -> str:
+    """What clients put into `model` of a request."""
     return run.spec.model.served_name or run.spec.model_name
