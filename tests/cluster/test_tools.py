@@ -52,6 +52,26 @@ def test_a_program_in_another_version_is_not(monkeypatch: pytest.MonkeyPatch, tm
         tools.find("etcd")
 
 
+def test_what_is_there_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(tools, "_build", lambda missing: built.extend(tool.name for tool in missing))
+    monkeypatch.setattr(tools.find, "cache_clear", lambda: None, raising=False)
+    ETCD.folder.mkdir(parents=True)
+    monkeypatch.setenv("PATH", "")
+
+    tools.ensure(*tools.TOOLS)
+
+    assert built == [tool.name for tool in tools.TOOLS if tool is not ETCD]
+
+
+def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("module example.test/broken\n\ngo 1.26\n")
+    (tmp_path / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
+
+    with pytest.raises(RuntimeError, match="undefined: nothing"):
+        tools.go_build(tmp_path, str(tmp_path / "broken"), ".")
+
+
 def test_a_broken_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     def build(product: str, ending: BaseException | None = None) -> None:
         with tools.finished_folder(tmp_path / "etcd-1") as folder:
