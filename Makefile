@@ -59,6 +59,7 @@ unit: setup  ## The tests without a cluster.
 .PHONY: test
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
 	$(PYTHON) -m tests.cluster down
+	$(PYTHON) -m tests.cluster prepare operator llamacpp-cpu vllm-cpu faulty-engine
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu faulty-engine
 	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
@@ -89,7 +90,9 @@ kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
 
 .PHONY: demo
-demo: cluster-up  ## From nothing to a tuned model (ENGINE=llamacpp or vllm).
+demo: setup  ## From nothing to a tuned model (ENGINE=llamacpp or vllm).
+	$(PYTHON) -m tests.cluster prepare operator $(ENGINE)-cpu
+	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator $(ENGINE)-cpu
 	$(PYTHON) -m tests.e2e.demo $(ENGINE)
 
