@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def test_versions_come_from_go_mod() -> None:
     }
 
 
+def test_containerd_shares_with_the_others_what_it_can() -> None:
+    def versions(folder: Path) -> dict[str, str]:
+        requirement = re.compile(r"^(?:require |\t)(\S+) (v\S+)", re.MULTILINE)
+        return dict(requirement.findall((folder / "go.mod").read_text().partition("\nreplace (")[0]))
+
+    others = versions(tools.SOURCES)
+    own = {
+        module
+        for module, version in versions(tools.SOURCES / "containerd").items()
+        if others.get(module, version) != version
+    }
+    assert {module for module in own if not module.startswith("k8s.io/")} == set()
+
+
 @pytest.mark.parametrize("variable", ["MTP_OPERATOR_BIN", "PATH"])
 def test_a_program_in_the_right_version_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     there = program(tmp_path / "bin", f"etcd Version: {ETCD.version}")
@@ -54,7 +69,7 @@ def test_a_program_in_another_version_is_not(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_what_is_there_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
-    monkeypatch.setattr(tools, "_build", lambda missing: built.extend(tool.name for tool in missing))
+    monkeypatch.setattr(tools, "_build", lambda _, missing: built.extend(tool.name for tool in missing))
     monkeypatch.setattr(tools.find, "cache_clear", lambda: None, raising=False)
     ETCD.folder.mkdir(parents=True)
     monkeypatch.setenv("PATH", "")

@@ -1,7 +1,8 @@
 """The programs that the cluster is made of: found, or built from the Go module proxy; and the Debian packages.
 
 The folder `tools/` is one Go module, so that what several of them are made of is compiled once. Its go.mod decides on
-the versions, and its go.sum pins every dependency by hash.
+the versions, and its go.sum pins every dependency by hash. containerd does not compile with the libraries of this
+Kubernetes, so it is a module of its own, with the same versions of all else: then that is compiled once, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.cluster.progress import Share, step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-#: The Go module of all that the cluster needs; modules of their own lie below it.
+#: The Go module of most programs. Those that need other versions are modules of their own below it.
 SOURCES = Path(__file__).parent / "tools"
 CNI_PLUGINS = Path("/usr/lib/cni")
 _LOG_LINES_SHOWN = 30
@@ -114,6 +115,7 @@ TOOLS = (
         module="github.com/containerd/containerd/v2",
         commands={"containerd": ("--version",), "containerd-shim-runc-v2": ("-v",), "ctr": ("--version",)},
         stamps=("github.com/containerd/containerd/v2/version.Version=v{version}",),
+        sources=SOURCES / "containerd",
     ),
 )
 
@@ -172,11 +174,12 @@ def install() -> None:
 
 
 def ensure(*tools: Tool) -> None:
-    """Builds those tools whose commands are not there, all at once; they are of one Go module."""
+    """Builds those tools whose commands are not there, each Go module at once."""
     paths.bin_dir().mkdir(parents=True, exist_ok=True)
     with FileLock(paths.bin_dir().with_suffix(".lock")):
-        if missing := [tool for tool in tools if not _is_here(tool)]:
-            _build(missing)
+        missing = [tool for tool in tools if not _is_here(tool)]
+        for sources in dict.fromkeys(tool.sources for tool in missing):
+            _build(sources, [tool for tool in missing if tool.sources == sources])
     find.cache_clear()
 
 
@@ -184,13 +187,12 @@ def _is_here(tool: Tool) -> bool:
     return tool.folder.exists() or all(_on_machine(tool, command) for command in tool.commands)
 
 
-def _build(tools: list[Tool]) -> None:
-    sources = tools[0].sources
+def _build(sources: Path, tools: list[Tool]) -> None:
+    names = ", ".join(f"{tool.name} {tool.version}" for tool in tools)
     packages = [package for tool in tools for package in tool.packages]
-    with step("Downloading what the cluster's programs are made of (one or two minutes)"):
+    with step(f"Downloading the sources of {names} (up to two minutes)"):
         stale = _go(sources, "list", *_BUILD_FLAGS, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", *packages)
         to_compile = {line for line in stale if " " not in line}
-    names = ", ".join(f"{tool.name} {tool.version}" for tool in tools)
     minutes = round(len(to_compile) / _PACKAGES_A_MINUTE) or 1
     with (
         step(f"Compiling {names} (about {minutes} min on two cores)"),
