@@ -16,7 +16,7 @@ help:  ## Show this list.
 setup: .venv/.complete  ## Make .venv with the mtp command and everything that developing needs.
 
 .venv/.complete: requirements-dev.txt operator/requirements.txt operator/pyproject.toml
-	@echo "== setting up .venv"
+	@echo "== setting up .venv (about a minute)"
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq; apt-get install -qq -y python3-venv; }
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt

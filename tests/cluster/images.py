@@ -99,6 +99,7 @@ IMAGES = {
                 "images/operator/build-requirements.txt",
             ),
             keep_layers=True,
+            hint=" (about a minute)",
         ),
         Image("llamacpp-cpu", ("images/llamacpp-cpu/fetch-packages",), package_folder="/packages"),
         Image(
@@ -108,7 +109,7 @@ IMAGES = {
                 "images/vllm-cpu/stub_gpu_libraries.py",
                 "images/vllm-cpu/inspect_models.py",
             ),
-            hint=" (some minutes)",
+            hint=" (three to six minutes)",
         ),
         Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),
         Image("tiny-model", ("tests/mtp_model",), makes=("model", _make_model)),
