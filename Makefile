@@ -16,7 +16,7 @@ help:  ## Show this list.
 setup: .venv/.complete  ## Make .venv with the mtp command and everything that developing needs.
 
 .venv/.complete: requirements-dev.txt operator/requirements.txt operator/pyproject.toml
-	@echo "== setting up .venv"
+	@echo "== setting up .venv (about a minute)"
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq; apt-get install -qq -y python3-venv; }
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
@@ -60,6 +60,7 @@ unit: setup  ## The tests without a cluster.
 .PHONY: test
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
 	$(PYTHON) -m tests.cluster down
+	$(PYTHON) -m tests.cluster prepare operator llamacpp-cpu vllm-cpu faulty-engine
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu faulty-engine
 	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
@@ -90,7 +91,9 @@ kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
 
 .PHONY: demo
-demo: cluster-up  ## From nothing to a tuned model (ENGINE=llamacpp or vllm).
+demo: setup  ## From nothing to a tuned model (ENGINE=llamacpp or vllm).
+	$(PYTHON) -m tests.cluster prepare operator $(ENGINE)-cpu
+	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator $(ENGINE)-cpu
 	$(PYTHON) -m tests.e2e.demo $(ENGINE)
 

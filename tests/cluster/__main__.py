@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tests.cluster import lifecycle, node, paths, tools
+from tests.cluster import images, lifecycle, node, paths, tools
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -21,6 +22,21 @@ def install_tools() -> None:
     for tool in tools.TOOLS:
         for command in tool.commands:
             print(tools.find(command))
+
+
+@app.command()
+def prepare(
+    names: Annotated[list[str], typer.Argument(metavar="IMAGE...", help=f"Of {', '.join(images.IMAGES)}.")],
+) -> None:
+    """Build the tools, and the images meanwhile: the ones keep the processor busy, the others wait for the network."""
+    with ThreadPoolExecutor() as pool:
+        for job in [pool.submit(tools.ensure, *tools.TOOLS), pool.submit(_build_images, names)]:
+            job.result()
+
+
+def _build_images(names: list[str]) -> None:
+    tools.install_packages()
+    images.build_all(names)
 
 
 @app.command()

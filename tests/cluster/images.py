@@ -31,7 +31,7 @@ from tests.cluster import paths, tools
 from tests.cluster.progress import step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 REPOSITORY = Path(__file__).parents[2]
 INPUTS_LABEL = "mtp-operator.dev/inputs"
@@ -99,6 +99,7 @@ IMAGES = {
                 "images/operator/build-requirements.txt",
             ),
             keep_layers=True,
+            hint=" (about a minute)",
         ),
         Image("llamacpp-cpu", ("images/llamacpp-cpu/fetch-packages",), package_folder="/packages"),
         Image(
@@ -108,7 +109,7 @@ IMAGES = {
                 "images/vllm-cpu/stub_gpu_libraries.py",
                 "images/vllm-cpu/inspect_models.py",
             ),
-            hint=" (some minutes)",
+            hint=" (three to six minutes)",
         ),
         Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),
         Image("tiny-model", ("tests/mtp_model",), makes=("model", _make_model)),
@@ -435,6 +436,20 @@ def _ctr(*arguments: str) -> str:
     return _output(*_ctr_command(*arguments))
 
 
+def build_all(names: Iterable[str]) -> None:
+    """Build images, once no other process builds or loads any."""
+    with _only_one():
+        for name in names:
+            build(IMAGES[name])
+
+
+def load_all(names: Iterable[str]) -> None:
+    """Load images, once no other process builds or loads any."""
+    with _only_one():
+        for name in names:
+            load(IMAGES[name])
+
+
 @contextmanager
 def _only_one() -> Iterator[None]:
     """Wait until no other process builds or loads images."""
@@ -449,11 +464,9 @@ def main() -> None:
     parser.add_argument("command", choices=["build", "load"], help="load also imports into the running test cluster")
     parser.add_argument("names", nargs="+", choices=list(IMAGES), metavar="NAME", help=f"of {', '.join(IMAGES)}")
     arguments = parser.parse_args()
-    action = build if arguments.command == "build" else load
+    action = build_all if arguments.command == "build" else load_all
     try:
-        with _only_one():
-            for name in arguments.names:
-                action(IMAGES[name])
+        action(arguments.names)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         sys.exit(f"error: {error}")
 

@@ -24,7 +24,7 @@ def archive() -> Path:
     folder = paths.bin_dir() / "pause-1"
     if not folder.exists():
         with finished_folder(folder) as target:
-            go_build(SOURCES / "pause", "-ldflags", "-s -w", "-o", f"{target}/pause")
+            go_build(SOURCES / "pause", f"{target}/pause", ".")
             (target / "pause.tar").write_bytes(_docker_archive((target / "pause").read_bytes()))
     return folder / "pause.tar"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def test_versions_come_from_go_mod() -> None:
     }
 
 
+def test_containerd_shares_with_the_others_what_it_can() -> None:
+    def versions(folder: Path) -> dict[str, str]:
+        requirement = re.compile(r"^(?:require |\t)(\S+) (v\S+)", re.MULTILINE)
+        return dict(requirement.findall((folder / "go.mod").read_text().partition("\nreplace (")[0]))
+
+    others = versions(tools.SOURCES)
+    own = {
+        module
+        for module, version in versions(tools.SOURCES / "containerd").items()
+        if others.get(module, version) != version
+    }
+    assert {module for module in own if not module.startswith("k8s.io/")} == set()
+
+
 @pytest.mark.parametrize("variable", ["MTP_OPERATOR_BIN", "PATH"])
 def test_a_program_in_the_right_version_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     there = program(tmp_path / "bin", f"etcd Version: {ETCD.version}")
@@ -50,6 +65,26 @@ def test_a_program_in_another_version_is_not(monkeypatch: pytest.MonkeyPatch, tm
 
     with pytest.raises(FileNotFoundError, match=r"python -m tests\.cluster tools"):
         tools.find("etcd")
+
+
+def test_what_is_there_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(tools, "_build", lambda _, missing: built.extend(tool.name for tool in missing))
+    monkeypatch.setattr(tools.find, "cache_clear", lambda: None, raising=False)
+    ETCD.folder.mkdir(parents=True)
+    monkeypatch.setenv("PATH", "")
+
+    tools.ensure(*tools.TOOLS)
+
+    assert built == [tool.name for tool in tools.TOOLS if tool is not ETCD]
+
+
+def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("module example.test/broken\n\ngo 1.26\n")
+    (tmp_path / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
+
+    with pytest.raises(RuntimeError, match="undefined: nothing"):
+        tools.go_build(tmp_path, str(tmp_path / "broken"), ".")
 
 
 def test_a_broken_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
