@@ -50,6 +50,8 @@ lock: setup  ## Resolve the requirements anew.
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		requirements-dev.in -o requirements-dev.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		--constraint operator/requirements.txt images/simulated-gpu/requirements.in -o images/simulated-gpu/requirements.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		tests/manifests/checkov/requirements.in -o tests/manifests/checkov/requirements.txt
 
 .PHONY: unit
