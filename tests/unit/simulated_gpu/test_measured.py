@@ -39,6 +39,7 @@ def test_a_trial_finds_the_curve(n_spec: int) -> None:
     (level,) = result.levels
     assert disqualification(n_spec, runs) is None
     assert result.doubt is None
+    assert "Simulated" in [warning.reason for warning in result.warnings]
     assert fmean(level.windows) == pytest.approx(recorded.tokens_per_second(n_spec), rel=0.005)
     assert level.failed_requests == level.ended_by_eos == 0
     assert level.output_tokens == 96 * level.requests
