@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
-ENGINE ?= llamacpp
+ENGINE ?= simulated
 
 .PHONY: help
 help:  ## Show this list.
@@ -91,8 +91,8 @@ kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
 
 .PHONY: demo
-demo: cluster-up  ## From nothing to a tuned model (ENGINE=llamacpp or vllm).
-	$(PYTHON) -m tests.cluster.images load operator $(ENGINE)-cpu
+demo: cluster-up  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm).
+	$(PYTHON) -m tests.cluster.images load operator $(if $(filter simulated,$(ENGINE)),simulated-gpu,$(ENGINE)-cpu)
 	$(PYTHON) -m tests.e2e.demo $(ENGINE)
 
 .PHONY: demo-down

@@ -1,10 +1,11 @@
 """The demo: install the operator, apply a sample model, and show what was measured.
 
-python -m tests.e2e.demo llamacpp|vllm
+python -m tests.e2e.demo simulated|llamacpp|vllm
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.cluster import paths
+from tests.cluster import node, paths
 from tests.cluster.progress import step
 
 from . import harness
 
 NAMESPACE = "mtp-demo"
-ENGINES = ("llamacpp", "vllm")
+SIMULATED = "simulated"
+ENGINES = (SIMULATED, "llamacpp", "vllm")
 TIMEOUT_SECONDS = 1200
 
 
@@ -27,8 +29,9 @@ def main(engine: str) -> None:
     if engine not in ENGINES:
         sys.exit(f"ENGINE={engine}: must be one of {', '.join(ENGINES)}")
     name = f"demo-{engine}"
-    with step("Making a small model with real MTP heads"):
-        harness.model_folder()
+    if engine != SIMULATED:
+        with step("Making a small model with real MTP heads"):
+            harness.model_folder()
     with step("helm install mtp-operator charts/mtp-operator"):
         harness.install_operator()
         harness.restart_operator()
@@ -36,7 +39,7 @@ def main(engine: str) -> None:
         harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
         harness.kubectl("delete", "mtptuningruns", "--all", "-n", NAMESPACE)
         harness.clear(NAMESPACE)
-        harness.ensure_model_claim(NAMESPACE)
+        make_claim(engine)
         harness.apply(harness.sample(name), NAMESPACE)
     model = follow(name)
     print()
@@ -52,6 +55,18 @@ Look further:
   kubectl get mtpr -n {NAMESPACE} -o yaml   the evidence: each arm with its windows and counters
   kubectl explain mtpm.spec.tuning
   make demo-down                         ends the cluster""")
+
+
+def make_claim(engine: str) -> None:
+    """Makes the claim with the model, which for a simulated GPU is not more than a model's name."""
+    if engine != SIMULATED:
+        harness.ensure_model_claim(NAMESPACE)
+        return
+    folder = paths.cache_dir() / "simulated-model"
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = {"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}
+    (folder / "config.json").write_text(json.dumps(configuration))
+    node.create_volume(NAMESPACE, "mtp-demo-simulated", folder)
 
 
 def follow(name: str) -> dict[str, Any]:
@@ -95,4 +110,4 @@ def show_arms(run: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "llamacpp")
+    main(sys.argv[1] if len(sys.argv) > 1 else SIMULATED)
