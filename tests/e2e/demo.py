@@ -5,7 +5,6 @@ python -m tests.e2e.demo simulated|llamacpp|vllm
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.cluster import node, paths
+from tests.cluster import paths
 from tests.cluster.progress import step
 
 from . import harness
@@ -39,7 +38,10 @@ def main(engine: str) -> None:
         harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
         harness.kubectl("delete", "mtptuningruns", "--all", "-n", NAMESPACE)
         harness.clear(NAMESPACE)
-        make_claim(engine)
+        if engine == SIMULATED:
+            harness.ensure_simulated_claim(NAMESPACE)
+        else:
+            harness.ensure_model_claim(NAMESPACE)
         harness.apply(harness.sample(name), NAMESPACE)
     model = follow(name)
     print()
@@ -55,18 +57,6 @@ Look further:
   kubectl get mtpr -n {NAMESPACE} -o yaml   the evidence: each arm with its windows and counters
   kubectl explain mtpm.spec.tuning
   make demo-down                         ends the cluster""")
-
-
-def make_claim(engine: str) -> None:
-    """Makes the claim with the model, which for a simulated GPU is not more than a model's name."""
-    if engine != SIMULATED:
-        harness.ensure_model_claim(NAMESPACE)
-        return
-    folder = paths.cache_dir() / "simulated-model"
-    folder.mkdir(parents=True, exist_ok=True)
-    configuration = {"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}
-    (folder / "config.json").write_text(json.dumps(configuration))
-    node.create_volume(NAMESPACE, "mtp-demo-simulated", folder)
 
 
 def follow(name: str) -> dict[str, Any]:
