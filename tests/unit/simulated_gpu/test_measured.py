@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_requests_of_a_batch_share_its_steps(concurrency: int, speed: float) -> 
     result, _ = trial(5, [concurrency])
 
     assert fmean(result.levels[0].windows) == pytest.approx(speed, rel=0.02)
+
+
+def test_every_level_of_a_curve_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "curves.csv"
+    rows = ["1,0,100,", "1,2,200,0.8;0.6", "8,0,600,", "8,2,700,0.7;0.5"]
+    columns = "curve,concurrency,n_spec,tokens_per_second,per_position_acceptance"
+    file.write_text("\n".join([columns, *(f"both,{row}" for row in rows)]))
+
+    result, _ = trial(2, [1, 8], curves=file, curve="both")
+
+    for level, speed, shares in zip(result.levels, (200, 700), ((0.8, 0.6), (0.7, 0.5)), strict=True):
+        assert fmean(level.windows) == pytest.approx(speed, rel=0.02)
+        assert level.drafts is not None
+        # While the first requests arrive, the batch is smaller than the level's.
+        expected = [share * level.drafts for share in shares]
+        assert level.accepted_per_position == pytest.approx(expected, abs=ADRIFT + 0.01 * level.drafts)
 
 
 def test_time_can_pass_faster() -> None:
