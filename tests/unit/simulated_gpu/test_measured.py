@@ -118,3 +118,11 @@ def test_acceptance_that_collapses_is_found() -> None:
     assert failure is not None
     assert failure.reason == "AcceptanceTooLow"
     assert fmean(result.levels[0].windows) == pytest.approx(129.816 / 3.92, rel=0.02)
+
+
+def test_answers_that_are_aborted_are_found() -> None:
+    _, runs = trial(4, faults={"aborted_share": 0.25})
+
+    failure = disqualification(4, runs)
+    assert failure is not None
+    assert failure.reason == "StreamsCut"
