@@ -6,7 +6,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON := .venv/bin/python
-ENGINE ?= llamacpp
+ENGINE ?= simulated
+DEMO_IMAGE = $(if $(filter simulated,$(ENGINE)),simulated-gpu,$(ENGINE)-cpu)
 
 .PHONY: help
 help:  ## Show this list.
@@ -51,6 +52,8 @@ lock: setup  ## Resolve the requirements anew.
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		requirements-dev.in -o requirements-dev.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		--constraint operator/requirements.txt images/simulated-gpu/requirements.in -o images/simulated-gpu/requirements.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		tests/manifests/checkov/requirements.in -o tests/manifests/checkov/requirements.txt
 
 .PHONY: unit
@@ -60,9 +63,9 @@ unit: setup  ## The tests without a cluster.
 .PHONY: test
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
 	$(PYTHON) -m tests.cluster down
-	$(PYTHON) -m tests.cluster prepare operator llamacpp-cpu vllm-cpu faulty-engine
+	$(PYTHON) -m tests.cluster prepare operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine
 	$(PYTHON) -m tests.cluster up
-	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu faulty-engine
+	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine
 	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
 
 .PHONY: lint-manifests
@@ -91,10 +94,10 @@ kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
 
 .PHONY: demo
-demo: setup  ## From nothing to a tuned model (ENGINE=llamacpp or vllm).
-	$(PYTHON) -m tests.cluster prepare operator $(ENGINE)-cpu
+demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm).
+	$(PYTHON) -m tests.cluster prepare operator $(DEMO_IMAGE)
 	$(PYTHON) -m tests.cluster up
-	$(PYTHON) -m tests.cluster.images load operator $(ENGINE)-cpu
+	$(PYTHON) -m tests.cluster.images load operator $(DEMO_IMAGE)
 	$(PYTHON) -m tests.e2e.demo $(ENGINE)
 
 .PHONY: demo-down

@@ -111,6 +111,11 @@ IMAGES = {
             ),
             hint=" (three to six minutes)",
         ),
+        Image(
+            "simulated-gpu",
+            ("docs/data", "images/simulated-gpu/requirements.txt", "images/simulated-gpu/simulated_gpu"),
+            keep_layers=True,
+        ),
         Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),
         Image("tiny-model", ("tests/mtp_model",), makes=("model", _make_model)),
     )

@@ -1,6 +1,6 @@
 """The demo: install the operator, apply a sample model, and show what was measured.
 
-python -m tests.e2e.demo llamacpp|vllm
+python -m tests.e2e.demo simulated|llamacpp|vllm
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from tests.cluster.progress import step
 from . import harness
 
 NAMESPACE = "mtp-demo"
-ENGINES = ("llamacpp", "vllm")
+SIMULATED = "simulated"
+ENGINES = (SIMULATED, "llamacpp", "vllm")
 TIMEOUT_SECONDS = 1200
 
 
@@ -27,8 +28,9 @@ def main(engine: str) -> None:
     if engine not in ENGINES:
         sys.exit(f"ENGINE={engine}: must be one of {', '.join(ENGINES)}")
     name = f"demo-{engine}"
-    with step("Making a small model with real MTP heads"):
-        harness.model_folder()
+    if engine != SIMULATED:
+        with step("Making a small model with real MTP heads"):
+            harness.model_folder()
     with step("helm install mtp-operator charts/mtp-operator"):
         harness.install_operator()
         harness.restart_operator()
@@ -36,7 +38,10 @@ def main(engine: str) -> None:
         harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
         harness.kubectl("delete", "mtptuningruns", "--all", "-n", NAMESPACE)
         harness.clear(NAMESPACE)
-        harness.ensure_model_claim(NAMESPACE)
+        if engine == SIMULATED:
+            harness.ensure_simulated_claim(NAMESPACE)
+        else:
+            harness.ensure_model_claim(NAMESPACE)
         harness.apply(harness.sample(name), NAMESPACE)
     model = follow(name)
     print()
@@ -95,4 +100,4 @@ def show_arms(run: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "llamacpp")
+    main(sys.argv[1] if len(sys.argv) > 1 else SIMULATED)

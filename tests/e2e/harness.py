@@ -25,6 +25,7 @@ RELEASE = "mtp-operator"
 OPERATOR_NAMESPACE = "mtp-system"
 OPERATOR_IMAGE = "localhost/mtp-operator/operator"
 MODEL_CLAIM = "mtp-demo-model"
+SIMULATED_CLAIM = "mtp-demo-simulated"
 
 HUB_REPOSITORY = "llm/tiny-mtp"
 """On the tests' hub: our model as vLLM loads it."""
@@ -148,6 +149,15 @@ def ensure_namespace(namespace: str, **labels: str) -> None:
 def ensure_model_claim(namespace: str, claim: str = MODEL_CLAIM, folder: Path | None = None) -> None:
     """Makes a claim in the namespace that shows our model, or the folder given."""
     node.create_volume(namespace, claim, folder or model_folder())
+
+
+def ensure_simulated_claim(namespace: str) -> None:
+    """Makes the claim of the simulated GPU's sample, which holds no more of a model than what it is."""
+    folder = paths.cache_dir() / "simulated-model"
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = {"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}
+    (folder / "config.json").write_text(json.dumps(configuration))
+    node.create_volume(namespace, SIMULATED_CLAIM, folder)
 
 
 def clear(namespace: str) -> None:

@@ -46,6 +46,9 @@ PROMPTS_UNUSABLE: Final = "PromptsUnusable"
 MODEL_MISSING: Final = "ModelMissing"
 """Reason of a failure that an engine may die of as well, before or after the bench has seen it: no model is there."""
 
+SIMULATED: Final = "Simulated"
+"""Reason of a warning that nothing may be concluded without: what was measured is no engine, but a recorded curve."""
+
 LEVEL_OVERTIME: Final = 2
 """A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
 

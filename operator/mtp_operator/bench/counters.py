@@ -4,10 +4,14 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from mtp_operator.engines import EngineMetrics
+
+SIMULATED_METRIC: Final = "simulated_gpu_info"
+"""What images/simulated-gpu shows beside the metrics of the engine that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Counters:
     generated_tokens: int | None = None
     drafting: DraftCounters | None = None
     """None where it shows none, which says that it does not speculate only where its `EngineMetrics` say so."""
+    simulated_curve: str | None = None
+    """Where the engine says that it is none but a simulation: the recorded curve that its figures come from."""
 
     def since(self, earlier: "Counters | None") -> "Counters":
         """What was counted since an earlier moment of the same boot; None stands for its start.
@@ -57,6 +63,7 @@ class Counters:
             if self.generated_tokens is None
             else self.generated_tokens - (earlier.generated_tokens or 0),
             drafting=self.drafting and self.drafting.since(earlier.drafting),
+            simulated_curve=self.simulated_curve,
         )
         if (difference.generated_tokens or 0) < 0 or (
             difference.drafting
@@ -79,12 +86,15 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
     """
     totals: dict[str, float] = defaultdict(float)
     positions: dict[int, float] = defaultdict(float)
+    simulated_curve = None
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
             if sample.name in names.counters and not math.isfinite(sample.value):
                 raise ValueError(f"the counter {sample.name} is {sample.value}")
             if sample.name == names.accepted_per_position:
                 positions[_position(sample.labels, names.position_label)] += sample.value
+            elif sample.name == SIMULATED_METRIC:
+                simulated_curve = sample.labels.get("curve", "")
             else:
                 totals[sample.name] += sample.value
     generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
@@ -96,7 +106,7 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
             accepted_tokens=int(totals[names.accepted_tokens]),
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
-    return Counters(generated_tokens=generated, drafting=drafting)
+    return Counters(generated_tokens=generated, drafting=drafting, simulated_curve=simulated_curve)
 
 
 def _position(labels: Mapping[str, str], label: str) -> int:

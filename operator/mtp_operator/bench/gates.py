@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from mtp_operator.api.base import MAX_WARNINGS
-from mtp_operator.api.trial import DRIFTING, TrialFailure, TrialWarning
+from mtp_operator.api.trial import DRIFTING, SIMULATED, TrialFailure, TrialWarning
 
 from .counters import DraftCounters
 from .load import LevelRun
@@ -153,6 +153,11 @@ def _drifting(run: LevelRun) -> TrialFailure | None:
 
 
 def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
+    if run.counters and run.counters.simulated_curve is not None:
+        yield (
+            SIMULATED,
+            f"no GPU was measured: the figures are those of the recorded curve {run.counters.simulated_curve}",
+        )
     if run.uncounted:
         yield (
             "UsageMissing",

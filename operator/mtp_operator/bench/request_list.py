@@ -48,6 +48,8 @@ class ListResult(Document):
     generated_tokens: int | None = None
     """As the engine has counted them meanwhile."""
     output_tokens_per_second: Measure
+    simulated_curve: str | None = None
+    """Where no GPU was measured but a simulated one: the recorded curve that the figures come from."""
     latencies: Latencies
 
 
@@ -74,6 +76,7 @@ class ListRun:
             output_tokens=sum(one.output_tokens or 0 for one in self.answers),
             generated_tokens=self.counters.generated_tokens if self.counters else None,
             output_tokens_per_second=self.tokens / self.seconds if self.seconds else 0.0,
+            simulated_curve=self.counters.simulated_curve if self.counters else None,
             latencies=latencies(self.answers),
         )
 

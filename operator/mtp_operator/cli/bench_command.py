@@ -329,6 +329,8 @@ def _four(summary: "LatencySummary | None") -> str:
 def _report_lists(results: Sequence["ListResult"], output: Output, console: "Console") -> None:
     import json
 
+    from mtp_operator.api.trial import SIMULATED
+
     if output is Output.JSON:
         print(json.dumps([one.to_wire() for one in results], indent=2))
         return
@@ -347,6 +349,8 @@ def _report_lists(results: Sequence["ListResult"], output: Output, console: "Con
             *_told(one.latencies),
         )
     console.print(table)
+    if results and results[0].simulated_curve is not None:
+        console.print(f"{SIMULATED}: no GPU was measured: the figures are of the curve {results[0].simulated_curve}")
 
 
 def _console(*, to_standard_error: bool) -> "Console":

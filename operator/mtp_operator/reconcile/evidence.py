@@ -23,7 +23,15 @@ from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.spec import Level, Maximize, Objective
-from mtp_operator.api.trial import Divergence, Latencies, LatencySummary, LevelResult, OutputCheck, TrialResult
+from mtp_operator.api.trial import (
+    SIMULATED,
+    Divergence,
+    Latencies,
+    LatencySummary,
+    LevelResult,
+    OutputCheck,
+    TrialResult,
+)
 from mtp_operator.engines import Engine
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner import records as tuner
@@ -218,10 +226,12 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
 def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: Engine) -> VerdictStatus:
     """The tuner's verdict as it stands in the run's status.
 
-    Its sentence goes on with the arms that were no candidates although measured, and with what the engine's clients
-    give up for an n above 0.
+    Its sentence says first that nothing was measured on a GPU, where that is so. It goes on with the arms that were no
+    candidates although measured, and with what the engine's clients give up for an n above 0.
     """
+    arms = tuple(arms)
     speedup = verdict.speedup
+    said = f"{SIMULATED}, no GPU was measured: {verdict.message}" if _is_simulated(arms) else verdict.message
     doubted = {arm.n_spec: arm.reason for arm in arms if arm.state is ArmState.MEASURED and arm.n_spec and arm.reason}
     notes = ""
     if doubted:
@@ -237,8 +247,12 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
         speedup_low=decimal(speedup.low) if speedup else None,
         speedup_high=decimal(speedup.high) if speedup else None,
         reason=verdict.type.value,
-        message=shorten(verdict.message, MESSAGE_LIMIT - len(notes)) + notes,
+        message=shorten(said, MESSAGE_LIMIT - len(notes)) + notes,
     )
+
+
+def _is_simulated(arms: Iterable[ArmStatus]) -> bool:
+    return any(warning.startswith(f"{SIMULATED}:") for arm in arms for warning in arm.warnings)
 
 
 def observed_by(pod: Pod, nodes: Mapping[str, Node], prompts_sha256: str | None) -> ObservedByTrial:

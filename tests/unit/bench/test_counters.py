@@ -45,6 +45,14 @@ def test_vllm() -> None:
     assert read(EngineType.VLLM, VLLM) == Counters(3339, DraftCounters(1673, 3346, 1642, (976, 666)))
 
 
+def test_a_simulation_says_so() -> None:
+    counters = read(EngineType.VLLM, f'{VLLM}simulated_gpu_info{{curve="gemma"}} 1.0\n')
+
+    assert counters == Counters(3339, DraftCounters(1673, 3346, 1642, (976, 666)), simulated_curve="gemma")
+    assert counters.since(counters).simulated_curve == "gemma"
+    assert read(EngineType.VLLM, VLLM).simulated_curve is None
+
+
 def test_llama_cpp() -> None:
     assert read(EngineType.LLAMA_CPP, LLAMA_CPP) == Counters(761, DraftCounters(222, 857, 531, (191, 143, 108, 89)))
 

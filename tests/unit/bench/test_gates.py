@@ -149,6 +149,16 @@ def test_tolerated_faults_are_told_once() -> None:
     assert [one.message for one in twice] == ["concurrency 1: the engine shows no counter of its tokens in /metrics"]
 
 
+def test_what_is_simulated_is_told_before_anything_else() -> None:
+    run = level(answers=[answer(None)] * REQUESTS)
+    run.counters = Counters(REQUESTS * TOKENS, None, simulated_curve="gemma")
+
+    first, _ = warnings(0, [run])
+
+    assert first.reason == "Simulated"
+    assert "no GPU was measured: the figures are those of the recorded curve gemma" in first.message
+
+
 def test_the_state_of_the_machine_is_told() -> None:
     run = level()
     run.machine = MachineLoad(waiting_seconds=45.0, throttled_seconds=3.0)

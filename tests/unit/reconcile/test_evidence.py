@@ -8,7 +8,7 @@ import pytest
 
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunSpec, Observed, TrialCounters
 from mtp_operator.api.spec import EngineType, Level, Maximize, Objective
-from mtp_operator.api.trial import Latencies, LevelResult, TrialResult
+from mtp_operator.api.trial import Latencies, LevelResult, TrialResult, TrialWarning
 from mtp_operator.engines import engine_for
 from mtp_operator.reconcile import evidence
 from mtp_operator.tuner import records as tuner
@@ -117,3 +117,17 @@ def test_the_verdict_says_what_clients_give_up(
     assert len(status.message) <= 1024
     assert ("refuses" in status.message) == bool(names)
     assert all(name in status.message for name in names)
+
+
+@pytest.mark.parametrize("words", ["n=3 is 2.00 times as fast as n=0.", "n=7 (OOMKilled), " * 100])
+def test_a_verdict_on_a_simulation_begins_with_that(words: str) -> None:
+    told = TrialWarning(reason="Simulated", message="concurrency 1: no GPU was measured")
+    result = trial().model_copy(update={"warnings": (told,)})
+    arms = [evidence.measured_arm(PLANNED, one, [Level(concurrency=1)]) for one in (result, trial())]
+    verdict = tuner.Verdict(type=tuner.VerdictType.SELECTED, n_spec=3, message=words)
+
+    simulated, measured = (evidence.verdict_status(verdict, of, engine_for(EngineType.VLLM)) for of in (arms, arms[1:]))
+
+    assert simulated.message.startswith(f"Simulated, no GPU was measured: {words[:30]}")
+    assert measured.message.startswith(words[:30])
+    assert len(simulated.message) <= 1024
