@@ -85,8 +85,6 @@ class Applier:
         self._cache = cache
         self._now = now
         self._read_progress = read_progress
-        self._stubborn: dict[str, tuple[str, str]] = {}
-        """Uid -> the field that did not become as it was applied, and the hash of what was."""
 
     async def apply(self, plan: Plan, applied: Applied) -> None:
         """Carries out the plan and notes in `applied` what it brought about; the first failure ends it.
@@ -194,7 +192,7 @@ class Applier:
                 # What still ends, or still has to be collected, makes room and wakes its model when it has.
                 return
             changed = drift(body, live)
-            if not changed or self._stubborn.get(uid) == (changed, _hash(apply.body)):
+            if not changed or self._cache.resisted(uid) == (changed, _hash(apply.body)):
                 return
             body = {**body, "metadata": {**body["metadata"], "uid": uid}}
         before = self._cache.version(live["metadata"]["uid"]) if live is not None else 0
@@ -225,14 +223,12 @@ class Applier:
 
     def _remember_drift(self, body: Body, reply: Body, hash_: str) -> None:
         """Somebody who changes what we apply while it is written would make us write for ever."""
-        uid, changed = reply["metadata"]["uid"], drift(body, reply)
+        changed = drift(body, reply)
+        self._cache.keep_resisted(reply["metadata"]["uid"], (changed, hash_) if changed else None)
         if changed:
-            self._stubborn[uid] = (changed, hash_)
             log.warning(
                 "somebody changes what is applied", kind=reply["kind"], name=body["metadata"]["name"], at=changed
             )
-        else:
-            self._stubborn.pop(uid, None)
 
     async def _patch(self, verb: str, what: EndTrial | Release, patch: dict[str, Any], applied: Applied) -> None:
         target = what.target
