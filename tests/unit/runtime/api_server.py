@@ -36,6 +36,8 @@ class ApiServer:
     fail_after: Callable[[Request], int | None] = lambda _: None
     delay_seconds: Callable[[Request], float] = lambda _: 0.0
     failure_message: str = "as the test asked"
+    interrupt: Callable[[Request], str | None] = lambda _: None
+    """What a proxy answers in the API server's place, with status 200."""
     version: int = 100
     url: str = ""
 
@@ -61,6 +63,9 @@ class ApiServer:
         asked = Request(request.method, request.path, dict(request.query), body, request.headers["Accept"])
         self.requests.append(asked)
         await asyncio.sleep(self.delay_seconds(asked))
+        page = self.interrupt(asked)
+        if page is not None:
+            return web.Response(text=page)
         failure = self.fail_before(asked)
         if failure is not None:
             return _failure(failure, "", message=self.failure_message)
@@ -104,7 +109,7 @@ class ApiServer:
         last = first + int(asked.query.get("limit", 500))
         follows = {"continue": str(last)} if last < len(items) else {}
         return web.json_response(
-            {"metadata": {"resourceVersion": str(self.version)} | follows, "items": items[first:last]}
+            {"kind": "List", "metadata": {"resourceVersion": str(self.version)} | follows, "items": items[first:last]}
         )
 
 
