@@ -1,7 +1,7 @@
 """The policy of one MTPModel: what it asks for, and what its status says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
@@ -141,6 +141,8 @@ def model_status(
     before = model.status
     verdict = run.status.verdict if run is not None else None
     situation = _situation(model, asked, run, known_runs, obstacle, cache)
+    if obstacle is not None and obstacle.reason != situation.reason:
+        situation = replace(situation, message=f"{situation.message}; {obstacle.message}")
     choice: dict[str, object] = {}
     if model.spec.speculation.n_spec is not None:
         choice = {**_NOTHING_MEASURED, "n_spec": model.spec.speculation.n_spec}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.api.model import MTPModel
@@ -75,6 +75,16 @@ class Reference:
     namespace: str
     name: str
     uid: str
+
+
+class Lane(StrEnum):
+    """Concerns of a model that never wait for each other, in the order in which they are carried out."""
+
+    WEIGHTS = "weights"
+    TUNING = "tuning"
+    SERVING = "serving"
+    REPORT = "report"
+    """The model's status: always the last."""
 
 
 # -- observed ----------------------------------------------------------------------------------------------------------
@@ -231,6 +241,24 @@ class SeenProgress:
     progress: FetchProgress | None
 
 
+class FailureReason(StrEnum):
+    """Why a write failed, as the reason of a condition."""
+
+    WRITE_REFUSED = "WriteRefused"
+    API_SERVER_FAILING = "APIServerFailing"
+    """No answer, or one that blames the API server itself, and so for a while."""
+    NAME_IN_USE = "NameInUse"
+    """An object of that name is being deleted, and has been so for a while."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a lane's last write failed."""
+
+    reason: FailureReason
+    message: str
+
+
 @dataclass(frozen=True)
 class Observed:
     """Everything that is known about one key at one moment."""
@@ -246,11 +274,11 @@ class Observed:
     children: tuple[Child, ...] = ()
     """Objects that plans apply, of this model's name."""
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
-    """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
+    """uid of a Job or pod -> its Events, where a plan asked for them (`EventsRead`)."""
     progress: Mapping[str, SeenProgress] = field(default_factory=dict)
-    """uid of a pod -> how far it was, where a plan asked for that (`Plan.progress_reads`)."""
-    refusal: str = ""
-    """Why the API server refused the last plan; empty where it did not."""
+    """uid of a pod -> how far it was, where a plan asked for that (`ProgressRead`)."""
+    failures: Mapping[Lane, Failure] = field(default_factory=dict)
+    """Lanes whose last write failed, and why."""
 
 
 # -- planned -----------------------------------------------------------------------------------------------------------
@@ -301,6 +329,8 @@ class StatusUpdate:
     target: Reference
     status: Mapping[str, Any]
     events: tuple[EventDraft, ...] = ()
+    version: str | None = None
+    """The `metadata.resourceVersion` that it was decided on: no other version of the object may get it."""
 
 
 @dataclass(frozen=True)
@@ -325,41 +355,44 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class EventsRead:
+    """A LIST of the Events of an object (a Job, a pod), for the decisions that follow."""
+
+    target: Reference
+
+
+@dataclass(frozen=True)
 class ProgressRead:
-    """A question to a fetch's pod: how far it is."""
+    """A question to a fetch's pod, for the decisions that follow: how far it is."""
 
     uid: str
     address: str
     """Its IP address."""
 
 
+Action = StatusUpdate | Ensure | Create | Apply | EndTrial | Release | Delete | EventsRead | ProgressRead
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to do, carried out in the order of the fields; the first failure ends it, and it is decided anew."""
+    """What to do: in each lane its actions, in order, until one fails. The other lanes go ahead all the same."""
 
-    run_statuses: tuple[StatusUpdate, ...] = ()
-    ensures: tuple[Ensure, ...] = ()
-    creates: tuple[Create, ...] = ()
-    applies: tuple[Apply, ...] = ()
-    ends: tuple[EndTrial, ...] = ()
-    releases: tuple[Release, ...] = ()
-    deletes: tuple[Delete, ...] = ()
-    model_status: StatusUpdate | None = None
-    lookups: tuple[Reference, ...] = ()
-    """Objects (Jobs, pods) whose Events shall be listed once, now, for the decisions that follow."""
-    progress_reads: tuple[ProgressRead, ...] = ()
-    """Pods that shall be asked how far they are, once, now, for the decisions that follow."""
+    lanes: Mapping[Lane, tuple[Action, ...]] = field(default_factory=dict)
     wake_after_seconds: float | None = None
 
+    @classmethod
+    def of(cls, lane: Lane, *actions: Action | None, wake_after_seconds: float | None = None) -> Self:
+        """A plan of one lane; None stands for nothing to do."""
+        return cls({lane: tuple(action for action in actions if action is not None)}, wake_after_seconds)
+
+    @classmethod
+    def all(cls, *plans: Self) -> Self:
+        """All that the plans say: in each lane the actions of the first plan first; the earliest wake-up counts."""
+        wakes = [plan.wake_after_seconds for plan in plans if plan.wake_after_seconds is not None]
+        lanes = {lane: tuple(action for plan in plans for action in plan.lanes.get(lane, ())) for lane in Lane}
+        return cls({lane: actions for lane, actions in lanes.items() if actions}, min(wakes, default=None))
+
     @property
-    def is_empty(self) -> bool:
-        """Whether the plan changes nothing in the cluster, where all that it applies is there already."""
-        return not (
-            self.run_statuses
-            or self.ensures
-            or self.creates
-            or self.ends
-            or self.releases
-            or self.deletes
-            or self.model_status
-        )
+    def actions(self) -> tuple[Action, ...]:
+        """Everything that is to be done, in the order in which it is carried out."""
+        return tuple(action for lane in Lane for action in self.lanes.get(lane, ()))

@@ -78,6 +78,8 @@ class ApiServer:
             return self._create(asked)
         path = asked.path.removesuffix("/status")
         stored = self.objects.get(path)
+        if stored is None and asked.method == "PATCH" and asked.path == path and "force" in asked.query:
+            return web.json_response(self.put(path, asked.body), status=201)
         if stored is None:
             return self._list(asked) if asked.method == "GET" and _is_collection(path) else _failure(404, "NotFound")
         if asked.method == "GET":
