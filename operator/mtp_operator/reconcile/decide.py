@@ -12,9 +12,10 @@ from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
 from . import run as runs
-from . import trial, weights
-from .records import Create, Delete, Kind, Lane, Observed, OperatorSettings, Plan
+from . import trial, unreadable, weights
+from .records import Create, Delete, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
 from .serving import hold_on_trials, serve
+from .views import explain
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
 """How long a finished run is kept at the most."""
@@ -34,6 +35,9 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
     ours = [run for run in observed.runs if runs.is_ours(run)]
     foreign = Plan.all(*(runs.disown(run, now) for run in observed.runs if not runs.is_ours(run)))
     model = observed.model
+    unreadable_model = next((one for one in observed.unreadable if one.reference.kind is Kind.MODEL), None)
+    if unreadable_model is not None:
+        return Plan.all(foreign, unreadable.report(unreadable_model, now))
     if model is None or model.metadata.deletion_timestamp is not None:
         return Plan.all(_history(ours, None, TuningSpec().history_limit, now), foreign)
     return Plan.all(_with_model(model, ours, observed, settings, now), foreign)
@@ -57,8 +61,15 @@ def _with_model(
         settings=settings,
         now=now,
     )
-    plans = [cache.plan, servers]
-    obstacle = trial.failure(observed, Lane.TUNING) if cache.cached else cache.obstacle
+    plans = [servers] if unreadable.serving(observed) is None else []
+    # What cannot be read may be the Job or the pod that the next step would have to know.
+    lost_sight = unreadable.trials(observed, asked.run_name)
+    if lost_sight is None:
+        plans.append(cache.plan)
+    elif not cache.cached:
+        cache = cache.kept_from(lost_sight)
+    obstacle = lost_sight or (trial.failure(observed, Lane.TUNING) if cache.cached else cache.obstacle)
+    set_aside = list(observed.unreadable)
     for run in ours:
         if not _belongs_to(run, model):
             continue
@@ -68,13 +79,18 @@ def _with_model(
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
         elif asked.no_tuning or asked.refusal:
             plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
-        else:
-            plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
-            plans.append(plan)
-    if not asked.no_tuning and not asked.refusal:
+        elif lost_sight is None:
+            try:
+                plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
+            except Exception as error:  # figures that cannot be, in the run or in the result of a trial
+                set_aside.append(Unreadable(runs.reference(run), explain(error)))
+                obstacle = unreadable.obstacle(set_aside[-1])
+            else:
+                plans.append(plan)
+    if not asked.no_tuning and not asked.refusal and lost_sight is None:
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
-    status = models.model_status(model, asked, usable, ours, obstacle, cache, serving, now)
+    status = models.model_status(model, asked, usable, ours, obstacle, cache, serving, now, set_aside)
     if status is not None:
         plans.append(Plan.of(Lane.REPORT, replace(status, version=model.metadata.resource_version)))
     return Plan.all(*plans)

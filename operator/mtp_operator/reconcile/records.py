@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.api.model import MTPModel
@@ -89,18 +92,26 @@ class Lane(StrEnum):
 
 # -- observed ----------------------------------------------------------------------------------------------------------
 
+_STRICT: Final = ConfigDict(strict=True)
+"""Of records that are made of what others wrote: with a wrong type or out of bounds they cannot be made at all."""
 
-@dataclass(frozen=True)
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+"""Far enough from the ends of the calendar that anything may be added to it."""
+
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+@checked(config=_STRICT, frozen=True)
 class Terminated:
     """How a container ended."""
 
-    exit_code: int
+    exit_code: Int64
     reason: str
     message: str
-    finished_at: datetime | None = None
+    finished_at: Moment | None = None
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Container:
     """One container of a trial's pod."""
 
@@ -110,10 +121,10 @@ class Container:
     waiting_message: str = ""
     terminated: Terminated | None = None
     last_terminated: Terminated | None = None
-    restart_count: int = 0
+    restart_count: Int64 = 0
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Pod:
     """A trial's pod, or a server's."""
 
@@ -121,12 +132,12 @@ class Pod:
     name: str
     job_uid: str
     """Uid of what owns it: a Job, or a server's ReplicaSet."""
-    created_at: datetime
+    created_at: Moment
     phase: str
     reason: str = ""
     message: str = ""
     node: str | None = None
-    started_at: datetime | None = None
+    started_at: Moment | None = None
     deleting: bool = False
     conditions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """type -> (status, reason, message)"""
@@ -151,30 +162,30 @@ class Pod:
         return max((end for end in ends if end is not None), default=None)
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Job:
     """A trial's Job."""
 
     uid: str
     name: str
     run_uid: str
-    created_at: datetime
+    created_at: Moment
     finished: str = ""
     """"Complete" or "Failed" (also while it is only `FailureTarget`), else empty."""
     reason: str = ""
     message: str = ""
-    finished_at: datetime | None = None
+    finished_at: Moment | None = None
     deleting: bool = False
     suspended: bool = False
-    active_deadline_seconds: int | None = None
+    active_deadline_seconds: Int64 | None = None
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class ServerPod:
     """A server's pod, and what it was made to serve."""
 
     pod: Pod
-    n_spec: int
+    n_spec: Int64
     settings_hash: str
 
     @property
@@ -183,16 +194,16 @@ class ServerPod:
         return not self.pod.deleting and self.pod.conditions.get("Ready", ("",))[0] == "True"
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Server:
     """The Deployment of a model's servers."""
 
     record: ServingRecord | None
     """What it serves; None where somebody has spoilt the annotation."""
-    generation: int
-    observed_generation: int
-    wanted_replicas: int
-    replicas: int
+    generation: Int64
+    observed_generation: Int64
+    wanted_replicas: Int64
+    replicas: Int64
     """Pods that exist, those of an older template included."""
     refusal: str = ""
     """Why its pods are refused; empty where they are not."""
@@ -200,7 +211,7 @@ class Server:
     """Whether a new server has not become ready within its time."""
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Child:
     """An object that a plan applies, as far as it has to be known to be deleted."""
 
@@ -209,7 +220,7 @@ class Child:
     deleting: bool
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Node:
     """A GPU node: its name and labels, nothing more."""
 
@@ -217,7 +228,7 @@ class Node:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class SeenEvent:
     """A Kubernetes Event about an object, newest last in a list."""
 
@@ -260,6 +271,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """An object that this version cannot read: nothing is decided from it, and it is never touched."""
+
+    reference: Reference
+    why: str
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """As the API server sent it."""
+
+    def __str__(self) -> str:
+        return f"{self.reference.kind} {self.reference.name} ({self.why})"
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that is known about one key at one moment."""
 
@@ -277,6 +301,8 @@ class Observed:
     """uid of a Job or pod -> its Events, where a plan asked for them (`EventsRead`)."""
     progress: Mapping[str, SeenProgress] = field(default_factory=dict)
     """uid of a pod -> how far it was, where a plan asked for that (`ProgressRead`)."""
+    unreadable: tuple[Unreadable, ...] = ()
+    """What is of this model's name and had to be set aside; perhaps the model itself, and then there is no other."""
     failures: Mapping[Lane, Failure] = field(default_factory=dict)
     """Lanes whose last write failed, and why."""
 

@@ -15,7 +15,7 @@ from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server import deployment
 from mtp_operator.resources.service import service, url
 
-from . import trial
+from . import trial, unreadable
 from .records import (
     Apply,
     Delete,
@@ -304,7 +304,7 @@ def _told(
     def say(reason: str, message: str, *, trouble: bool = False, stalled: bool = False) -> Standing:
         return Standing(False, False, reason, message, trouble, stalled)
 
-    failure = trial.failure(observed, Lane.SERVING)
+    failure = unreadable.serving(observed) or trial.failure(observed, Lane.SERVING)
     if failure is not None:
         return say(failure.reason, failure.message, trouble=True, stalled=failure.needs_a_person)
     if replicas == 0:

@@ -94,11 +94,11 @@ def key_of(resource: Resource, body: Body) -> ModelKey | None:
     if resource is MODELS:
         name = metadata["name"]
     elif resource is RUNS:
-        name = body.get("spec", {}).get("modelName")
+        name = (body.get("spec") or {}).get("modelName")
     else:
-        name = metadata.get("labels", {}).get(MODEL_LABEL)
+        name = (metadata.get("labels") or {}).get(MODEL_LABEL)
     namespace = metadata.get("namespace")
-    return ModelKey(namespace, name) if namespace and name else None
+    return ModelKey(namespace, name) if namespace and isinstance(name, str) and name else None
 
 
 def version_of(metadata: Mapping[str, Any]) -> int:

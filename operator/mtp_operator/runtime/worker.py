@@ -51,6 +51,8 @@ class Worker:
         self._clock = clock
         self._now = now
         self._lanes = Lanes(clock)
+        self._set_aside: dict[ModelKey, list[str]] = {}
+        """What was last logged as unreadable."""
 
     async def run(self) -> None:
         """Works until the queue is closed.
@@ -73,9 +75,6 @@ class Worker:
                 self._queue.add_after(key, wait)
                 return
             observed = self._observe(key)
-            if observed is None:
-                self._queue.done(key)
-                return
             decided = self._decide(observed, self._settings, self._now())
             generation = observed.model.metadata.generation if observed.model is not None else None
             plan = self._lanes.due(key, decided, generation)
@@ -114,18 +113,17 @@ class Worker:
             await self._applier.refresh(_reference(entry))
         return None
 
-    def _observe(self, key: ModelKey) -> Observed | None:
-        """Everything that is known about the key; None if an object of it does not follow the API."""
+    def _observe(self, key: ModelKey) -> Observed:
         seen = self._cache.snapshot(key)
-        try:
-            observed = observe(
-                seen.model, seen.runs, seen.jobs, seen.pods, seen.nodes, seen.events, seen.progress, seen.children
-            )
-        except ValueError as error:
-            # Only a change of that object can help, and that brings the key back.
-            INVALID_OBJECTS.inc()
-            log.error("an object does not follow the API", namespace=key.namespace, model=key.name, error=str(error))
-            return None
+        observed = observe(
+            seen.model, seen.runs, seen.jobs, seen.pods, seen.nodes, seen.events, seen.progress, seen.children
+        )
+        whys = [str(one) for one in observed.unreadable]
+        if whys != self._set_aside.pop(key, []):
+            INVALID_OBJECTS.inc(len(whys))
+            log.error("objects cannot be read", namespace=key.namespace, model=key.name, objects=whys)
+        if whys:
+            self._set_aside[key] = whys
         return replace(observed, failures=self._lanes.told(key))
 
 

@@ -236,19 +236,23 @@ async def test_refusals_that_differ_only_in_an_id_are_one_refusal() -> None:
         }
 
 
-async def test_an_object_that_does_not_follow_the_api_waits_for_its_change() -> None:
+async def test_an_object_that_cannot_be_read_is_told_to_decisions_until_it_is_changed() -> None:
     async with world() as it:
         it.cache.watched(MODELS, bodies.model(spec={"model": "nonsense"}))
         await it.settle()
         it.clock.advance(3600)
         assert not await it.work()
-        assert it.seen == []
+        (observed,) = it.seen
+        assert observed.model is None
+        (aside,) = observed.unreadable
+        assert (aside.reference.name, aside.reference.uid) == ("tiny", "model-uid")
 
         it.cache.watched(MODELS, _model(version=9))
         for key in it.cache.take_changed():
             it.queue.add(key)
         await it.settle()
-        assert len(it.seen) == 1
+        assert it.seen[-1].model is not None
+        assert it.seen[-1].unreadable == ()
 
 
 async def test_a_lost_lease_ends_the_worker() -> None:
