@@ -20,11 +20,14 @@ import yaml
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.serving import Served, ServingRecord, Surroundings
 from mtp_operator.reconcile.records import (
+    Action,
     Apply,
     Create,
     Delete,
     EndTrial,
+    EventsRead,
     Kind,
+    Lane,
     ModelKey,
     Plan,
     Reference,
@@ -252,9 +255,12 @@ class Parts:
         jobs = {job["metadata"]["name"]: job["metadata"]["uid"] for job in self.cache.snapshot(self.key).jobs}
         return Reference(Kind.JOB, self.place, name, uid or jobs[name])
 
-    async def apply(self, plan: Plan) -> Applied:
+    async def apply(self, *actions: Action) -> Applied:
+        """Carries out one lane, whose failure is raised."""
         applied = Applied()
-        await self.applier.apply(plan, applied)
+        await self.applier.apply(Plan.of(Lane.TUNING, *actions), applied)
+        for failed in applied.failures.values():
+            raise failed.error
         return applied
 
 
@@ -293,25 +299,25 @@ async def test_writes_are_refused_for_a_namesake_and_carried_out_for_the_object_
         body["metadata"]["ownerReferences"] = [
             {"apiVersion": "v1", "kind": "ConfigMap", "name": "root", "uid": await _config_map(place)}
         ]
-        created = await it.apply(Plan(creates=(Create(Kind.JOB, body),)))
+        created = await it.apply(Create(Kind.JOB, body))
         assert created.writes == ["create Job/trial"]
         namesake = it.reference("trial", uid=str(uuid.uuid4()))
 
-        for plan in (Plan(ends=(EndTrial(namesake),)), Plan(releases=(Release(namesake),))):
+        for action in (EndTrial(namesake), Release(namesake)):
             with pytest.raises(StalePlanError):
-                await it.apply(plan)
-        await it.apply(Plan(deletes=(Delete(namesake),)))
+                await it.apply(action)
+        await it.apply(Delete(namesake))
         trial = it.reference("trial")
         untouched = await it.client.get(JOBS, place, "trial")
         assert "activeDeadlineSeconds" not in untouched["spec"]
         assert "ownerReferences" in untouched["metadata"]
 
-        await it.apply(Plan(ends=(EndTrial(trial),), releases=(Release(trial),)))
+        await it.apply(EndTrial(trial), Release(trial))
         written = await it.client.get(JOBS, place, "trial")
         assert written["spec"]["activeDeadlineSeconds"] == 1
         assert "ownerReferences" not in written["metadata"]
 
-        await it.apply(Plan(deletes=(Delete(trial),)))
+        await it.apply(Delete(trial))
         assert it.jobs() == []
         assert json.loads(kubectl("get", "jobs", "-n", place, "-o", "json"))["items"] == []
 
@@ -328,7 +334,7 @@ async def test_a_status_meant_for_a_model_that_is_gone_is_not_written_to_its_nam
         gone = Reference(Kind.MODEL, place, MODEL, "of-the-one-that-is-gone")
 
         with pytest.raises(StalePlanError):
-            await it.apply(Plan(model_status=StatusUpdate(gone, {"observedGeneration": 77})))
+            await it.apply(StatusUpdate(gone, {"observedGeneration": 77}))
 
         assert (await it.client.get(MODELS, place, MODEL))["status"]["observedGeneration"] != 77
 
@@ -337,7 +343,7 @@ async def test_what_exists_is_found_by_the_live_get_and_not_created_again(place:
     async with parts(place) as it:
         kubectl("create", "--filename=-", document=it.job("trial"))
 
-        applied = await it.apply(Plan(creates=(Create(Kind.JOB, it.job("trial")),)))
+        applied = await it.apply(Create(Kind.JOB, it.job("trial")))
 
         assert applied.writes == []
         assert it.jobs() == ["trial"]
@@ -345,12 +351,12 @@ async def test_what_exists_is_found_by_the_live_get_and_not_created_again(place:
 
 async def test_events_are_found_by_the_uid_of_their_object(place: str) -> None:
     async with parts(place) as it:
-        await it.apply(Plan(creates=(Create(Kind.JOB, it.job("trial")), Create(Kind.JOB, it.job("other")))))
+        await it.apply(Create(Kind.JOB, it.job("trial")), Create(Kind.JOB, it.job("other")))
         uid = it.reference("trial").uid
 
         async with asyncio.timeout(WAIT_SECONDS):
             # The Job controller posts its first Event in its own time.
-            while not (await it.apply(Plan(lookups=(it.reference("trial"),)))).learned:  # noqa: ASYNC110
+            while not (await it.apply(EventsRead(it.reference("trial")))).learned:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
         _, events = it.cache.snapshot(it.key).events[uid]
@@ -373,7 +379,7 @@ async def test_watches_fill_the_cache_write_nothing_and_agree_with_the_sweep(pla
             await until(lambda: it.key in woken, "the first event")
             assert it.jobs() == ["before"]
 
-            await it.apply(Plan(creates=(Create(Kind.JOB, it.job("after")),)))
+            await it.apply(Create(Kind.JOB, it.job("after")))
             await until(lambda: not it.cache.lagging(it.key), "the watch has caught up with the write")
             assert it.jobs() == ["after", "before"]
 
@@ -411,7 +417,7 @@ def served(place: str, replicas: int = 0, n_spec: int = 3, port: int = 8000) -> 
 
 async def test_what_is_applied_is_written_once_and_again_only_when_it_differs(place: str) -> None:
     async with parts(place) as it:
-        first = await it.apply(Plan(applies=served(place)))
+        first = await it.apply(*served(place))
         assert first.writes == [
             "apply NetworkPolicy/absent",
             "apply Service/absent",
@@ -421,10 +427,10 @@ async def test_what_is_applied_is_written_once_and_again_only_when_it_differs(pl
 
         # Another process, or one that was restarted, finds all of it as it was applied.
         async with parts(place) as other:
-            assert (await other.apply(Plan(applies=served(place)))).writes == []
-        assert (await it.apply(Plan(applies=served(place)))).writes == []
+            assert (await other.apply(*served(place))).writes == []
+        assert (await it.apply(*served(place))).writes == []
 
-        changed = await it.apply(Plan(applies=served(place, n_spec=4, port=80)))
+        changed = await it.apply(*served(place, n_spec=4, port=80))
         assert changed.writes == ["apply Service/absent", "apply Deployment/absent"]
         ports = (await it.client.get(SERVICES, place, MODEL))["spec"]["ports"]
         assert [port["port"] for port in ports] == [80]
@@ -444,22 +450,22 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
 async def test_an_edit_of_what_was_applied_is_undone(place: str, edit: list[dict[str, Any]]) -> None:
     async with parts(place) as it:
-        await it.apply(Plan(applies=served(place)))
+        await it.apply(*served(place))
         applied = await it.client.get(DEPLOYMENTS, place, MODEL)
         kubectl("patch", "deployment", MODEL, "-n", place, "--type=json", "-p", json.dumps(edit))
         it.cache.watched(DEPLOYMENTS, await it.client.get(DEPLOYMENTS, place, MODEL))
 
-        assert (await it.apply(Plan(applies=served(place)))).writes == ["apply Deployment/absent"]
+        assert (await it.apply(*served(place))).writes == ["apply Deployment/absent"]
 
         mended = await it.client.get(DEPLOYMENTS, place, MODEL)
         assert mended["spec"] == applied["spec"]
         assert mended["metadata"]["labels"] == applied["metadata"]["labels"]
-        assert (await it.apply(Plan(applies=served(place)))).writes == []
+        assert (await it.apply(*served(place))).writes == []
 
 
 async def test_what_others_add_and_how_they_spell_it_is_left(place: str) -> None:
     async with parts(place) as it:
-        await it.apply(Plan(applies=served(place)))
+        await it.apply(*served(place))
         addition = [
             {"op": "add", "path": "/metadata/annotations/team.example~1owner", "value": "us"},
             {"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "0.5"},
@@ -468,7 +474,7 @@ async def test_what_others_add_and_how_they_spell_it_is_left(place: str) -> None
         kubectl("patch", "deployment", MODEL, "-n", place, "--type=json", "-p", json.dumps(addition))
         it.cache.watched(DEPLOYMENTS, await it.client.get(DEPLOYMENTS, place, MODEL))
 
-        assert (await it.apply(Plan(applies=served(place)))).writes == []
+        assert (await it.apply(*served(place))).writes == []
 
 
 async def test_an_object_of_somebody_else_is_not_taken_over(place: str) -> None:
@@ -477,19 +483,19 @@ async def test_an_object_of_somebody_else_is_not_taken_over(place: str) -> None:
         before = await it.client.get(SERVICES, place, MODEL)
 
         with pytest.raises(NameTakenError, match="Service absent exists already"):
-            await it.apply(Plan(applies=served(place)))
+            await it.apply(*served(place))
 
         assert await it.client.get(SERVICES, place, MODEL) == before
 
 
 async def test_a_namesake_is_not_applied_to(place: str) -> None:
     async with parts(place) as it:
-        await it.apply(Plan(applies=served(place)))
+        await it.apply(*served(place))
         kubectl("delete", "service", MODEL, "-n", place)
         kubectl("create", "service", "clusterip", MODEL, "--tcp=80:80", "-n", place)
 
         with pytest.raises(StalePlanError):
-            await it.apply(Plan(applies=served(place, port=81)))
+            await it.apply(*served(place, port=81))
 
         assert (await it.client.get(SERVICES, place, MODEL))["spec"]["ports"][0]["port"] == 80
 
@@ -533,10 +539,10 @@ async def test_somebody_who_changes_what_is_applied_does_not_make_us_write_for_e
     try:
         harness.wait_until(lambda: _deadline_of_a_new_deployment(place) == 77, "the policy in force", 30)
         async with parts(place) as it:
-            await it.apply(Plan(applies=served(place)))
-            again = [(await it.apply(Plan(applies=served(place)))).writes for _ in range(3)]
+            await it.apply(*served(place))
+            again = [(await it.apply(*served(place))).writes for _ in range(3)]
             assert again == [[], [], []]
-            assert (await it.apply(Plan(applies=served(place, n_spec=4)))).writes == ["apply Deployment/absent"]
+            assert (await it.apply(*served(place, n_spec=4))).writes == ["apply Deployment/absent"]
     finally:
         for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
             kubectl("delete", kind, place)

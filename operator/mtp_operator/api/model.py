@@ -381,6 +381,7 @@ class ObjectMeta(Schema):
     namespace: str
     uid: str
     generation: int = 1
+    resource_version: str | None = None
     creation_timestamp: Timestamp
     deletion_timestamp: Timestamp | None = None
     owner_references: tuple[OwnerReference, ...] = ()

@@ -68,3 +68,5 @@ class ProbePlan(Schema):
     url: str
     served_name: str
     port: Annotated[int, Field(ge=1, le=65_535)]
+    drain_path: str
+    """Where kubelet asks for the end: nobody else who reaches the pod may guess it, for it ends readiness for good."""

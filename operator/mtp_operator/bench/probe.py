@@ -1,9 +1,9 @@
 """The program in the container beside a server's engine: it says when the engine is ready, and when it has finished.
 
 `/ready` answers 200 once a real completion has worked in this boot of the engine; before, a server may say that it is
-healthy and be of no use. `/drain` answers when the engine has nothing left to do: kubelet waits for it before it tells
-the engine to end. From then on `/ready` says no: where no other server is there, a Service goes on sending requests to
-a pod that ends for as long as that is ready.
+healthy and be of no use. The plan's drain path answers when the engine has nothing left to do: kubelet waits for it
+before it tells the engine to end. From then on `/ready` says no: where no other server is there, a Service goes on
+sending requests to a pod that ends for as long as that is ready.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ async def _serve(plan: ProbePlan) -> None:
     async with open_session(plan.url) as session:
         client = EngineClient(session, engine, plan.served_name, Sampling())
         probe = Probe(client, lambda: load_of(session, engine))
-        runner = web.AppRunner(application(probe), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application(probe, plan.drain_path), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         # kubelet asks at the pod's address.
         await web.TCPSite(runner, "0.0.0.0", plan.port).start()  # noqa: S104
@@ -127,7 +127,7 @@ async def _serve(plan: ProbePlan) -> None:
         await runner.cleanup()
 
 
-def application(probe: Probe) -> web.Application:
+def application(probe: Probe, drain_path: str) -> web.Application:
     """The two questions over HTTP."""
 
     async def ready(_: web.Request) -> web.Response:
@@ -138,7 +138,7 @@ def application(probe: Probe) -> web.Application:
         return web.Response(text="drained")
 
     app = web.Application()
-    app.add_routes([web.get("/ready", ready), web.get("/drain", drain)])
+    app.add_routes([web.get("/ready", ready), web.get(drain_path, drain)])
     return app
 
 

@@ -12,12 +12,10 @@ from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
 from . import run as runs
-from . import weights
-from .records import Create, Delete, Kind, Observed, OperatorSettings, Plan
-from .run import RunPlan
-from .serving import ServingPlan, hold_on_trials, serve
-from .trial import Obstacle
-from .weights import WeightsPlan
+from . import trial, unreadable, weights
+from .records import Create, Delete, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
+from .serving import hold_on_trials, serve
+from .views import explain
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
 """How long a finished run is kept at the most."""
@@ -35,27 +33,25 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
         now: the time.
     """
     ours = [run for run in observed.runs if runs.is_ours(run)]
-    strangers = [runs.disown(run, now) for run in observed.runs if not runs.is_ours(run)]
+    foreign = Plan.all(*(runs.disown(run, now) for run in observed.runs if not runs.is_ours(run)))
     model = observed.model
+    unreadable_model = next((one for one in observed.unreadable if one.reference.kind is Kind.MODEL), None)
+    if unreadable_model is not None:
+        return Plan.all(foreign, unreadable.report(unreadable_model, now))
     if model is None or model.metadata.deletion_timestamp is not None:
-        return _plan([*strangers, _history(ours, None, TuningSpec().history_limit, now)])
-    return _with_model(model, ours, strangers, observed, settings, now)
+        return Plan.all(_history(ours, None, TuningSpec().history_limit, now), foreign)
+    return Plan.all(_with_model(model, ours, observed, settings, now), foreign)
 
 
 def _with_model(
-    model: MTPModel,
-    ours: Sequence[MTPTuningRun],
-    strangers: list[RunPlan],
-    observed: Observed,
-    settings: OperatorSettings,
-    now: datetime,
+    model: MTPModel, ours: Sequence[MTPTuningRun], observed: Observed, settings: OperatorSettings, now: datetime
 ) -> Plan:
     asked = models.wish(model, settings)
     about = models.reference(model)
     wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
     cache = weights.advance(model, asked.settings, observed, settings, now, may_fetch=not asked.refusal)
-    serving = serve(
+    servers, serving = serve(
         model,
         # The commit that was fetched is known once it is in the status.
         asked.settings if weights.fetched(model) is not None and not asked.refusal else None,
@@ -65,8 +61,15 @@ def _with_model(
         settings=settings,
         now=now,
     )
-    plans = [*strangers, _fetch_plan(cache), _serving_plan(serving)]
-    obstacle = cache.obstacle
+    plans = [servers] if unreadable.serving(observed) is None else []
+    # What cannot be read may be the Job or the pod that the next step would have to know.
+    lost_sight = unreadable.trials(observed, asked.run_name)
+    if lost_sight is None:
+        plans.append(cache.plan)
+    elif not cache.cached:
+        cache = cache.kept_from(lost_sight)
+    obstacle = lost_sight or (trial.failure(observed, Lane.TUNING) if cache.cached else cache.obstacle)
+    set_aside = list(observed.unreadable)
     for run in ours:
         if not _belongs_to(run, model):
             continue
@@ -76,35 +79,21 @@ def _with_model(
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
         elif asked.no_tuning or asked.refusal:
             plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
-        else:
-            going = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
-            obstacle = going.obstacle
-            plans.append(going)
-    if not asked.no_tuning and not asked.refusal:
+        elif lost_sight is None:
+            try:
+                plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
+            except Exception as error:  # figures that cannot be, in the run or in the result of a trial
+                set_aside.append(Unreadable(runs.reference(run), explain(error)))
+                obstacle = unreadable.obstacle(set_aside[-1])
+            else:
+                plans.append(plan)
+    if not asked.no_tuning and not asked.refusal and lost_sight is None:
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
-    if observed.refusal and obstacle is None:
-        obstacle = Obstacle("WriteRefused", observed.refusal, needs_a_person=True)
-    status = models.model_status(model, asked, usable, ours, obstacle, cache, serving.standing, now)
-    if observed.refusal and status is not None:
-        # What was refused is tried again once the model says so.
-        return Plan(model_status=status)
-    plan = _plan(plans)
-    if plan.creates or plan.run_statuses:
-        # The decision that follows at once knows more, and each write of a model wakes everybody who watches it.
-        return plan
-    return replace(plan, model_status=status)
-
-
-def _fetch_plan(cache: WeightsPlan) -> RunPlan:
-    return RunPlan(
-        ensures=cache.ensures,
-        creates=cache.creates,
-        deletes=cache.deletes,
-        lookup=cache.lookup,
-        progress_read=cache.progress_read,
-        wake_after_seconds=cache.wake_after_seconds,
-    )
+    status = models.model_status(model, asked, usable, ours, obstacle, cache, serving, now, set_aside)
+    if status is not None:
+        plans.append(Plan.of(Lane.REPORT, replace(status, version=model.metadata.resource_version)))
+    return Plan.all(*plans)
 
 
 def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
@@ -115,16 +104,6 @@ def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
     return verdict is None or verdict.type is VerdictType.SUPERSEDED
 
 
-def _serving_plan(serving: ServingPlan) -> RunPlan:
-    return RunPlan(
-        ensures=serving.ensures,
-        applies=serving.applies,
-        deletes=serving.deletes,
-        lookup=serving.lookup,
-        wake_after_seconds=serving.wake_after_seconds,
-    )
-
-
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
     """Whether a run is this model's, or evidence that nobody owns; not the child of a namesake that is gone."""
     return run.metadata.deletion_timestamp is None and all(
@@ -132,21 +111,19 @@ def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
     )
 
 
-def _begin(model: MTPModel, asked: models.Wish, wanted: MTPTuningRun | None, observed: Observed) -> RunPlan:
+def _begin(model: MTPModel, asked: models.Wish, wanted: MTPTuningRun | None, observed: Observed) -> Plan:
     """The run that the model asks for, where it is not there or was given up half-way."""
     if wanted is None:
-        return RunPlan(creates=(Create(Kind.RUN, tuning_run(model, asked.settings)),))
+        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, asked.settings)))
     if not _belongs_to(wanted, model):
-        return RunPlan(wake_after_seconds=OLD_RUN_SECONDS)
+        return Plan(wake_after_seconds=OLD_RUN_SECONDS)
     verdict = wanted.status.verdict
     given_up = verdict is not None and verdict.type is VerdictType.SUPERSEDED
     has_jobs = any(job.run_uid == wanted.metadata.uid for job in observed.jobs)
-    if given_up and not has_jobs:
-        return RunPlan(deletes=(Delete(runs.reference(wanted)),))
-    return RunPlan()
+    return Plan.of(Lane.TUNING, Delete(runs.reference(wanted)) if given_up and not has_jobs else None)
 
 
-def _history(ours: Sequence[MTPTuningRun], wanted: MTPTuningRun | None, limit: int, now: datetime) -> RunPlan:
+def _history(ours: Sequence[MTPTuningRun], wanted: MTPTuningRun | None, limit: int, now: datetime) -> Plan:
     """Finished runs beyond the limit or the age go, the oldest first; the one in use stays."""
     finished = sorted(
         (
@@ -165,20 +142,4 @@ def _history(ours: Sequence[MTPTuningRun], wanted: MTPTuningRun | None, limit: i
             deletes.append(Delete(runs.reference(run)))
         else:
             expiries.append((expiry - now).total_seconds())
-    return RunPlan(deletes=tuple(deletes), wake_after_seconds=min(expiries, default=None))
-
-
-def _plan(plans: Sequence[RunPlan]) -> Plan:
-    wakes = [plan.wake_after_seconds for plan in plans if plan.wake_after_seconds is not None]
-    return Plan(
-        run_statuses=tuple(plan.status for plan in plans if plan.status is not None),
-        ensures=tuple(ensure for plan in plans for ensure in plan.ensures),
-        creates=tuple(create for plan in plans for create in plan.creates),
-        applies=tuple(apply for plan in plans for apply in plan.applies),
-        ends=tuple(end for plan in plans for end in plan.ends),
-        releases=tuple(release for plan in plans for release in plan.releases),
-        deletes=tuple(delete for plan in plans for delete in plan.deletes),
-        lookups=tuple(plan.lookup for plan in plans if plan.lookup is not None),
-        progress_reads=tuple(plan.progress_read for plan in plans if plan.progress_read is not None),
-        wake_after_seconds=min(wakes, default=None),
-    )
+    return Plan.of(Lane.TUNING, *deletes, wake_after_seconds=min(expiries, default=None))

@@ -1,7 +1,7 @@
 """The policy of one MTPModel: what it asks for, and what its status says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
@@ -19,9 +19,9 @@ from mtp_operator.api.run import (
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
-from . import evidence, weights
+from . import evidence, unreadable, weights
 from .events import model_events, serving_events
-from .records import Kind, OperatorSettings, Reference, StatusUpdate
+from .records import Kind, OperatorSettings, Reference, StatusUpdate, Unreadable
 from .run import progress
 from .serving import Standing
 from .standing import standing
@@ -125,6 +125,7 @@ def model_status(
     cache: WeightsPlan,
     serving: Standing,
     now: datetime,
+    set_aside: Sequence[Unreadable] = (),
 ) -> StatusUpdate | None:
     """The model's new status, if it differs from the one that is there.
 
@@ -137,10 +138,15 @@ def model_status(
         cache: how its weights stand.
         serving: how its servers stand.
         now: the time.
+        set_aside: objects of its name that cannot be read.
     """
     before = model.status
     verdict = run.status.verdict if run is not None else None
     situation = _situation(model, asked, run, known_runs, obstacle, cache)
+    if obstacle is not None and obstacle.reason != situation.reason:
+        situation = replace(situation, message=f"{situation.message}; {obstacle.message}")
+    if obstacle is None or obstacle.reason != unreadable.UNREADABLE:
+        situation = replace(situation, message=situation.message + unreadable.remark(set_aside))
     choice: dict[str, object] = {}
     if model.spec.speculation.n_spec is not None:
         choice = {**_NOTHING_MEASURED, "n_spec": model.spec.speculation.n_spec}

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.api.model import MTPModel
@@ -77,20 +80,38 @@ class Reference:
     uid: str
 
 
+class Lane(StrEnum):
+    """Concerns of a model that never wait for each other, in the order in which they are carried out."""
+
+    WEIGHTS = "weights"
+    TUNING = "tuning"
+    SERVING = "serving"
+    REPORT = "report"
+    """The model's status: always the last."""
+
+
 # -- observed ----------------------------------------------------------------------------------------------------------
 
+_STRICT: Final = ConfigDict(strict=True)
+"""Of records that are made of what others wrote: with a wrong type or out of bounds they cannot be made at all."""
 
-@dataclass(frozen=True)
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+"""Far enough from the ends of the calendar that anything may be added to it."""
+
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+@checked(config=_STRICT, frozen=True)
 class Terminated:
     """How a container ended."""
 
-    exit_code: int
+    exit_code: Int64
     reason: str
     message: str
-    finished_at: datetime | None = None
+    finished_at: Moment | None = None
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Container:
     """One container of a trial's pod."""
 
@@ -100,10 +121,10 @@ class Container:
     waiting_message: str = ""
     terminated: Terminated | None = None
     last_terminated: Terminated | None = None
-    restart_count: int = 0
+    restart_count: Int64 = 0
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Pod:
     """A trial's pod, or a server's."""
 
@@ -111,12 +132,12 @@ class Pod:
     name: str
     job_uid: str
     """Uid of what owns it: a Job, or a server's ReplicaSet."""
-    created_at: datetime
+    created_at: Moment
     phase: str
     reason: str = ""
     message: str = ""
     node: str | None = None
-    started_at: datetime | None = None
+    started_at: Moment | None = None
     deleting: bool = False
     conditions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """type -> (status, reason, message)"""
@@ -141,30 +162,30 @@ class Pod:
         return max((end for end in ends if end is not None), default=None)
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Job:
     """A trial's Job."""
 
     uid: str
     name: str
     run_uid: str
-    created_at: datetime
+    created_at: Moment
     finished: str = ""
     """"Complete" or "Failed" (also while it is only `FailureTarget`), else empty."""
     reason: str = ""
     message: str = ""
-    finished_at: datetime | None = None
+    finished_at: Moment | None = None
     deleting: bool = False
     suspended: bool = False
-    active_deadline_seconds: int | None = None
+    active_deadline_seconds: Int64 | None = None
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class ServerPod:
     """A server's pod, and what it was made to serve."""
 
     pod: Pod
-    n_spec: int
+    n_spec: Int64
     settings_hash: str
 
     @property
@@ -173,16 +194,16 @@ class ServerPod:
         return not self.pod.deleting and self.pod.conditions.get("Ready", ("",))[0] == "True"
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Server:
     """The Deployment of a model's servers."""
 
     record: ServingRecord | None
     """What it serves; None where somebody has spoilt the annotation."""
-    generation: int
-    observed_generation: int
-    wanted_replicas: int
-    replicas: int
+    generation: Int64
+    observed_generation: Int64
+    wanted_replicas: Int64
+    replicas: Int64
     """Pods that exist, those of an older template included."""
     refusal: str = ""
     """Why its pods are refused; empty where they are not."""
@@ -190,7 +211,7 @@ class Server:
     """Whether a new server has not become ready within its time."""
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Child:
     """An object that a plan applies, as far as it has to be known to be deleted."""
 
@@ -199,7 +220,7 @@ class Child:
     deleting: bool
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class Node:
     """A GPU node: its name and labels, nothing more."""
 
@@ -207,7 +228,7 @@ class Node:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@checked(config=_STRICT, frozen=True)
 class SeenEvent:
     """A Kubernetes Event about an object, newest last in a list."""
 
@@ -231,6 +252,37 @@ class SeenProgress:
     progress: FetchProgress | None
 
 
+class FailureReason(StrEnum):
+    """Why a write failed, as the reason of a condition."""
+
+    WRITE_REFUSED = "WriteRefused"
+    API_SERVER_FAILING = "APIServerFailing"
+    """No answer, or one that blames the API server itself, and so for a while."""
+    NAME_IN_USE = "NameInUse"
+    """An object of that name is being deleted, and has been so for a while."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a lane's last write failed."""
+
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An object that this version cannot read: nothing is decided from it, and it is never touched."""
+
+    reference: Reference
+    why: str
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """As the API server sent it."""
+
+    def __str__(self) -> str:
+        return f"{self.reference.kind} {self.reference.name} ({self.why})"
+
+
 @dataclass(frozen=True)
 class Observed:
     """Everything that is known about one key at one moment."""
@@ -246,11 +298,13 @@ class Observed:
     children: tuple[Child, ...] = ()
     """Objects that plans apply, of this model's name."""
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
-    """uid of a Job or pod -> its Events, where a plan asked for them (`Plan.lookups`)."""
+    """uid of a Job or pod -> its Events, where a plan asked for them (`EventsRead`)."""
     progress: Mapping[str, SeenProgress] = field(default_factory=dict)
-    """uid of a pod -> how far it was, where a plan asked for that (`Plan.progress_reads`)."""
-    refusal: str = ""
-    """Why the API server refused the last plan; empty where it did not."""
+    """uid of a pod -> how far it was, where a plan asked for that (`ProgressRead`)."""
+    unreadable: tuple[Unreadable, ...] = ()
+    """What is of this model's name and had to be set aside; perhaps the model itself, and then there is no other."""
+    failures: Mapping[Lane, Failure] = field(default_factory=dict)
+    """Lanes whose last write failed, and why."""
 
 
 # -- planned -----------------------------------------------------------------------------------------------------------
@@ -301,6 +355,8 @@ class StatusUpdate:
     target: Reference
     status: Mapping[str, Any]
     events: tuple[EventDraft, ...] = ()
+    version: str | None = None
+    """The `metadata.resourceVersion` that it was decided on: no other version of the object may get it."""
 
 
 @dataclass(frozen=True)
@@ -325,41 +381,44 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class EventsRead:
+    """A LIST of the Events of an object (a Job, a pod), for the decisions that follow."""
+
+    target: Reference
+
+
+@dataclass(frozen=True)
 class ProgressRead:
-    """A question to a fetch's pod: how far it is."""
+    """A question to a fetch's pod, for the decisions that follow: how far it is."""
 
     uid: str
     address: str
     """Its IP address."""
 
 
+Action = StatusUpdate | Ensure | Create | Apply | EndTrial | Release | Delete | EventsRead | ProgressRead
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to do, carried out in the order of the fields; the first failure ends it, and it is decided anew."""
+    """What to do: in each lane its actions, in order, until one fails. The other lanes go ahead all the same."""
 
-    run_statuses: tuple[StatusUpdate, ...] = ()
-    ensures: tuple[Ensure, ...] = ()
-    creates: tuple[Create, ...] = ()
-    applies: tuple[Apply, ...] = ()
-    ends: tuple[EndTrial, ...] = ()
-    releases: tuple[Release, ...] = ()
-    deletes: tuple[Delete, ...] = ()
-    model_status: StatusUpdate | None = None
-    lookups: tuple[Reference, ...] = ()
-    """Objects (Jobs, pods) whose Events shall be listed once, now, for the decisions that follow."""
-    progress_reads: tuple[ProgressRead, ...] = ()
-    """Pods that shall be asked how far they are, once, now, for the decisions that follow."""
+    lanes: Mapping[Lane, tuple[Action, ...]] = field(default_factory=dict)
     wake_after_seconds: float | None = None
 
+    @classmethod
+    def of(cls, lane: Lane, *actions: Action | None, wake_after_seconds: float | None = None) -> Self:
+        """A plan of one lane; None stands for nothing to do."""
+        return cls({lane: tuple(action for action in actions if action is not None)}, wake_after_seconds)
+
+    @classmethod
+    def all(cls, *plans: Self) -> Self:
+        """All that the plans say: in each lane the actions of the first plan first; the earliest wake-up counts."""
+        wakes = [plan.wake_after_seconds for plan in plans if plan.wake_after_seconds is not None]
+        lanes = {lane: tuple(action for plan in plans for action in plan.lanes.get(lane, ())) for lane in Lane}
+        return cls({lane: actions for lane, actions in lanes.items() if actions}, min(wakes, default=None))
+
     @property
-    def is_empty(self) -> bool:
-        """Whether the plan changes nothing in the cluster, where all that it applies is there already."""
-        return not (
-            self.run_statuses
-            or self.ensures
-            or self.creates
-            or self.ends
-            or self.releases
-            or self.deletes
-            or self.model_status
-        )
+    def actions(self) -> tuple[Action, ...]:
+        """Everything that is to be done, in the order in which it is carried out."""
+        return tuple(action for lane in Lane for action in self.lanes.get(lane, ()))

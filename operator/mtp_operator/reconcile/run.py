@@ -1,7 +1,6 @@
 """The policy of one MTPTuningRun: which arm next, what became of the last one, when it ends."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
@@ -32,19 +31,18 @@ from . import evidence, trial
 from .events import arm_events, verdict_events
 from .losslessness import judged_outputs
 from .records import (
-    Apply,
     Create,
     Delete,
     EndTrial,
-    Ensure,
     EventDraft,
     Job,
     Kind,
+    Lane,
     Node,
     Observed,
     OperatorSettings,
+    Plan,
     Pod,
-    ProgressRead,
     Reference,
     Release,
     StatusUpdate,
@@ -52,23 +50,6 @@ from .records import (
 from .standing import standing
 
 OPEN_STATES = frozenset({ArmState.PLANNED, ArmState.RUNNING, ArmState.ENDING})
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What one run needs, and what keeps it from going on."""
-
-    status: StatusUpdate | None = None
-    ensures: tuple[Ensure, ...] = ()
-    creates: tuple[Create, ...] = ()
-    applies: tuple[Apply, ...] = ()
-    ends: tuple[EndTrial, ...] = ()
-    releases: tuple[Release, ...] = ()
-    deletes: tuple[Delete, ...] = ()
-    lookup: Reference | None = None
-    progress_read: ProgressRead | None = None
-    wake_after_seconds: float | None = None
-    obstacle: trial.Obstacle | None = None
 
 
 def reference(run: MTPTuningRun) -> Reference:
@@ -99,8 +80,8 @@ def advance(
     hold: trial.Obstacle | None,
     settings: OperatorSettings,
     now: datetime,
-) -> RunPlan:
-    """The next step of a run that has no verdict yet.
+) -> tuple[Plan, trial.Obstacle | None]:
+    """The next step of a run that has no verdict yet, and what keeps it from making progress.
 
     Args:
         run: the run.
@@ -134,7 +115,7 @@ def advance(
     pod = pods.get(job.uid) if job else None
     obstacle = lookup = wake = None
     if arm is not None:
-        obstacle = trial.obstacle(job, pod, observed, run.spec, settings, now)
+        obstacle = trial.failure(observed, Lane.TUNING) or trial.obstacle(job, pod, observed, run.spec, settings, now)
         if obstacle is None and job is None and arm.state is ArmState.PLANNED:
             obstacle = hold
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
@@ -145,15 +126,16 @@ def advance(
     )
     events += arm_events(about, before, status) + verdict_events(about, before, status)
     creates = _creates(run, observed, jobs, settings) if hold is None else ()
-    return RunPlan(
-        status=_update(run, status, events),
-        ensures=trial.gpu_claims(about, run.spec.accelerator) if creates else (),
-        creates=creates,
-        ends=_ends(run, jobs, pods, arm),
-        lookup=lookup,
+    plan = Plan.of(
+        Lane.TUNING,
+        _update(run, status, events),
+        *_ends(run, jobs, pods, arm),
+        *(trial.gpu_claims(about, run.spec.accelerator) if creates else ()),
+        *creates,
+        lookup,
         wake_after_seconds=wake,
-        obstacle=obstacle,
     )
+    return plan, obstacle
 
 
 def newest_pods(pods: tuple[Pod, ...]) -> Mapping[str, Pod]:
@@ -382,7 +364,7 @@ def _ends(
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
-def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> RunPlan:
+def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> Plan:
     """Ends a run whose model wants something else now."""
     status = run.status
     arm = open_arm(status.arms)
@@ -393,26 +375,19 @@ def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> R
     status = status.model_copy(
         update={"conditions": merge_conditions(run.status.conditions, _conditions(run, status, None, now))}
     )
-    return RunPlan(status=_update(run, status, verdict_events(about, run.status, status)))
+    return Plan.of(Lane.TUNING, _update(run, status, verdict_events(about, run.status, status)))
 
 
-def clean_up(run: MTPTuningRun, observed: Observed) -> RunPlan:
+def clean_up(run: MTPTuningRun, observed: Observed) -> Plan:
     """After the verdict: the Jobs go, then the run stops being its model's child."""
     jobs = [job for job in observed.jobs if job.run_uid == run.metadata.uid]
     if jobs:
-        return RunPlan(
-            deletes=tuple(
-                Delete(Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid))
-                for job in jobs
-                if not job.deleting
-            )
-        )
-    if run.metadata.owner_references:
-        return RunPlan(releases=(Release(reference(run)),))
-    return RunPlan()
+        going = (Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid) for job in jobs if not job.deleting)
+        return Plan.of(Lane.TUNING, *map(Delete, going))
+    return Plan.of(Lane.TUNING, Release(reference(run)) if run.metadata.owner_references else None)
 
 
-def disown(run: MTPTuningRun, now: datetime) -> RunPlan:
+def disown(run: MTPTuningRun, now: datetime) -> Plan:
     """A run that the operator did not make: it says so there, and leaves it alone."""
     message = "this run was not made by the operator and is ignored; apply an MTPModel to tune one"
     conditions = _standing(run, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message)
@@ -422,7 +397,7 @@ def disown(run: MTPTuningRun, now: datetime) -> RunPlan:
             "conditions": merge_conditions(run.status.conditions, conditions),
         }
     )
-    return RunPlan(status=_update(run, status, []))
+    return Plan.of(Lane.TUNING, _update(run, status, []))
 
 
 # -- status ------------------------------------------------------------------------------------------------------------
@@ -431,7 +406,7 @@ def disown(run: MTPTuningRun, now: datetime) -> RunPlan:
 def _update(run: MTPTuningRun, status: MTPTuningRunStatus, events: list[EventDraft]) -> StatusUpdate | None:
     if status == run.status:
         return None
-    return StatusUpdate(reference(run), status.to_wire(), tuple(events))
+    return StatusUpdate(reference(run), status.to_wire(), tuple(events), run.metadata.resource_version)
 
 
 def _with_arm(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunStatus:

@@ -15,8 +15,21 @@ from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server import deployment
 from mtp_operator.resources.service import service, url
 
-from . import trial
-from .records import Apply, Delete, Ensure, Kind, Observed, OperatorSettings, Reference, Server, ServerPod
+from . import trial, unreadable
+from .records import (
+    Apply,
+    Delete,
+    Ensure,
+    EventsRead,
+    Kind,
+    Lane,
+    Observed,
+    OperatorSettings,
+    Plan,
+    Reference,
+    Server,
+    ServerPod,
+)
 from .trial import Obstacle
 
 CRASHES_OF_A_BROKEN_SERVER: Final = 2
@@ -41,18 +54,6 @@ class Standing:
     selector: str = ""
 
 
-@dataclass(frozen=True)
-class ServingPlan:
-    """What serving needs, and how it stands."""
-
-    standing: Standing
-    ensures: tuple[Ensure, ...] = ()
-    applies: tuple[Apply, ...] = ()
-    deletes: tuple[Delete, ...] = ()
-    lookup: Reference | None = None
-    wake_after_seconds: float | None = None
-
-
 def serve(
     model: MTPModel,
     asked: RunSettings | None,
@@ -62,8 +63,8 @@ def serve(
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
-) -> ServingPlan:
-    """What the servers of a model need now.
+) -> tuple[Plan, Standing]:
+    """What the servers of a model need now, and how serving stands.
 
     Args:
         model: the model.
@@ -80,18 +81,19 @@ def serve(
         record = _record(model, asked, n_spec, observed, settings)
         if record is None and server is not None:
             # Somebody has spoilt what says what is served, and there is no choice yet to serve instead.
-            return ServingPlan(_standing(model, asked, None, observed, settings, now))
+            return Plan(), _standing(model, asked, None, observed, settings, now)
     wanted = _objects(model, record, tuning, observed, settings)
     pod = _newest_unready(record, observed)
     lookup, wake = _next_look(model, pod, observed, settings, now)
-    return ServingPlan(
-        standing=_standing(model, asked, record, observed, settings, now),
-        ensures=_ensures(model, record, observed),
-        applies=wanted,
-        deletes=_unwanted(model, wanted, observed),
-        lookup=lookup,
+    plan = Plan.of(
+        Lane.SERVING,
+        *_ensures(model, record, observed),
+        *wanted,
+        *_unwanted(model, wanted, observed),
+        lookup,
         wake_after_seconds=wake,
     )
+    return plan, _standing(model, asked, record, observed, settings, now)
 
 
 def hold_on_trials(model: MTPModel, observed: Observed) -> Obstacle | None:
@@ -302,10 +304,11 @@ def _told(
     def say(reason: str, message: str, *, trouble: bool = False, stalled: bool = False) -> Standing:
         return Standing(False, False, reason, message, trouble, stalled)
 
+    failure = unreadable.serving(observed) or trial.failure(observed, Lane.SERVING)
+    if failure is not None:
+        return say(failure.reason, failure.message, trouble=True, stalled=failure.needs_a_person)
     if replicas == 0:
         return say("NotWanted", "spec.serving.replicas is 0")
-    if observed.refusal:
-        return say("WriteRefused", observed.refusal, trouble=True, stalled=True)
     if record is None:
         return say("NoChoiceYet", "the first server starts with the n_spec that is chosen (spec.serving.whileTuning)")
     n_spec = record.served.n_spec
@@ -342,8 +345,8 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
     """What keeps a server from becoming ready, if it does not."""
     server = observed.server
     if server is not None and server.refusal:
-        needs_a_person = "exceeded quota" not in server.refusal
-        return Obstacle("ServerRefused", f"its pod is refused: {server.refusal}", needs_a_person)
+        words = f"its pod is refused: {server.refusal}"
+        return Obstacle("ServerRefused", words, trial.needs_a_person(server.refusal))
     one = _newest_unready(record, observed)
     if one is None:
         return None
@@ -356,7 +359,7 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
 
 def _next_look(
     model: MTPModel, one: ServerPod | None, observed: Observed, settings: OperatorSettings, now: datetime
-) -> tuple[Reference | None, float | None]:
+) -> tuple[EventsRead | None, float | None]:
     """Whose Events shall be listed, and when time alone changes what is said."""
     if one is None:
         return None, None

@@ -15,7 +15,21 @@ from mtp_operator.resources.placement import fits, found_gpus
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.weights import IMAGE_FIELDS
 
-from .records import Container, Ensure, Job, Kind, Lookup, Observed, OperatorSettings, Pod, Reference, Terminated
+from .records import (
+    Container,
+    Ensure,
+    EventsRead,
+    FailureReason,
+    Job,
+    Kind,
+    Lane,
+    Lookup,
+    Observed,
+    OperatorSettings,
+    Pod,
+    Reference,
+    Terminated,
+)
 
 LOOKUP_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""
@@ -213,6 +227,20 @@ class Obstacle:
     needs_a_person: bool
 
 
+def failure(observed: Observed, lane: Lane) -> Obstacle | None:
+    """Why the last write of a lane failed, if it did."""
+    seen = observed.failures.get(lane)
+    if seen is None:
+        return None
+    refused = seen.reason is FailureReason.WRITE_REFUSED
+    return Obstacle(seen.reason.value, seen.message, needs_a_person=refused and needs_a_person(seen.message))
+
+
+def needs_a_person(refusal: str) -> bool:
+    """Whether only a person can make the API server accept what it refused; a quota frees itself."""
+    return "exceeded quota" not in refusal
+
+
 def obstacle(
     job: Job | None,
     pod: Pod | None,
@@ -222,8 +250,6 @@ def obstacle(
     now: datetime,
 ) -> Obstacle | None:
     """What keeps a trial from going on, if it does not."""
-    if observed.refusal:
-        return Obstacle("WriteRefused", observed.refusal, needs_a_person=True)
     if job is None:
         return None
     if pod is None:
@@ -257,7 +283,7 @@ def lookup_due(
     lookups: Mapping[str, Lookup],
     settings: OperatorSettings,
     now: datetime,
-) -> tuple[Reference | None, float | None]:
+) -> tuple[EventsRead | None, float | None]:
     """The object whose Events shall be listed now, and the seconds until one may have to be."""
     if job is None or job.finished or (pod is not None and not is_starting(pod)):
         return None, None
@@ -268,7 +294,7 @@ def lookup_due(
 
 def pod_lookup_due(
     namespace: str, pod: Pod, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
-) -> tuple[Reference | None, float | None]:
+) -> tuple[EventsRead | None, float | None]:
     """The same for a pod that has not started."""
     stuck = Reference(Kind.POD, namespace, pod.name, pod.uid)
     return _due(stuck, pod.started_at or pod.created_at, lookups, settings, now)
@@ -276,12 +302,12 @@ def pod_lookup_due(
 
 def _due(
     stuck: Reference, since: datetime, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
-) -> tuple[Reference | None, float | None]:
+) -> tuple[EventsRead | None, float | None]:
     due = since + timedelta(seconds=settings.lookup_seconds)
     if stuck.uid in lookups:
         due = max(due, lookups[stuck.uid].at + LOOKUP_AGAIN)
     if now >= due:
-        return stuck, LOOKUP_AGAIN.total_seconds()
+        return EventsRead(stuck), LOOKUP_AGAIN.total_seconds()
     return None, (due - now).total_seconds()
 
 
@@ -373,7 +399,7 @@ def _refused(lookup: Lookup | None) -> Obstacle | None:
     if not seen:
         return None
     message = seen[-1].message
-    return Obstacle("TrialRefused", f"the trial's pod is refused: {message}", "exceeded quota" not in message)
+    return Obstacle("TrialRefused", f"the trial's pod is refused: {message}", needs_a_person(message))
 
 
 def _not_started(lookup: Lookup | None) -> Obstacle | None:

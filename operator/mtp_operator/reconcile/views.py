@@ -1,11 +1,17 @@
-"""From the API server's bodies to the records that decisions read. Nothing is judged here."""
+"""From the API server's bodies to the records that decisions read. Nothing is judged here.
 
-from collections.abc import Iterable, Mapping, Sequence
+Each object is read by itself: one that cannot be read is set aside with the reason, and all others are as they were.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final, TypeVar
 
-from mtp_operator.api.conditions import parse_time
-from mtp_operator.api.model import MTPModel
+from pydantic import TypeAdapter, ValidationError
+
+from mtp_operator.api.conditions import parse_time, shorten
+from mtp_operator.api.model import MTPModel, ObjectMeta
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.serving import ServingRecord
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
@@ -20,6 +26,7 @@ from .records import (
     Job,
     Kind,
     Lookup,
+    Moment,
     Node,
     Observed,
     Pod,
@@ -29,9 +36,12 @@ from .records import (
     Server,
     ServerPod,
     Terminated,
+    Unreadable,
 )
 
 Body = Mapping[str, Any]
+
+T = TypeVar("T")
 
 
 def observe(
@@ -55,25 +65,83 @@ def observe(
         events: uid of an object -> when its Events were listed, and the Events.
         progress: uid of a pod -> how far its fetch was.
         children: objects of the kinds that plans apply.
-
-    Raises:
-        pydantic.ValidationError: a model or run does not follow the API.
     """
-    pods, children = list(pods), children or {}
-    servers = [body for body in pods if _is_server(body)]
-    deployments = [body for body in children.get(Kind.DEPLOYMENT, ()) if model is not None and _owns(model, body)]
+    reader = _Reader()
+    pods = list(pods)
+    owned = [(kind, body) for kind, bodies in (children or {}).items() for body in bodies]
+    deployments = [body for kind, body in owned if kind is Kind.DEPLOYMENT and model is not None and _owns(model, body)]
+    read_model = reader.read(Kind.MODEL, [model] if model is not None else [], view_model)
+    server = reader.read(Kind.DEPLOYMENT, deployments[:1], view_server)
     return Observed(
-        model=None if model is None else MTPModel.from_wire(dict(model)),
-        runs=tuple(sorted((MTPTuningRun.from_wire(dict(body)) for body in runs), key=_age_then_name)),
-        jobs=tuple(view_job(body) for body in jobs),
-        pods=tuple(view_pod(body) for body in pods if not _is_server(body)),
-        nodes={node.name: node for node in map(view_node, nodes)},
-        server=view_server(deployments[0]) if deployments else None,
-        server_pods=tuple(map(view_server_pod, servers)),
-        children=tuple(_child(kind, body) for kind, bodies in children.items() for body in bodies),
-        lookups={uid: Lookup(at, tuple(map(_event, seen))) for uid, (at, seen) in events.items()},
+        model=read_model[0] if read_model else None,
+        runs=tuple(sorted(reader.read(Kind.RUN, runs, view_run), key=_age_then_name)),
+        jobs=tuple(reader.read(Kind.JOB, jobs, view_job)),
+        pods=tuple(reader.read(Kind.POD, (one for one in pods if not _is_server(one)), view_pod)),
+        # A node is nobody's own: one that cannot be read is one that is not there.
+        nodes={node.name: node for node in _Reader().read(Kind.POD, nodes, view_node)},
+        server=server[0] if server else None,
+        server_pods=tuple(reader.read(Kind.POD, filter(_is_server, pods), view_server_pod)),
+        children=tuple(child for kind, body in owned for child in reader.read(kind, [body], partial(_child, kind))),
+        lookups={uid: Lookup(at, tuple(map(_event, listed))) for uid, (at, listed) in events.items()},
         progress=progress or {},
+        unreadable=tuple(reader.set_aside),
     )
+
+
+class _Reader:
+    """Reads bodies one by one, and remembers which it could not read."""
+
+    def __init__(self) -> None:
+        self.set_aside: list[Unreadable] = []
+
+    def read(self, kind: Kind, bodies: Iterable[Body], view: Callable[[Body], T]) -> list[T]:
+        found = []
+        for body in bodies:
+            try:
+                found.append(view(body))
+            except Exception as error:  # whatever somebody has put into an object
+                self.set_aside.append(Unreadable(_reference(kind, body), explain(error), body))
+        return found
+
+
+def explain(error: Exception) -> str:
+    """Why an object cannot be read, in a few words."""
+    match error:
+        case ValidationError():
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            return shorten(f"{place}: {first['msg']}" if place else first["msg"], 200)
+        case KeyError():
+            return shorten(f"{error} is missing", 200)
+        case _:
+            return shorten(f"{type(error).__name__}: {error}", 200)
+
+
+def _reference(kind: Kind, body: Body) -> Reference:
+    metadata = body["metadata"]
+    namespace, name, uid = (str(metadata.get(field, "")) for field in ("namespace", "name", "uid"))
+    return Reference(kind, namespace, name, uid)
+
+
+def view_model(body: Body) -> MTPModel:
+    """The model."""
+    model = MTPModel.from_wire(dict(body))
+    _check_times(model.metadata)
+    return model
+
+
+def view_run(body: Body) -> MTPTuningRun:
+    """One run."""
+    run = MTPTuningRun.from_wire(dict(body))
+    _check_times(run.metadata)
+    for time in (run.status.started_at, run.status.completed_at):
+        _time(time)
+    return run
+
+
+def _check_times(metadata: ObjectMeta) -> None:
+    _time(metadata.creation_timestamp)
+    _time(metadata.deletion_timestamp)
 
 
 def _age_then_name(run: MTPTuningRun) -> tuple[str, str]:
@@ -169,11 +237,15 @@ def _record(body: Body) -> ServingRecord | None:
 
 
 def _is_server(body: Body) -> bool:
-    return bool(body["metadata"].get("labels", {}).get(COMPONENT_LABEL) == SERVER)
+    labels = body["metadata"].get("labels")
+    return isinstance(labels, Mapping) and labels.get(COMPONENT_LABEL) == SERVER
 
 
 def _owns(model: Body, body: Body) -> bool:
-    return bool(model["metadata"]["uid"] == _controller_uid(body))
+    try:
+        return bool(model["metadata"]["uid"] == _controller_uid(body))
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _child(kind: Kind, body: Body) -> Child:
@@ -184,7 +256,7 @@ def _child(kind: Kind, body: Body) -> Child:
 
 def view_node(body: Body) -> Node:
     """One node: its name and labels."""
-    return Node(name=body["metadata"]["name"], labels=body["metadata"].get("labels", {}))
+    return Node(name=body["metadata"]["name"], labels=body["metadata"].get("labels") or {})
 
 
 def _container(status: Body | None) -> Container:
@@ -221,8 +293,16 @@ def _controller_uid(body: Body) -> str:
 
 
 def _event(body: Body) -> SeenEvent:
-    return SeenEvent(reason=body.get("reason", ""), message=body.get("message") or body.get("note") or "")
+    return SeenEvent(reason=str(body.get("reason") or ""), message=str(body.get("message") or body.get("note") or ""))
+
+
+_MOMENT: Final = TypeAdapter[datetime](Moment)
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else parse_time(text)
+    """The moment that a timestamp names.
+
+    Raises:
+        ValueError: it names none, or none that may be reckoned with.
+    """
+    return None if text is None else _MOMENT.validate_python(parse_time(text))

@@ -1,8 +1,9 @@
 """The policy of a model's weights: they are fetched once, by one Job, before anything else is tried."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Self
 
 from mtp_operator.api.fetch import FetchProgress, FetchResult, FetchStage
 from mtp_operator.api.model import MTPModel
@@ -12,7 +13,21 @@ from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_
 from mtp_operator.resources.weights import claim_name, new_claim, sources
 
 from . import trial
-from .records import Create, Delete, Ensure, Job, Kind, Observed, OperatorSettings, Pod, ProgressRead, Reference
+from .records import (
+    Action,
+    Create,
+    Delete,
+    Ensure,
+    Job,
+    Kind,
+    Lane,
+    Observed,
+    OperatorSettings,
+    Plan,
+    Pod,
+    ProgressRead,
+    Reference,
+)
 
 FETCHING = "Fetching"
 
@@ -28,12 +43,19 @@ class WeightsPlan:
     status: WeightsStatus | None = None
     obstacle: trial.Obstacle | None = None
     """What keeps the fetch from going on; `reason` and `message` say it too."""
-    ensures: tuple[Ensure, ...] = ()
-    creates: tuple[Create, ...] = ()
-    deletes: tuple[Delete, ...] = ()
-    lookup: Reference | None = None
-    progress_read: ProgressRead | None = None
-    wake_after_seconds: float | None = None
+    plan: Plan = field(default_factory=Plan)
+
+    def and_then(self, *actions: Action | None, wake_after_seconds: float | None = None) -> Self:
+        """The same, with more to do."""
+        return replace(
+            self, plan=Plan.all(self.plan, Plan.of(Lane.WEIGHTS, *actions, wake_after_seconds=wake_after_seconds))
+        )
+
+    def kept_from(self, obstacle: trial.Obstacle | None) -> Self:
+        """The same, with what keeps it from making progress, if anything does."""
+        if obstacle is None:
+            return self
+        return replace(self, obstacle=obstacle, reason=obstacle.reason, message=obstacle.message)
 
 
 def fetched(model: MTPModel) -> tuple[FetchedSource, ...] | None:
@@ -60,12 +82,25 @@ def advance(
         now: the time.
         may_fetch: false where what is fetched could not be used.
     """
+    stands = _advance(model, asked, observed, settings, now, may_fetch=may_fetch)
+    return stands.kept_from(trial.failure(observed, Lane.WEIGHTS))
+
+
+def _advance(
+    model: MTPModel,
+    asked: RunSettings,
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
+    *,
+    may_fetch: bool,
+) -> WeightsPlan:
     jobs = [job for job in observed.jobs if job.run_uid == model.metadata.uid]
     if not fetched_sources(model):
-        return replace(_nothing_to_fetch(asked), deletes=_deletes(model, jobs))
+        return _nothing_to_fetch(asked).and_then(*_deletes(model, jobs))
     status = _status(model)
     if status.fetched:
-        return replace(_done(status), deletes=_deletes(model, jobs))
+        return _done(status).and_then(*_deletes(model, jobs))
     name = fetch_job_name(model)
     job = next((job for job in jobs if job.name == name), None)
     plan = WeightsPlan(False, FETCHING, f"{_asked(model)}: not begun yet", status)
@@ -73,13 +108,11 @@ def advance(
         plan = _judged(model, asked, job, status, observed, settings, now)
     elif may_fetch:
         wanted = model.spec.storage.new_claim if model.spec.storage else None
-        plan = replace(
-            plan,
-            ensures=(Ensure(Kind.CLAIM, new_claim(model, wanted)),) if wanted else (),
-            creates=(Create(Kind.JOB, fetch_job(model, settings.bench_image, settings.fetch_environment)),),
+        plan = plan.and_then(
+            Ensure(Kind.CLAIM, new_claim(model, wanted)) if wanted else None,
+            Create(Kind.JOB, fetch_job(model, settings.bench_image, settings.fetch_environment)),
         )
-    others = _deletes(model, (job for job in jobs if job.name != name))
-    return replace(plan, deletes=(*plan.deletes, *others))
+    return plan.and_then(*_deletes(model, (job for job in jobs if job.name != name)))
 
 
 def _nothing_to_fetch(asked: RunSettings) -> WeightsPlan:
@@ -123,14 +156,12 @@ def _judged(
     plan = WeightsPlan(False, FETCHING, f"{_asked(model)}: waits for its pod", status)
     if job.finished == "Complete":
         # Nobody saw its result; the next one finds everything there.
-        return replace(plan, deletes=_deletes(model, [job]))
-    obstacle = _obstacle(job, pod, result, observed, asked, settings, now)
-    if obstacle is not None:
-        plan = replace(plan, obstacle=obstacle, reason=obstacle.reason, message=obstacle.message)
+        return plan.and_then(*_deletes(model, [job]))
+    plan = plan.kept_from(_obstacle(job, pod, result, observed, asked, settings, now))
     if pod is not None and pod.fetch.running:
         return _with_progress(plan, model, pod, observed, settings, now)
     lookup, wake = trial.lookup_due(model.metadata.namespace, job, pod, observed.lookups, settings, now)
-    return replace(plan, lookup=lookup, wake_after_seconds=wake)
+    return plan.and_then(lookup, wake_after_seconds=wake)
 
 
 def _done(status: WeightsStatus) -> WeightsPlan:
@@ -196,13 +227,9 @@ def _with_progress(
     due = seen is None or now - seen.at >= pause
     progress = seen.progress if seen is not None else None
     left = pause if due or seen is None else seen.at + pause - now
-    return replace(
-        plan,
-        message=f"{_asked(model)}: {_told(progress)}",
-        status=_counted(plan.status, progress),
-        progress_read=ProgressRead(pod.uid, pod.address) if due and pod.address else None,
-        wake_after_seconds=left.total_seconds(),
-    )
+    plan = replace(plan, message=f"{_asked(model)}: {_told(progress)}", status=_counted(plan.status, progress))
+    read = ProgressRead(pod.uid, pod.address) if due and pod.address else None
+    return plan.and_then(read, wake_after_seconds=left.total_seconds())
 
 
 def _counted(status: WeightsStatus | None, progress: FetchProgress | None) -> WeightsStatus | None:

@@ -1,5 +1,6 @@
 """The Deployment of a model's servers: the engine as it was measured, and a probe that means what it says."""
 
+import hashlib
 import json
 import math
 from typing import Any, Final
@@ -113,13 +114,14 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
         "livenessProbe": {"httpGet": health, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {"httpGet": health, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
         # Engines drop what they are working on when they are told to end: they are told when nothing is left.
-        "lifecycle": {"preStop": {"httpGet": {"path": "/drain", "port": PROBE_PORT}}},
+        "lifecycle": {"preStop": {"httpGet": {"path": _drain_path(model), "port": PROBE_PORT}}},
     }
     plan = ProbePlan(
         engine=settings.engine.type,
         url=f"http://127.0.0.1:{engine.port}",
         served_name=served_name,
         port=PROBE_PORT,
+        drain_path=_drain_path(model),
     )
     return {
         "metadata": pod_metadata(engine, labels),
@@ -134,6 +136,11 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
             "containers": [server],
         },
     }
+
+
+def _drain_path(model: MTPModel) -> str:
+    """The same for all servers of a model, and known only to those who may read it: its uid is random."""
+    return f"/drain/{hashlib.sha256(model.metadata.uid.encode()).hexdigest()[:32]}"
 
 
 def _probe_container(image: str, plan: ProbePlan) -> dict[str, Any]:

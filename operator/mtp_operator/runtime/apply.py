@@ -1,4 +1,4 @@
-"""Carries out a plan, in the order of its fields. Every reply goes into the cache."""
+"""Carries out a plan, lane by lane. Every reply goes into the cache."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import structlog
 
@@ -14,14 +14,18 @@ from mtp_operator.api.base import GROUP
 from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
+    Action,
     Apply,
     Create,
     Delete,
     EndTrial,
     Ensure,
     EventDraft,
+    EventsRead,
+    Lane,
     ModelKey,
     Plan,
+    ProgressRead,
     Reference,
     Release,
     StatusUpdate,
@@ -29,7 +33,17 @@ from mtp_operator.reconcile.records import (
 from mtp_operator.resources.labels import MANAGER
 
 from .cache import RESOURCES, Cache, key_of, version_of
-from .client import EVENTS, AlreadyExistsError, ApiError, Body, Client, ConflictError, NotFoundError, Resource
+from .client import (
+    EVENTS,
+    AlreadyExistsError,
+    ApiError,
+    Body,
+    Client,
+    ConflictError,
+    NotFoundError,
+    Resource,
+    WritesStoppedError,
+)
 from .drift import drift
 from .metrics import WRITES
 from .progress import read_progress
@@ -45,8 +59,20 @@ class StalePlanError(Exception):
     """The cluster is not as it was decided about; what is there now is in the cache."""
 
 
+class BeingDeletedError(Exception):
+    """An object that is to be created has the name of one that will soon be gone."""
+
+
 class NameTakenError(Exception):
     """An object that is to be created has the name of one that belongs to somebody else."""
+
+
+@dataclass(frozen=True)
+class FailedAction:
+    """What a lane failed at, and why."""
+
+    action: Action
+    error: Exception
 
 
 @dataclass
@@ -57,6 +83,8 @@ class Applied:
     """Writes that changed something, for the log."""
     learned: bool = False
     """Whether something came to light that the decision did not know."""
+    failures: dict[Lane, FailedAction] = field(default_factory=dict)
+    """Lanes that did not get to their end."""
 
     @property
     def calls_for_decision(self) -> bool:
@@ -85,39 +113,47 @@ class Applier:
         self._cache = cache
         self._now = now
         self._read_progress = read_progress
-        self._stubborn: dict[str, tuple[str, str]] = {}
-        """Uid -> the field that did not become as it was applied, and the hash of what was."""
 
     async def apply(self, plan: Plan, applied: Applied) -> None:
-        """Carries out the plan and notes in `applied` what it brought about; the first failure ends it.
+        """Carries out every lane as far as it goes, and notes in `applied` what that brought about.
 
         Raises:
-            StalePlanError: decide anew.
-            NameTakenError: a person has to remove the other object.
-            ApiError: a request failed.
             WritesStoppedError: the Lease is not held any more.
         """
-        for update in plan.run_statuses:
-            await self._update_status(update, applied)
-        for ensure in plan.ensures:
-            await self._ensure(ensure, applied)
-        for create in plan.creates:
-            await self._create(create, applied)
-        for apply in plan.applies:
-            await self._apply(apply, applied)
-        for end in plan.ends:
-            await self._patch("end", end, {"spec": {"activeDeadlineSeconds": 1}}, applied)
-        for release in plan.releases:
-            await self._patch("release", release, {"metadata": {"ownerReferences": None}}, applied)
-        for delete in plan.deletes:
-            await self._delete(delete, applied)
-        if plan.model_status is not None:
-            await self._update_status(plan.model_status, applied)
-        for target in plan.lookups:
-            applied.learned |= await self._look_up(target)
-        for read in plan.progress_reads:
-            progress = await self._read_progress(read.address)
-            applied.learned |= self._cache.keep_progress(read.uid, self._now(), progress)
+        for lane in Lane:
+            for action in plan.lanes.get(lane, ()):
+                try:
+                    await self._carry_out(action, applied)
+                except WritesStoppedError:
+                    raise
+                except Exception as error:  # one lane's failure, of whatever kind, is not the other lanes'
+                    applied.failures[lane] = FailedAction(action, error)
+                    break
+
+    async def _carry_out(self, action: Action, applied: Applied) -> None:
+        match action:
+            case StatusUpdate():
+                await self._update_status(action, applied)
+            case Ensure():
+                await self._ensure(action, applied)
+            case Create():
+                await self._create(action, applied)
+            case Apply():
+                await self._apply(action, applied)
+            case EndTrial(target):
+                await self._patch("end", target, {"spec": {"activeDeadlineSeconds": 1}}, applied)
+            case Release(target):
+                await self._patch("release", target, {"metadata": {"ownerReferences": None}}, applied)
+            case Delete():
+                await self._delete(action, applied)
+            case EventsRead(target):
+                events = await self._client.list_events(target.namespace, target.uid)
+                applied.learned |= self._cache.keep_events(target.uid, self._now(), events)
+            case ProgressRead(uid, address):
+                progress = await self._read_progress(address)
+                applied.learned |= self._cache.keep_progress(uid, self._now(), progress)
+            case _:
+                assert_never(action)
 
     async def refresh(self, target: Reference) -> None:
         """One live GET of an object; its end is learned too."""
@@ -138,7 +174,7 @@ class Applier:
             raise StalePlanError(f"{target.kind} {target.name} is gone")
         if body.get("status") == update.status:
             return
-        version = body["metadata"]["resourceVersion"]
+        version = update.version or body["metadata"]["resourceVersion"]
         metadata = {"namespace": target.namespace, "name": target.name, "uid": target.uid, "resourceVersion": version}
         resource = RESOURCES[target.kind]
         before = self._cache.version(target.uid)
@@ -160,8 +196,8 @@ class Applier:
         else:
             self._count("create", ensure.kind, metadata["name"], applied)
             return
-        if _owner_uids(live) != _owner_uids(ensure.body):
-            raise NameTakenError(f"{ensure.kind} {metadata['name']} exists already and is not of this model: remove it")
+        if "deletionTimestamp" in live["metadata"] or not _owner_uids(live) & _owner_uids(ensure.body):
+            raise _taken(ensure, live)
 
     async def _create(self, create: Create, applied: Applied) -> None:
         resource, metadata = RESOURCES[create.kind], create.body["metadata"]
@@ -178,7 +214,7 @@ class Applier:
                 self._count("create", create.kind, name, applied)
                 return
         if key_of(resource, live) != key_of(resource, create.body):
-            raise NameTakenError(f"{create.kind} {name} exists already and is not of this model: remove or rename it")
+            raise _taken(create, live)
         if not self._cache.fetched(resource, live):
             raise StalePlanError(f"{create.kind} {name} exists already")
         applied.learned = True
@@ -194,7 +230,7 @@ class Applier:
                 # What still ends, or still has to be collected, makes room and wakes its model when it has.
                 return
             changed = drift(body, live)
-            if not changed or self._stubborn.get(uid) == (changed, _hash(apply.body)):
+            if not changed or self._cache.resisted(uid) == (changed, _hash(apply.body)):
                 return
             body = {**body, "metadata": {**body["metadata"], "uid": uid}}
         before = self._cache.version(live["metadata"]["uid"]) if live is not None else 0
@@ -217,25 +253,20 @@ class Applier:
         except NotFoundError:
             return None
         if key_of(resource, live) != key_of(resource, apply.body):
-            raise NameTakenError(
-                f"{apply.kind} {metadata['name']} exists already and is not of this model: remove or rename it"
-            )
+            raise _taken(apply, live)
         self._cache.fetched(resource, live)
         return live
 
     def _remember_drift(self, body: Body, reply: Body, hash_: str) -> None:
         """Somebody who changes what we apply while it is written would make us write for ever."""
-        uid, changed = reply["metadata"]["uid"], drift(body, reply)
+        changed = drift(body, reply)
+        self._cache.keep_resisted(reply["metadata"]["uid"], (changed, hash_) if changed else None)
         if changed:
-            self._stubborn[uid] = (changed, hash_)
             log.warning(
                 "somebody changes what is applied", kind=reply["kind"], name=body["metadata"]["name"], at=changed
             )
-        else:
-            self._stubborn.pop(uid, None)
 
-    async def _patch(self, verb: str, what: EndTrial | Release, patch: dict[str, Any], applied: Applied) -> None:
-        target = what.target
+    async def _patch(self, verb: str, target: Reference, patch: dict[str, Any], applied: Applied) -> None:
         patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": target.uid}}
         before = self._cache.version(target.uid)
         try:
@@ -259,10 +290,6 @@ class Applier:
             self._count("delete", target.kind, target.name, applied)
         else:
             self._note("delete", target, before, reply, applied)
-
-    async def _look_up(self, target: Reference) -> bool:
-        events = await self._client.list_events(target.namespace, target.uid)
-        return self._cache.keep_events(target.uid, self._now(), events)
 
     async def _stale(self, target: Reference, error: ApiError) -> None:
         await self.refresh(target)
@@ -309,8 +336,25 @@ class Applier:
             log.warning("an Event could not be posted", about=about.name, reason=draft.reason, error=str(error))
 
 
-def _owner_uids(body: Body) -> list[str]:
-    return [owner["uid"] for owner in body["metadata"].get("ownerReferences", ())]
+def _taken(wanted: Ensure | Create | Apply, live: Body) -> Exception:
+    """What to raise where the name of a wanted object is that of one which is not this model's.
+
+    One that is being deleted, or that an earlier model of this name has left to be collected, makes room by itself.
+    """
+    name = f"{wanted.kind} {wanted.body['metadata']['name']}"
+    owners, ours = _owners(live), _owners(wanted.body)
+    if "deletionTimestamp" in live["metadata"] or (owners and owners <= ours):
+        return BeingDeletedError(f"an older {name} is still being deleted; the new one is created when it is gone")
+    return NameTakenError(f"{name} exists already and is not of this model: remove or rename it")
+
+
+def _owners(body: Body) -> set[tuple[str, str]]:
+    """Kind and name of what owns an object."""
+    return {(owner.get("kind", ""), owner.get("name", "")) for owner in body["metadata"].get("ownerReferences", ())}
+
+
+def _owner_uids(body: Body) -> set[str]:
+    return {owner["uid"] for owner in body["metadata"].get("ownerReferences", ())}
 
 
 def _key(resource: Resource, body: Body) -> ModelKey:
@@ -330,5 +374,5 @@ def _with_annotation(body: Body, name: str, value: str) -> Body:
 
 def _is_anothers(live: Body, body: Body) -> bool:
     """Whether an object has an owner, and not that of the one that is to be applied."""
-    owners, ours = ({owner["uid"] for owner in one["metadata"].get("ownerReferences", ())} for one in (live, body))
-    return bool(owners) and owners.isdisjoint(ours)
+    owners = _owner_uids(live)
+    return bool(owners) and owners.isdisjoint(_owner_uids(body))

@@ -64,6 +64,8 @@ class Entry:
     floor_raised_at: float = 0.0
     events: tuple[datetime, Sequence[Body]] | None = None
     progress: SeenProgress | None = None
+    resisted: tuple[str, str] | None = None
+    """The field that did not become as it was applied, and the hash of what was applied."""
 
     @property
     def is_lagging(self) -> bool:
@@ -92,11 +94,11 @@ def key_of(resource: Resource, body: Body) -> ModelKey | None:
     if resource is MODELS:
         name = metadata["name"]
     elif resource is RUNS:
-        name = body.get("spec", {}).get("modelName")
+        name = (body.get("spec") or {}).get("modelName")
     else:
-        name = metadata.get("labels", {}).get(MODEL_LABEL)
+        name = (metadata.get("labels") or {}).get(MODEL_LABEL)
     namespace = metadata.get("namespace")
-    return ModelKey(namespace, name) if namespace and name else None
+    return ModelKey(namespace, name) if namespace and isinstance(name, str) and name else None
 
 
 def version_of(metadata: Mapping[str, Any]) -> int:
@@ -171,6 +173,12 @@ class Cache:
         entry.progress = SeenProgress(at, progress)
         return progress != before
 
+    def keep_resisted(self, uid: str, resisted: tuple[str, str] | None) -> None:
+        """Keeps which field did not become as it was applied, and the hash of what was."""
+        entry = self._entries.get(uid)
+        if entry is not None:
+            entry.resisted = resisted
+
     def prune(self) -> None:
         """Forgets tombstones that no reply can still contradict."""
         limit = self._clock() - TOMBSTONE_SECONDS
@@ -215,6 +223,11 @@ class Cache:
         """The newest known state of one object."""
         entry = self._entries.get(uid)
         return None if entry is None else entry.body
+
+    def resisted(self, uid: str) -> tuple[str, str] | None:
+        """The field that did not become as it was last applied, if there is one, and the hash of what was applied."""
+        entry = self._entries.get(uid)
+        return None if entry is None else entry.resisted
 
     def version(self, uid: str) -> int:
         """The newest known version of one object; 0 if it is unknown."""

@@ -6,7 +6,7 @@ ApiError
 ├── AlreadyExistsError  409 of a POST
 ├── ForbiddenError      403: RBAC, quota, an admission policy
 ├── InvalidError        400, 422: the server does not accept the object
-└── TransientError      no answer in time, 429, 5xx: worth another try
+└── TransientError      no answer in time, or not the API server's own, 429, 5xx: worth another try
 """
 
 import json
@@ -109,7 +109,7 @@ class InvalidError(ApiError):
 
 
 class TransientError(ApiError):
-    """No answer in time, or the server is overloaded or failing."""
+    """No answer in time, an answer that is not the API server's, or the server is overloaded or failing."""
 
 
 class WritesStoppedError(Exception):
@@ -259,8 +259,23 @@ class Client:
         if response.status >= 400:
             REQUEST_ERRORS.labels(method=method, code=str(response.status)).inc()
             raise _error(response.status, f"{method} {path}", data)
-        answer: dict[str, Any] = json.loads(data)
-        return answer
+        return _object(data, f"{method} {path}")
+
+
+def _object(data: bytes, request: str) -> dict[str, Any]:
+    """The object in an answer.
+
+    Raises:
+        TransientError: something between the API server and this process answered in its place.
+    """
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or "kind" not in answer:
+        text = data[:200].decode(errors="replace")
+        raise TransientError(0, "NotAnObject", f"{request}: the answer is not a Kubernetes object: {text}")
+    return answer
 
 
 def _error(status: int, request: str, data: bytes) -> ApiError:

@@ -19,7 +19,7 @@ _QUANTITIES: Final = frozenset({"limits", "requests", "sizeLimit"})
 """Fields whose values are quantities, which the API server may spell in another way."""
 
 _KEYS: Final = ("mountPath", "name", "containerPort", "uid")
-"""Fields that identify the items of a list, most specific first: two mounts of one volume share its name."""
+"""Fields that identify the items of a list to which somebody else may add items."""
 
 
 def drift(applied: Any, live: Any, path: str = "", *, is_quantity: bool = False) -> str:
@@ -50,16 +50,22 @@ def drift(applied: Any, live: Any, path: str = "", *, is_quantity: bool = False)
 def _drift_of_list(applied: Sequence[Any], live: Any, path: str) -> str:
     if not isinstance(live, Sequence) or isinstance(live, str):
         return "" if live is None and not applied else path
-    key = next((one for one in _KEYS if all(isinstance(item, Mapping) and one in item for item in applied)), None)
-    if applied and key is not None:
-        items = {item.get(key): item for item in live if isinstance(item, Mapping)}
-        pairs = [(item, items.get(item[key])) for item in applied]
+    key = next((one for one in _KEYS if _identifies(one, applied)), None)
+    if key is not None:
+        items = {repr(item.get(key)): item for item in live if isinstance(item, Mapping)}
+        pairs = [(item, items.get(repr(item[key]))) for item in applied]
     elif len(applied) != len(live):
         return path
     else:
         pairs = list(zip(applied, live, strict=True))
     found = (drift(mine, other, f"{path}[{index}]") for index, (mine, other) in enumerate(pairs))
     return next(filter(None, found), "")
+
+
+def _identifies(key: str, items: Sequence[Any]) -> bool:
+    """Whether every item has this field, and no two of them the same value in it."""
+    values = {repr(item[key]) for item in items if isinstance(item, Mapping) and key in item}
+    return bool(items) and len(values) == len(items)
 
 
 def _quantity(value: Any) -> Decimal | None:

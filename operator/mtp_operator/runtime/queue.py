@@ -14,10 +14,15 @@ FIRST_BACKOFF_SECONDS: Final = 0.25
 LONGEST_BACKOFF_SECONDS: Final = 120.0
 
 
+def backoff_seconds(failures: int) -> float:
+    """The pause after a failure, from the failures in a row before it."""
+    return float(min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 20), LONGEST_BACKOFF_SECONDS))
+
+
 class WorkQueue(Generic[K]):
     """Keys that wait for work. A key is never worked twice at once; if it comes while it is worked, it comes again.
 
-    Every key that was taken is given back by `done` or `retry`.
+    Every key that was taken is given back by `done`, `retry` or `give_back`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,7 +96,7 @@ class WorkQueue(Generic[K]):
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        backoff: float = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 20), LONGEST_BACKOFF_SECONDS)
+        backoff = backoff_seconds(failures)
         self.give_back(key)
         self.add_after(key, backoff)
         return backoff
@@ -102,7 +107,7 @@ class WorkQueue(Generic[K]):
         self._wake()
 
     def give_back(self, key: K) -> None:
-        """The work says nothing about the last failure: its backoff stays."""
+        """The work was put off: nothing is known about it, and the backoff stays what it is."""
         self._working.discard(key)
         if key in self._came_meanwhile:
             self._came_meanwhile.discard(key)

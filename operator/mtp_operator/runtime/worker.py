@@ -1,6 +1,5 @@
 """The reconcile loop: take a key, observe, decide, apply, report."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +12,10 @@ from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.records import Kind, ModelKey, Observed, OperatorSettings, Plan, Reference
 from mtp_operator.reconcile.views import observe
 
-from .apply import Applied, Applier, NameTakenError, StalePlanError
+from .apply import Applied, Applier, BeingDeletedError, NameTakenError, StalePlanError
 from .cache import RESOURCES, Cache, Entry
 from .client import ApiError, TransientError, WritesStoppedError
+from .lanes import Lanes
 from .metrics import DECISION_SECONDS, DECISIONS, INVALID_OBJECTS
 from .queue import WorkQueue
 
@@ -23,8 +23,6 @@ log = structlog.get_logger(__name__)
 
 CATCH_UP_SECONDS: Final = 5.0
 """Time that a watch has to bring our own write before the object is read once, live."""
-
-_WORD_WITH_DIGIT: Final = re.compile(r"\S*\d\S*")
 
 _KINDS = {resource: kind for kind, resource in RESOURCES.items()}
 
@@ -52,7 +50,9 @@ class Worker:
         self._decide = decide
         self._clock = clock
         self._now = now
-        self._refusals: dict[ModelKey, str] = {}
+        self._lanes = Lanes(clock)
+        self._set_aside: dict[ModelKey, list[str]] = {}
+        """What was last logged as unreadable."""
 
     async def run(self) -> None:
         """Works until the queue is closed.
@@ -74,36 +74,31 @@ class Worker:
                 self._queue.give_back(key)
                 self._queue.add_after(key, wait)
                 return
-            plan = self._plan(key)
-            if plan is not None:
-                await self._applier.apply(plan, applied)
+            observed = self._observe(key)
+            decided = self._decide(observed, self._settings, self._now())
+            generation = observed.model.metadata.generation if observed.model is not None else None
+            plan = self._lanes.due(key, decided, generation)
+            await self._applier.apply(plan, applied)
         except WritesStoppedError:
             raise
-        except StalePlanError as error:
-            logger.info("decided on an older state", detail=str(error), seconds=self._retry(key, "stale"))
-        except NameTakenError as error:
-            self._refuse(key, str(error))
-            logger.error(str(error), seconds=self._retry(key, "failed"))
-        except TransientError as error:
-            logger.warning("a request failed", error=str(error), seconds=self._retry(key, "failed"))
         except ApiError as error:
-            self._refuse(key, str(error))
-            logger.error("a request was refused", error=str(error), seconds=self._retry(key, "failed"))
+            logger.warning("a request failed", error=str(error), seconds=self._queue.retry(key))
+            DECISIONS.labels(outcome="failed").inc()
         except Exception:
-            logger.exception("a decision failed", seconds=self._retry(key, "failed"))
+            logger.exception("a decision failed", seconds=self._queue.retry(key))
+            DECISIONS.labels(outcome="failed").inc()
         else:
-            if key in self._refusals and _only_reports(plan):
-                self._queue.give_back(key)
-            else:
-                self._queue.done(key)
-            if key in self._refusals and not _only_reports(plan):
-                del self._refusals[key]
-                applied.learned = True
-            DECISIONS.labels(outcome="written" if applied.writes else "settled").inc()
+            self._queue.done(key)
+            applied.learned |= self._lanes.note(key, decided, plan, applied.failures, generation)
+            pause = self._lanes.next_seconds(key)
+            for lane, failed in applied.failures.items():
+                _log_failure(logger.bind(lane=lane.value, seconds=pause), failed.error)
+            DECISIONS.labels(outcome=_outcome(applied)).inc()
             if applied.calls_for_decision:
                 self._queue.add(key)
-            elif plan is not None and plan.wake_after_seconds is not None:
-                self._queue.add_after(key, plan.wake_after_seconds)
+            for wake in (plan.wake_after_seconds, pause):
+                if wake is not None:
+                    self._queue.add_after(key, wake)
         if applied.writes:
             seconds = self._clock() - began
             DECISION_SECONDS.observe(seconds)
@@ -118,42 +113,37 @@ class Worker:
             await self._applier.refresh(_reference(entry))
         return None
 
-    def _plan(self, key: ModelKey) -> Plan | None:
-        """What to do about the key; None if an object of it does not follow the API."""
+    def _observe(self, key: ModelKey) -> Observed:
         seen = self._cache.snapshot(key)
-        try:
-            observed = observe(
-                seen.model, seen.runs, seen.jobs, seen.pods, seen.nodes, seen.events, seen.progress, seen.children
-            )
-        except ValueError as error:
-            # Only a change of that object can help, and that brings the key back.
-            INVALID_OBJECTS.inc()
-            log.error("an object does not follow the API", namespace=key.namespace, model=key.name, error=str(error))
-            return None
-        observed = replace(observed, refusal=self._refusals.get(key, ""))
-        return self._decide(observed, self._settings, self._now())
-
-    def _refuse(self, key: ModelKey, message: str) -> None:
-        """Remember why a write was refused.
-
-        A message that differs only in words with digits (a request's id, a time) is the same refusal: reporting each of
-        them would change the status, and each change of the status would try the write again without its backoff.
-        """
-        if _without_digits(message) != _without_digits(self._refusals.get(key, "")):
-            self._refusals[key] = message
-
-    def _retry(self, key: ModelKey, outcome: str) -> float:
-        DECISIONS.labels(outcome=outcome).inc()
-        return self._queue.retry(key)
+        observed = observe(
+            seen.model, seen.runs, seen.jobs, seen.pods, seen.nodes, seen.events, seen.progress, seen.children
+        )
+        whys = [str(one) for one in observed.unreadable]
+        if whys != self._set_aside.pop(key, []):
+            INVALID_OBJECTS.inc(len(whys))
+            log.error("objects cannot be read", namespace=key.namespace, model=key.name, objects=whys)
+        if whys:
+            self._set_aside[key] = whys
+        return replace(observed, failures=self._lanes.told(key))
 
 
-def _only_reports(plan: Plan | None) -> bool:
-    """Whether the plan says how the model stands, and tries nothing."""
-    return plan is not None and plan.model_status is not None and plan == Plan(model_status=plan.model_status)
+def _log_failure(logger: structlog.stdlib.BoundLogger, error: Exception) -> None:
+    match error:
+        case StalePlanError() | BeingDeletedError():
+            logger.info("decided on an older state", detail=str(error))
+        case TransientError():
+            logger.warning("a request failed", error=str(error))
+        case ApiError() | NameTakenError():
+            logger.error("a request was refused", error=str(error))
+        case _:
+            logger.error("a write failed", exc_info=error)
 
 
-def _without_digits(message: str) -> str:
-    return _WORD_WITH_DIGIT.sub("#", message)
+def _outcome(applied: Applied) -> str:
+    errors = [failed.error for failed in applied.failures.values()]
+    if errors:
+        return "stale" if all(isinstance(error, StalePlanError) for error in errors) else "failed"
+    return "written" if applied.writes else "settled"
 
 
 def _reference(entry: Entry) -> Reference:

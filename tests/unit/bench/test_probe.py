@@ -17,6 +17,7 @@ from mtp_operator.engines import engine_for
 from tests.unit.bench.fake_engine import FakeEngine
 from tests.unit.bench.virtual_time import run_in_virtual_time
 
+DRAIN = "/drain/5f1c"
 PROMPT = Prompt("long", ({"role": "user", "content": "Go on."},), seed=0)
 
 
@@ -93,7 +94,7 @@ def test_the_load_is_what_runs_and_what_waits(engine_type: EngineType) -> None:
     assert read_load("other 9\n", engine_for(engine_type).load_metrics) is None
 
 
-async def test_the_two_questions_over_http() -> None:
+async def test_a_server_is_drained_by_kubelet_alone() -> None:
     async def idle() -> int | None:
         return 0
 
@@ -102,13 +103,16 @@ async def test_the_two_questions_over_http() -> None:
 
     async def ask(client: EngineClient) -> None:
         asked = Probe(client, idle, at_once)
-        async with TestClient(TestServer(probe.application(asked))) as http:
+        async with TestClient(TestServer(probe.application(asked, DRAIN))) as http:
             assert (await http.get("/ready")).status == 503
             watching = asyncio.create_task(asked.watch())
             while not asked.is_ready:  # noqa: ASYNC110  # a look at it is what is tested
                 await asyncio.sleep(0)
             assert (await http.get("/ready")).status == 200
-            assert (await http.get("/drain")).status == 200
+            for guess in ("/drain", "/drain/", "/drain/0"):
+                assert (await http.get(guess)).status == 404
+            assert (await http.get("/ready")).status == 200, "whoever does not know the path must not end it"
+            assert (await http.get(DRAIN)).status == 200
             assert (await http.get("/ready")).status == 503, "new requests would keep it from ever ending"
             watching.cancel()
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mtp_operator.api.run import ArmState
 from mtp_operator.api.spec import LatencyMetric
 from mtp_operator.api.trial import LimitCount
+from mtp_operator.reconcile.records import Apply, EventsRead, Failure, FailureReason, Lane
 
-from .world import NODE, SPEEDS, World, disqualified, model_body, result
+from .world import NODE, SPEEDS, World, disqualified, model_body, planned, result
 
 
 def arms(world: World) -> list[tuple[int, str]]:
@@ -294,35 +295,77 @@ def test_a_refused_pod_is_looked_up_and_its_reason_reported() -> None:
     world = World()
     world.settle()
     job = world.open_job()
-    assert world.plan().lookups == ()
+    assert planned(world.plan(), EventsRead) == []
     assert 0 < (world.plan().wake_after_seconds or 0) <= 15
     world.tick(15)
-    (lookup,) = world.plan().lookups
-    assert lookup.uid == job["metadata"]["uid"]
+    (read,) = planned(world.plan(), EventsRead)
+    assert read.target.uid == job["metadata"]["uid"]
     refusal = 'pods "x" is forbidden: exceeded quota: none'
-    world.lookups[lookup.uid] = (world.now, [{"reason": "FailedCreate", "message": refusal}])
+    world.lookups[read.target.uid] = (world.now, [{"reason": "FailedCreate", "message": refusal}])
     world.settle()
-    assert world.plan().lookups == ()
+    assert planned(world.plan(), EventsRead) == []
     assert world.model_condition("Ready")["reason"] == "TrialRefused"
     assert refusal in world.model_condition("Ready")["message"]
     assert ("TrialRefused", world.model_condition("Ready")["message"]) in world.events
     world.tick(60)
-    assert len(world.plan().lookups) == 1
+    assert len(planned(world.plan(), EventsRead)) == 1
 
 
-def test_a_refused_write_is_reported_before_it_is_tried_again() -> None:
-    world = World()
-    world.refusal = 'jobs.batch "x" is forbidden: exceeded quota: no-jobs'
-    plan = world.plan()
-    assert plan.creates == ()
-    assert plan.model_status is not None
+def test_a_refused_trial_is_told_as_such_and_does_not_hold_up_the_servers() -> None:
+    world = World(model_body(serving={"replicas": 1}))
+    world.finish()
+    world.settle()
+    world.replace_servers()
+    world.settle()
+    world.change_spec(serving={"replicas": 3}, tuning={"maxNSpec": 6, "request": 1})
     world.step()
-    ready = world.model_condition("Ready")
-    assert (ready["reason"], ready["message"]) == ("WriteRefused", world.refusal)
-    assert len(world.plan().creates) == 1
-    world.refusal = ""
+    world.failures[Lane.TUNING] = Failure(FailureReason.WRITE_REFUSED, "403 Forbidden: POST jobs: no Jobs on Fridays")
+
+    plan = world.plan()
+    world.step()
+
+    assert planned(plan, Apply)
+    assert world.deployment()["spec"]["replicas"] == 3
+    tuned, serving = world.model_condition("Tuned"), world.model_condition("Serving")
+    assert (tuned["reason"], tuned["message"]) == ("WriteRefused", "403 Forbidden: POST jobs: no Jobs on Fridays")
+    assert serving["reason"] != "WriteRefused"
+
+
+def test_a_trial_that_a_quota_refuses_waits_and_needs_nobody() -> None:
+    world = World()
+    world.failures[Lane.TUNING] = Failure(FailureReason.WRITE_REFUSED, "403 Forbidden: exceeded quota: no-jobs")
+    world.step()
+
+    assert world.model_condition("Ready")["reason"] == "WriteRefused"
+    assert "exceeded quota" in world.model_condition("Ready")["message"]
+    assert world.model_condition("Stalled")["status"] == "False"
+    assert world.model_condition("Reconciling")["status"] == "True"
+
+    world.failures.clear()
     world.finish()
     assert world.model_condition("Ready")["status"] == "True"
+
+
+def test_an_api_server_that_keeps_failing_is_told_and_stalls_nothing() -> None:
+    world = World()
+    world.failures[Lane.TUNING] = Failure(FailureReason.API_SERVER_FAILING, "500 InternalError: webhook is down")
+    world.step()
+
+    assert world.model_condition("Ready")["reason"] == "APIServerFailing"
+    assert "webhook is down" in world.model_condition("Tuned")["message"]
+    assert world.model_condition("Stalled")["status"] == "False"
+
+
+def test_a_clean_up_that_is_refused_is_told_beside_the_verdict() -> None:
+    world = World()
+    world.finish()
+    world.settle()
+    said = world.model_condition("Tuned")["message"]
+    world.failures[Lane.TUNING] = Failure(FailureReason.WRITE_REFUSED, "403 Forbidden: DELETE jobs")
+    world.step()
+
+    assert world.model_condition("Ready")["status"] == "True"
+    assert world.model_condition("Tuned")["message"] == f"{said}; 403 Forbidden: DELETE jobs"
 
 
 def test_a_gpu_that_no_node_has_is_waited_for_with_the_reason() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.reconcile.records import Kind
+from mtp_operator.reconcile.records import Failure, FailureReason, Kind, Lane
 
 from .world import SETTINGS, World, disqualified, model_body
 
@@ -435,7 +435,8 @@ def test_a_second_server_that_cannot_have_the_claim_is_told_and_the_first_goes_o
 
 def test_a_refused_write_is_told() -> None:
     world = World(model_body(serving=SURGE, speculation=PINNED))
-    world.refusal = "Service gemma exists already and is not of this model: remove or rename it"
+    refusal = "Service gemma exists already and is not of this model: remove or rename it"
+    world.failures[Lane.SERVING] = Failure(FailureReason.WRITE_REFUSED, refusal)
     world.step()
 
     assert reason(world, "Stalled") == ("True", "WriteRefused")

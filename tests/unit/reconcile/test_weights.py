@@ -10,9 +10,9 @@ import pytest
 
 from mtp_operator.api.fetch import FetchFailure, FetchProgress, FetchResult, FetchStage
 from mtp_operator.api.weights import FetchedSource
-from mtp_operator.reconcile.records import SeenProgress
+from mtp_operator.reconcile.records import ProgressRead, SeenProgress
 
-from .world import World, model_body
+from .world import World, model_body, planned
 
 COMMIT = "c" * 40
 MODEL = "hf://google/gemma"
@@ -249,7 +249,7 @@ def test_progress_is_asked_for_and_written_at_most_every_30_seconds() -> None:
     pod = world.start_fetch(world.open_job())
     world.settle()
     plan = world.plan()
-    (read,) = plan.progress_reads
+    (read,) = planned(plan, ProgressRead)
     assert (read.uid, read.address) == (pod["metadata"]["uid"], "10.0.0.7")
 
     said = FetchProgress(
@@ -273,11 +273,11 @@ def test_progress_is_asked_for_and_written_at_most_every_30_seconds() -> None:
     assert message == f"fetching {MODEL}: 7.0 of 28.0 GB (25 %), 100 MB/s, about 210 s left"
 
     world.tick(29)
-    assert world.plan().progress_reads == ()
+    assert planned(world.plan(), ProgressRead) == []
     assert world.plan().wake_after_seconds == pytest.approx(1)
-    assert world.plan().is_empty
+    assert world.plan().actions == ()
     world.tick(1)
-    assert world.plan().progress_reads == (read,)
+    assert planned(world.plan(), ProgressRead) == [read]
 
 
 def test_a_pod_that_does_not_answer_hinders_nothing() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.conditions import format_time
@@ -21,11 +21,22 @@ from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.records import (
     APPLIED_KINDS,
+    Action,
+    Apply,
+    Create,
+    Delete,
+    EndTrial,
+    Ensure,
+    EventsRead,
+    Failure,
     Kind,
+    Lane,
     Observed,
     OperatorSettings,
     Plan,
+    ProgressRead,
     Reference,
+    Release,
     SeenProgress,
     StatusUpdate,
 )
@@ -36,6 +47,8 @@ from mtp_operator.resources.labels import COMPONENT_LABEL, SERVER
 from mtp_operator.resources.server import PROBE_CONTAINER
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
 from mtp_operator.runtime.drift import drift
+
+A = TypeVar("A", bound=Action)
 
 NAMESPACE = "team"
 NODE = {
@@ -98,6 +111,11 @@ def disqualified(n_spec: int, reason: str, message: str) -> TrialResult:
     return TrialResult(n_spec=n_spec, failure=TrialFailure(reason=reason, message=message))
 
 
+def planned(plan: Plan, type_: type[A]) -> list[A]:
+    """What the plan does of one type."""
+    return [action for action in plan.actions if isinstance(action, type_)]
+
+
 class World:
     """The objects of one namespace."""
 
@@ -114,7 +132,7 @@ class World:
         self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
         self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
         self.settings = SETTINGS
-        self.refusal = ""
+        self.failures: dict[Lane, Failure] = {}
         self.writes: list[str] = []
         self.events: list[tuple[str, str]] = []
         self._uids = itertools.count(1)
@@ -136,7 +154,7 @@ class World:
             self.progress,
             children,
         )
-        return replace(seen, refusal=self.refusal)
+        return replace(seen, failures=dict(self.failures))
 
     def plan(self) -> Plan:
         """What the operator would do now."""
@@ -146,9 +164,12 @@ class World:
         """Decides once and carries out the plan, or only its first writes; answers whether there was anything to do."""
         plan = self.plan()
         written = len(self.writes)
-        for act in self._acts(plan)[:writes]:
+        acts = [act for action in plan.actions if (act := self._act(action)) is not None]
+        for act in acts[:writes]:
             act()
-        return not plan.is_empty or len(self.writes) > written
+        # What is applied may be like that already; every other act is a write.
+        applies = sum(isinstance(action, Apply) for action in plan.actions)
+        return len(acts) > applies or len(self.writes) > written
 
     def settle(self) -> None:
         """Decides until nothing is left to do."""
@@ -157,17 +178,25 @@ class World:
                 return
         raise AssertionError(f"the operator does not come to rest: {self.plan()}")
 
-    def _acts(self, plan: Plan) -> list[Callable[[], None]]:
-        return [
-            *(partial(self._write_status, update) for update in plan.run_statuses),
-            *(partial(self._ensure, ensure.body) for ensure in plan.ensures),
-            *(partial(self._create, create.kind, create.body) for create in plan.creates),
-            *(partial(self._apply, apply.kind, apply.body) for apply in plan.applies),
-            *(partial(self._end, end.target) for end in plan.ends),
-            *(partial(self._release, release.target) for release in plan.releases),
-            *(partial(self._delete, delete.target) for delete in plan.deletes),
-            *([partial(self._write_status, plan.model_status)] if plan.model_status else []),
-        ]
+    def _act(self, action: Action) -> Callable[[], None] | None:
+        """What carries out a write; nothing where something is only read."""
+        match action:
+            case StatusUpdate():
+                return partial(self._write_status, action)
+            case Ensure(_, body):
+                return partial(self._ensure, body)
+            case Create(kind, body):
+                return partial(self._create, kind, body)
+            case Apply(kind, body):
+                return partial(self._apply, kind, body)
+            case EndTrial(target):
+                return partial(self._end, target)
+            case Release(target):
+                return partial(self._release, target)
+            case Delete(target):
+                return partial(self._delete, target)
+            case EventsRead() | ProgressRead():
+                return None
 
     def _find(self, target: Reference) -> dict[str, Any]:
         if target.kind is Kind.MODEL:
@@ -383,6 +412,14 @@ class World:
         self.tick(30)
         self.end_bench(pod, 0, result(n_spec, speeds[n_spec]).encode())
         return n_spec
+
+    def end_trial(self, speeds: Mapping[int, float] = SPEEDS) -> None:
+        """The pod of the open trial runs to a good end."""
+        job = self.open_job()
+        n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+        pod = next(pod for pod in self.pods.values() if pod.get("job") == job["metadata"]["name"])
+        self.tick(30)
+        self.end_bench(pod, 0, result(n_spec, speeds[n_spec]).encode())
 
     def finish(self, speeds: Mapping[int, float] = SPEEDS) -> None:
         """All trials run to a good end, until the run has its verdict."""

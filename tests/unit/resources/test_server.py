@@ -92,7 +92,9 @@ def test_readiness_is_a_completion_and_the_end_is_told_when_nothing_is_left() ->
     assert "startupProbe" not in probe
     assert (plan.url, plan.served_name) == ("http://127.0.0.1:8000", "qwen")
     assert probe["readinessProbe"]["httpGet"]["path"] == "/ready"
-    assert engine_of(build())["lifecycle"]["preStop"]["httpGet"] == {"path": "/drain", "port": plan.port}
+    assert engine_of(build())["lifecycle"]["preStop"]["httpGet"] == {"path": plan.drain_path, "port": plan.port}
+    assert len(plan.drain_path) > len("/drain/") + 16
+    assert model().metadata.uid not in plan.drain_path
 
 
 @pytest.mark.parametrize(("context", "seconds"), [(2000, 100 + 30), (1_048_576, 3600 + 30)])

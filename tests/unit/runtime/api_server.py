@@ -36,6 +36,8 @@ class ApiServer:
     fail_after: Callable[[Request], int | None] = lambda _: None
     delay_seconds: Callable[[Request], float] = lambda _: 0.0
     failure_message: str = "as the test asked"
+    interrupt: Callable[[Request], str | None] = lambda _: None
+    """What a proxy answers in the API server's place, with status 200."""
     version: int = 100
     url: str = ""
 
@@ -61,6 +63,9 @@ class ApiServer:
         asked = Request(request.method, request.path, dict(request.query), body, request.headers["Accept"])
         self.requests.append(asked)
         await asyncio.sleep(self.delay_seconds(asked))
+        page = self.interrupt(asked)
+        if page is not None:
+            return web.Response(text=page)
         failure = self.fail_before(asked)
         if failure is not None:
             return _failure(failure, "", message=self.failure_message)
@@ -73,6 +78,8 @@ class ApiServer:
             return self._create(asked)
         path = asked.path.removesuffix("/status")
         stored = self.objects.get(path)
+        if stored is None and asked.method == "PATCH" and asked.path == path and "force" in asked.query:
+            return web.json_response(self.put(path, asked.body), status=201)
         if stored is None:
             return self._list(asked) if asked.method == "GET" and _is_collection(path) else _failure(404, "NotFound")
         if asked.method == "GET":
@@ -104,7 +111,7 @@ class ApiServer:
         last = first + int(asked.query.get("limit", 500))
         follows = {"continue": str(last)} if last < len(items) else {}
         return web.json_response(
-            {"metadata": {"resourceVersion": str(self.version)} | follows, "items": items[first:last]}
+            {"kind": "List", "metadata": {"resourceVersion": str(self.version)} | follows, "items": items[first:last]}
         )
 
 

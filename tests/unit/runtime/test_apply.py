@@ -10,12 +10,15 @@ import pytest
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
+    Action,
     Create,
     Delete,
     EndTrial,
     Ensure,
     EventDraft,
+    EventsRead,
     Kind,
+    Lane,
     ModelKey,
     Plan,
     ProgressRead,
@@ -23,7 +26,7 @@ from mtp_operator.reconcile.records import (
     Release,
     StatusUpdate,
 )
-from mtp_operator.runtime.apply import Applied, Applier, NameTakenError, StalePlanError
+from mtp_operator.runtime.apply import Applied, Applier, BeingDeletedError, NameTakenError, StalePlanError
 from mtp_operator.runtime.cache import RESOURCES, Cache
 from mtp_operator.runtime.client import Client, TransientError, WritesStoppedError
 
@@ -52,9 +55,16 @@ class World:
         self.cache.watched(resource, stored)
         return bodies.reference(kind, stored)
 
-    async def apply(self, plan: Plan) -> Applied:
+    async def try_(self, plan: Plan) -> Applied:
         applied = Applied()
         await self.applier.apply(plan, applied)
+        return applied
+
+    async def apply(self, *actions: Action) -> Applied:
+        """Carries out one lane, whose failure is raised."""
+        applied = await self.try_(Plan.of(Lane.TUNING, *actions))
+        for failed in applied.failures.values():
+            raise failed.error
         return applied
 
 
@@ -71,7 +81,7 @@ async def world(may_write: Iterator[bool] | None = None) -> AsyncIterator[World]
         await client.close()
 
 
-async def test_a_plan_is_carried_out_in_the_order_of_its_fields() -> None:
+async def test_a_lane_is_carried_out_in_its_order() -> None:
     async with world() as it:
         model = it.has(Kind.MODEL, bodies.model())
         run = it.has(Kind.RUN, bodies.run())
@@ -82,14 +92,12 @@ async def test_a_plan_is_carried_out_in_the_order_of_its_fields() -> None:
         going = it.has(Kind.JOB, bodies.job("going", "going"))
 
         applied = await it.apply(
-            Plan(
-                run_statuses=(StatusUpdate(run, {"n": 1}),),
-                creates=(Create(Kind.JOB, bodies.job("new")),),
-                ends=(EndTrial(going),),
-                releases=(Release(old_run),),
-                deletes=(Delete(done),),
-                model_status=StatusUpdate(model, {"nSpec": 3}),
-            )
+            StatusUpdate(run, {"n": 1}),
+            Create(Kind.JOB, bodies.job("new")),
+            EndTrial(going),
+            Release(old_run),
+            Delete(done),
+            StatusUpdate(model, {"nSpec": 3}),
         )
 
         assert it.server.writes() == [
@@ -115,13 +123,7 @@ async def test_the_next_decision_sees_what_was_written_before_any_watch_does() -
         run = it.has(Kind.RUN, bodies.run(status={"n": 0}))
         done = it.has(Kind.JOB, bodies.job("done", "done"))
 
-        await it.apply(
-            Plan(
-                run_statuses=(StatusUpdate(run, {"n": 1}),),
-                creates=(Create(Kind.JOB, bodies.job("new", "new")),),
-                deletes=(Delete(done),),
-            )
-        )
+        await it.apply(StatusUpdate(run, {"n": 1}), Create(Kind.JOB, bodies.job("new", "new")), Delete(done))
 
         seen = it.cache.snapshot(KEY)
         assert seen.runs[0]["status"] == {"n": 1}
@@ -135,14 +137,7 @@ async def test_every_write_to_an_object_says_which_it_means() -> None:
         run = it.has(Kind.RUN, bodies.run())
         version = it.cache.version("run-uid")
 
-        await it.apply(
-            Plan(
-                run_statuses=(StatusUpdate(run, {"n": 1}),),
-                ends=(EndTrial(job),),
-                releases=(Release(run),),
-                deletes=(Delete(job),),
-            )
-        )
+        await it.apply(StatusUpdate(run, {"n": 1}), EndTrial(job), Release(run), Delete(job))
 
         status, end, release, delete = [one for one in it.server.requests if one.method != "GET"]
         assert status.body["metadata"] == {
@@ -161,9 +156,7 @@ async def test_a_status_that_is_there_already_is_not_written_and_tells_no_story(
     async with world() as it:
         model = it.has(Kind.MODEL, bodies.model(status={"nSpec": 3}))
 
-        applied = await it.apply(
-            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
-        )
+        applied = await it.apply(StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
 
         assert it.server.requests == []
         assert not applied.calls_for_decision
@@ -173,9 +166,7 @@ async def test_events_follow_the_status_and_speak_of_their_object() -> None:
     async with world() as it:
         model = it.has(Kind.MODEL, bodies.model())
 
-        await it.apply(
-            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3 won"),)))
-        )
+        await it.apply(StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3 won"),)))
 
         assert [method for method, _ in it.server.writes()] == ["PATCH", "POST"]
         event = it.server.requests[-1].body
@@ -199,9 +190,7 @@ async def test_events_are_posted_even_where_the_watch_brings_the_write_before_it
                 it.cache.watched(RESOURCES[Kind.MODEL], it.server.objects[f"{MODELS}/tiny"])
 
         it.server.fail_after = watch_is_faster
-        applied = await it.apply(
-            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
-        )
+        applied = await it.apply(StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
 
         assert applied.writes == ["status MTPModel/tiny"]
         assert [path for _, path in it.server.writes()] == [f"{MODELS}/tiny/status", EVENTS]
@@ -212,9 +201,7 @@ async def test_an_event_that_cannot_be_posted_fails_nothing() -> None:
         model = it.has(Kind.MODEL, bodies.model())
         it.server.fail_before = lambda request: 403 if request.path == EVENTS else None
 
-        applied = await it.apply(
-            Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
-        )
+        applied = await it.apply(StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
 
         assert applied.writes == ["status MTPModel/tiny"]
 
@@ -225,9 +212,7 @@ async def test_no_event_is_posted_for_a_status_that_was_not_written() -> None:
         it.server.fail_before = lambda request: 500 if request.method == "PATCH" else None
 
         with pytest.raises(TransientError):
-            await it.apply(
-                Plan(model_status=StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
-            )
+            await it.apply(StatusUpdate(model, {"nSpec": 3}, (EventDraft(model, "Normal", "Chosen", "n=3"),)))
 
         assert [path for _, path in it.server.writes()] == [f"{MODELS}/tiny/status"]
 
@@ -236,7 +221,7 @@ async def test_what_is_missing_from_the_cache_only_is_found_and_not_created() ->
     async with world() as it:
         it.server.put(f"{JOBS}/new", bodies.job("new", "found"))
 
-        applied = await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+        applied = await it.apply(Create(Kind.JOB, bodies.job("new")))
 
         assert it.server.writes() == []
         assert applied.learned
@@ -249,7 +234,7 @@ async def test_of_two_that_create_at_once_the_other_ones_object_is_taken() -> No
         gets = iter([404])
         it.server.fail_before = lambda request: next(gets, None) if request.method == "GET" else None
 
-        applied = await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+        applied = await it.apply(Create(Kind.JOB, bodies.job("new")))
 
         assert it.server.writes() == [("POST", JOBS)]
         assert applied.writes == []
@@ -259,7 +244,7 @@ async def test_of_two_that_create_at_once_the_other_ones_object_is_taken() -> No
 async def test_a_create_that_was_carried_out_but_not_answered_happens_once() -> None:
     async with world() as it:
         it.server.fail_after = lambda request: 504 if request.method == "POST" else None
-        plan = Plan(creates=(Create(Kind.JOB, bodies.job("new")),))
+        plan = Create(Kind.JOB, bodies.job("new"))
         with pytest.raises(TransientError):
             await it.apply(plan)
         it.server.fail_after = lambda _: None
@@ -275,7 +260,7 @@ async def test_a_strangers_object_with_the_same_name_is_reported_not_adopted() -
         it.server.put(f"{JOBS}/new", bodies.job("new", of=None))
 
         with pytest.raises(NameTakenError, match="Job new exists already and is not of this model"):
-            await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+            await it.apply(Create(Kind.JOB, bodies.job("new")))
 
 
 async def test_a_plan_to_create_what_the_cache_has_is_stale() -> None:
@@ -283,14 +268,14 @@ async def test_a_plan_to_create_what_the_cache_has_is_stale() -> None:
         it.has(Kind.JOB, bodies.job("new"))
 
         with pytest.raises(StalePlanError):
-            await it.apply(Plan(creates=(Create(Kind.JOB, bodies.job("new")),)))
+            await it.apply(Create(Kind.JOB, bodies.job("new")))
 
 
 TEMPLATES = "/apis/resource.k8s.io/v1/namespaces/llm/resourceclaimtemplates"
 
 
 def template(owner: str) -> dict[str, Any]:
-    metadata = {"name": "tiny-gpu-1", "namespace": bodies.NAMESPACE, "ownerReferences": [{"uid": owner}]}
+    metadata = {"name": "tiny-gpu-1", "namespace": bodies.NAMESPACE, "ownerReferences": [{"name": owner, "uid": owner}]}
     return {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaimTemplate", "metadata": metadata}
 
 
@@ -298,8 +283,8 @@ async def test_what_has_to_be_there_is_made_once_and_before_what_refers_to_it() 
     async with world() as it:
         ensure = Ensure(Kind.CLAIM_TEMPLATE, template("model-uid"))
 
-        await it.apply(Plan(ensures=(ensure,), creates=(Create(Kind.JOB, bodies.job("new")),)))
-        again = await it.apply(Plan(ensures=(ensure,)))
+        await it.apply(ensure, Create(Kind.JOB, bodies.job("new")))
+        again = await it.apply(ensure)
 
         assert it.server.writes() == [("POST", TEMPLATES), ("POST", JOBS), ("POST", TEMPLATES)]
         assert not again.calls_for_decision
@@ -310,24 +295,31 @@ async def test_what_has_to_be_there_must_be_the_models_own() -> None:
         it.server.put(f"{TEMPLATES}/tiny-gpu-1", template("another-uid"))
 
         with pytest.raises(NameTakenError, match="ResourceClaimTemplate tiny-gpu-1 exists already"):
-            await it.apply(Plan(ensures=(Ensure(Kind.CLAIM_TEMPLATE, template("model-uid")),)))
+            await it.apply(Ensure(Kind.CLAIM_TEMPLATE, template("model-uid")))
 
 
-async def test_the_first_failure_ends_the_plan() -> None:
+async def test_the_first_failure_ends_its_lane_and_no_other() -> None:
     async with world() as it:
         model, run = it.has(Kind.MODEL, bodies.model()), it.has(Kind.RUN, bodies.run())
-        it.server.fail_before = lambda request: 500 if request.method == "POST" else None
+        done = it.has(Kind.JOB, bodies.job("done", "done"))
+        it.server.fail_before = lambda request: 403 if request.method == "POST" else None
+        create = Create(Kind.JOB, bodies.job())
 
-        with pytest.raises(TransientError):
-            await it.apply(
-                Plan(
-                    run_statuses=(StatusUpdate(run, {"n": 1}),),
-                    creates=(Create(Kind.JOB, bodies.job()),),
-                    model_status=StatusUpdate(model, {"nSpec": 3}),
-                )
+        applied = await it.try_(
+            Plan.all(
+                Plan.of(Lane.REPORT, StatusUpdate(model, {"nSpec": 3})),
+                Plan.of(Lane.TUNING, StatusUpdate(run, {"n": 1}), create, Delete(run)),
+                Plan.of(Lane.SERVING, Delete(done)),
             )
+        )
 
-        assert it.server.writes() == [("PATCH", f"{RUNS}/tiny-1/status"), ("POST", JOBS)]
+        assert it.server.writes() == [
+            ("PATCH", f"{RUNS}/tiny-1/status"),
+            ("POST", JOBS),
+            ("DELETE", f"{JOBS}/done"),
+            ("PATCH", f"{MODELS}/tiny/status"),
+        ]
+        assert {lane: failed.action for lane, failed in applied.failures.items()} == {Lane.TUNING: create}
 
 
 async def test_a_namesake_is_never_written_to() -> None:
@@ -335,10 +327,10 @@ async def test_a_namesake_is_never_written_to() -> None:
         run = it.has(Kind.RUN, bodies.run(uid="old"))
         it.server.put(f"{RUNS}/tiny-1", bodies.run(uid="new"))
 
-        for plan in (Plan(run_statuses=(StatusUpdate(run, {"n": 1}),)), Plan(releases=(Release(run),))):
+        for action in (StatusUpdate(run, {"n": 1}), Release(run)):
             with pytest.raises(StalePlanError):
-                await it.apply(plan)
-        await it.apply(Plan(deletes=(Delete(run),)))
+                await it.apply(action)
+        await it.apply(Delete(run))
 
         assert "status" not in it.server.objects[f"{RUNS}/tiny-1"]
         assert [one["metadata"]["uid"] for one in it.cache.snapshot(KEY).runs] == ["new"]
@@ -350,7 +342,7 @@ async def test_a_status_is_not_written_to_a_version_that_it_was_not_computed_for
         it.server.put(f"{MODELS}/tiny", bodies.model(spec={"nSpec": 2}))
 
         with pytest.raises(StalePlanError):
-            await it.apply(Plan(model_status=StatusUpdate(model, {"nSpec": 1})))
+            await it.apply(StatusUpdate(model, {"nSpec": 1}))
 
         assert "status" not in it.server.objects[f"{MODELS}/tiny"]
         seen = it.cache.snapshot(KEY).model
@@ -358,12 +350,24 @@ async def test_a_status_is_not_written_to_a_version_that_it_was_not_computed_for
         assert seen["spec"] == {"nSpec": 2}
 
 
+async def test_a_status_is_not_written_to_a_spec_that_was_edited_after_the_decision() -> None:
+    async with world() as it:
+        model = it.has(Kind.MODEL, bodies.model(spec={"nSpec": 1}))
+        decided_on = str(it.cache.version("model-uid"))
+        it.has(Kind.MODEL, bodies.model(spec={"nSpec": 2}))
+
+        with pytest.raises(StalePlanError):
+            await it.apply(StatusUpdate(model, {"nSpec": 1}, version=decided_on))
+
+        assert "status" not in it.server.objects[f"{MODELS}/tiny"]
+
+
 async def test_what_is_gone_already_counts_as_deleted() -> None:
     async with world() as it:
         job = it.has(Kind.JOB, bodies.job())
         del it.server.objects[f"{JOBS}/tiny-1-n0"]
 
-        applied = await it.apply(Plan(deletes=(Delete(job),)))
+        applied = await it.apply(Delete(job))
 
         assert applied.writes == []
         assert applied.learned
@@ -376,7 +380,7 @@ async def test_an_object_that_ended_meanwhile_makes_the_plan_stale_and_is_forgot
         del it.server.objects[f"{JOBS}/tiny-1-n0"]
 
         with pytest.raises(StalePlanError):
-            await it.apply(Plan(ends=(EndTrial(job),)))
+            await it.apply(EndTrial(job))
 
         assert it.cache.snapshot(KEY).jobs == []
 
@@ -386,9 +390,7 @@ async def test_a_lost_lease_stops_a_plan_between_two_writes() -> None:
         model, run = it.has(Kind.MODEL, bodies.model()), it.has(Kind.RUN, bodies.run())
 
         with pytest.raises(WritesStoppedError):
-            await it.apply(
-                Plan(run_statuses=(StatusUpdate(run, {"n": 1}),), model_status=StatusUpdate(model, {"nSpec": 3}))
-            )
+            await it.apply(StatusUpdate(run, {"n": 1}), StatusUpdate(model, {"nSpec": 3}))
 
         assert it.server.writes() == [("PATCH", f"{RUNS}/tiny-1/status")]
 
@@ -398,8 +400,8 @@ async def test_events_of_an_object_are_listed_by_its_uid_and_call_for_a_decision
         job = it.has(Kind.JOB, bodies.job())
         it.server.put(f"{EVENTS}/e", {"metadata": {"name": "e"}, "reason": "FailedCreate", "message": "quota"})
 
-        first = await it.apply(Plan(lookups=(job,)))
-        again = await it.apply(Plan(lookups=(job,)))
+        first = await it.apply(EventsRead(job))
+        again = await it.apply(EventsRead(job))
 
         assert (first.calls_for_decision, again.calls_for_decision) == (True, False)
         assert it.server.requests[0].query["fieldSelector"] == "involvedObject.uid=job-uid"
@@ -410,30 +412,51 @@ async def test_events_of_an_object_are_listed_by_its_uid_and_call_for_a_decision
 async def test_a_fetch_is_asked_how_far_it_is_and_its_answer_calls_for_a_decision_once() -> None:
     async with world() as it:
         pod = it.has(Kind.POD, bodies.job("pod", "pod-uid"))
-        reads = (ProgressRead(pod.uid, "10.0.0.7"),)
+        read = ProgressRead(pod.uid, "10.0.0.7")
 
-        first = await it.apply(Plan(progress_reads=reads))
-        again = await it.apply(Plan(progress_reads=reads))
+        first = await it.apply(read)
+        again = await it.apply(read)
 
         assert (first.calls_for_decision, again.calls_for_decision) == (True, False)
         assert it.cache.snapshot(KEY).progress["pod-uid"].progress == FetchProgress(fetched_bytes=7)
         assert it.server.requests == []
 
 
-async def test_a_claim_is_made_unless_it_is_there() -> None:
-    claim = {"kind": "PersistentVolumeClaim", "metadata": {"namespace": "llm", "name": "tiny-weights"}}
-    path = "/api/v1/namespaces/llm/persistentvolumeclaims/tiny-weights"
-    async with world() as it:
-        await it.apply(Plan(ensures=(Ensure(Kind.CLAIM, claim),)))
-        assert it.server.writes() == [("POST", path.rpartition("/")[0])]
+CLAIM_PATH = "/api/v1/namespaces/llm/persistentvolumeclaims/tiny-weights"
 
-        assert not (await it.apply(Plan(ensures=(Ensure(Kind.CLAIM, claim),)))).calls_for_decision
-        it.server.put(path, {**claim, "metadata": {**claim["metadata"], "ownerReferences": [{"uid": "other"}]}})  # type: ignore[dict-item]
+
+def claim(owner: str = "model-uid", of: str = "tiny", **metadata: Any) -> dict[str, Any]:
+    owners = [{"kind": "MTPModel", "name": of, "uid": owner}]
+    metadata = {"namespace": "llm", "name": "tiny-weights", "ownerReferences": owners, **metadata}
+    return {"kind": "PersistentVolumeClaim", "metadata": metadata}
+
+
+async def test_a_claim_is_made_unless_it_is_there() -> None:
+    async with world() as it:
+        await it.apply(Ensure(Kind.CLAIM, claim()))
+        assert it.server.writes() == [("POST", CLAIM_PATH.rpartition("/")[0])]
+
+        assert not (await it.apply(Ensure(Kind.CLAIM, claim()))).calls_for_decision
+        it.server.put(CLAIM_PATH, claim("other", of="other"))
         with pytest.raises(NameTakenError, match="tiny-weights exists already"):
-            await it.apply(Plan(ensures=(Ensure(Kind.CLAIM, claim),)))
+            await it.apply(Ensure(Kind.CLAIM, claim()))
+
+
+@pytest.mark.parametrize(
+    "left", [claim("old-uid"), claim("model-uid", deletionTimestamp="2026-01-01T00:00:00Z")], ids=["owner", "deleted"]
+)
+async def test_a_claim_that_a_deleted_model_left_is_waited_for(left: dict[str, Any]) -> None:
+    async with world() as it:
+        it.server.put(CLAIM_PATH, left)
+
+        with pytest.raises(BeingDeletedError, match="is still being deleted"):
+            await it.apply(Ensure(Kind.CLAIM, claim()))
+
+        del it.server.objects[CLAIM_PATH]
+        assert (await it.apply(Ensure(Kind.CLAIM, claim()))).writes == ["create PersistentVolumeClaim/tiny-weights"]
 
 
 async def test_an_empty_plan_sends_nothing() -> None:
     async with world() as it:
-        assert not (await it.apply(Plan(wake_after_seconds=5))).calls_for_decision
+        assert not (await it.try_(Plan(wake_after_seconds=5))).calls_for_decision
         assert it.server.requests == []

@@ -174,3 +174,15 @@ def test_managed_fields_are_not_kept() -> None:
     cache.watched(RUNS, body)
 
     assert "managedFields" not in cache.snapshot(KEY).runs[0]["metadata"]
+
+
+def test_what_resisted_being_applied_is_forgotten_with_its_object() -> None:
+    cache = Cache()
+    cache.watched(JOBS, bodies.job())
+    cache.keep_resisted("job-uid", (".spec", "hash"))
+    assert cache.resisted("job-uid") == (".spec", "hash")
+
+    cache.forget("job-uid")
+    cache.keep_resisted("job-uid", (".spec", "hash"))
+
+    assert cache.resisted("job-uid") is None

@@ -76,6 +76,16 @@ async def test_a_server_that_does_not_answer_is_transient_whether_hung_or_gone()
     await client.close()
 
 
+@pytest.mark.parametrize("page", ["<html>Sign in to the proxy</html>", "[]", '{"error": "no route"}', ""])
+async def test_a_proxy_that_answers_in_the_servers_place_is_transient(page: str) -> None:
+    async with running() as server:
+        server.interrupt = lambda _: page
+        client = Client(server.configuration(), 2.0)
+        with pytest.raises(TransientError, match="not a Kubernetes object"):
+            await client.get(MODELS, "llm", "tiny")
+        await client.close()
+
+
 async def test_nothing_is_written_once_writes_are_stopped_but_reading_goes_on() -> None:
     async with running() as server:
         server.put(MODEL_PATH, bodies.model())

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtp_operator.runtime.drift import drift
+
+GOLDEN = Path(__file__).parents[1] / "cli" / "golden"
+OBJECTS = [body for path in sorted(GOLDEN.glob("*.yaml")) for body in yaml.safe_load_all(path.read_text()) if body]
+
+scalars = st.none() | st.booleans() | st.integers() | st.sampled_from(["claim", "/models", "1Gi", "a.b"])
+fields = st.sampled_from(["name", "mountPath", "containerPort", "uid", "limits", "spec"])
+bodies = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(fields, inner, max_size=4), max_leaves=20
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +58,20 @@ def test_what_others_add_and_how_a_quantity_is_spelt_is_no_drift(applied: Any, l
 )
 def test_a_field_that_was_applied_and_is_different_is_named(applied: Any, live: Any, path: str) -> None:
     assert drift(applied, live) == path
+
+
+@pytest.mark.parametrize("body", OBJECTS, ids=lambda body: f"{body['kind']}/{body['metadata']['name']}")
+def test_an_object_that_nobody_changed_has_not_drifted(body: dict[str, Any]) -> None:
+    assert drift(body, body) == ""
+
+
+@given(bodies)
+def test_nothing_drifts_from_itself(body: Any) -> None:
+    assert drift(body, body) == ""
+
+
+def test_two_mounts_of_one_volume_are_told_apart() -> None:
+    mounts = [{"name": "claim", "mountPath": path} for path in ("/models", "/drafter")]
+
+    assert drift({"volumeMounts": mounts}, {"volumeMounts": mounts}) == ""
+    assert drift({"volumeMounts": mounts}, {"volumeMounts": mounts[:1]}) != ""

@@ -132,6 +132,18 @@ async def test_a_renewal_that_was_written_but_not_answered_does_not_lose_the_lea
         assert first.lease.is_held()
 
 
+async def test_a_proxys_page_in_place_of_a_renewal_does_not_lose_the_lease() -> None:
+    async with running() as server, Process(server, "a") as first:
+        await first.lease.try_acquire()
+        server.interrupt = lambda _: "<html>Bad gateway</html>"
+        with pytest.raises(TransientError):
+            await first.lease.try_acquire()
+        server.interrupt = lambda _: None
+
+        assert await first.lease.try_acquire()
+        assert first.lease.is_held()
+
+
 async def test_a_released_lease_is_taken_at_once() -> None:
     async with running() as server, Process(server, "a") as first, Process(server, "b") as second:
         await first.lease.try_acquire()

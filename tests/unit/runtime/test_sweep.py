@@ -11,7 +11,7 @@ from mtp_operator.reconcile.records import ModelKey
 from mtp_operator.runtime.cache import Cache
 from mtp_operator.runtime.client import JOBS, NODES, RUNS, ApiError, Client
 from mtp_operator.runtime.errors import FatalError
-from mtp_operator.runtime.sweep import WATCH_LATENCY_SECONDS, Sweep
+from mtp_operator.runtime.sweep import RETRY_SECONDS, WATCH_LATENCY_SECONDS, Sweep
 from mtp_operator.runtime.watches import Scope
 
 from . import bodies
@@ -20,6 +20,10 @@ from .clock import Clock
 
 KEY = ModelKey(bodies.NAMESPACE, "tiny")
 RUN_PATH = "/apis/mtp-operator.dev/v1alpha1/namespaces/llm/mtptuningruns/tiny-1"
+
+
+class EnoughError(Exception):
+    """The test has seen what it wanted."""
 
 
 @dataclass
@@ -147,3 +151,20 @@ async def test_liveness_ends_twelve_minutes_after_the_last_good_sweep() -> None:
         it.server.fail_before = lambda _: None
         await it.sweep.once()
         assert it.sweep.is_alive()
+
+
+async def test_a_proxys_page_does_not_end_the_sweeps() -> None:
+    async with world() as it:
+        it.server.interrupt = lambda _: "<html>Bad gateway</html>"
+
+        def next_pause() -> None:
+            if len(it.slept) == 2:
+                it.server.interrupt = lambda _: None
+            if len(it.slept) == 3:
+                raise EnoughError
+
+        it.meanwhile = next_pause
+        with pytest.raises(EnoughError):
+            await it.sweep.run()
+
+        assert it.slept == [300, RETRY_SECONDS, 300]

@@ -12,6 +12,7 @@ from mtp_operator.api.spec import EngineType
 from mtp_operator.reconcile.records import (
     Create,
     Kind,
+    Lane,
     ModelKey,
     Observed,
     OperatorSettings,
@@ -32,7 +33,7 @@ from .clock import Clock
 KEY = ModelKey(bodies.NAMESPACE, "tiny")
 JOB_PATH = "/apis/batch/v1/namespaces/llm/jobs/new"
 SETTINGS = OperatorSettings(engine_images={EngineType.VLLM: "v", EngineType.LLAMA_CPP: "l"}, bench_image="b")
-CREATE = Plan(creates=(Create(Kind.JOB, bodies.job("new", "new")),))
+CREATE = Plan.of(Lane.TUNING, Create(Kind.JOB, bodies.job("new", "new")))
 
 Decision = Plan | Exception
 
@@ -137,7 +138,7 @@ async def test_a_plan_for_later_brings_the_model_back_then() -> None:
 
 
 async def test_a_status_that_is_there_already_does_not_go_round_in_circles() -> None:
-    same = Plan(model_status=StatusUpdate(Reference(Kind.MODEL, "llm", "tiny", "model-uid"), {"nSpec": 3}))
+    same = Plan.of(Lane.REPORT, StatusUpdate(Reference(Kind.MODEL, "llm", "tiny", "model-uid"), {"nSpec": 3}))
     async with world(same, same, same) as it:
         it.cache.watched(MODELS, _model(status={"nSpec": 3}))
 
@@ -149,7 +150,7 @@ async def test_a_status_that_is_there_already_does_not_go_round_in_circles() -> 
 
 async def test_a_write_that_the_server_answers_without_a_change_does_not_either() -> None:
     """The server may prune what it is sent: then the status never equals what was decided."""
-    wanted = Plan(model_status=StatusUpdate(Reference(Kind.MODEL, "llm", "tiny", "model-uid"), {"nSpec": 3}))
+    wanted = Plan.of(Lane.REPORT, StatusUpdate(Reference(Kind.MODEL, "llm", "tiny", "model-uid"), {"nSpec": 3}))
     async with world(wanted, wanted, wanted) as it:
         path = "/apis/mtp-operator.dev/v1alpha1/namespaces/llm/mtpmodels/tiny"
         stored = it.server.put(path, _model(status={"nSpec": 3}))
@@ -175,7 +176,7 @@ async def test_a_decision_that_fails_is_tried_again_later_and_holds_up_nobody(fa
 
 @pytest.mark.parametrize("status", [403, 422, 500])
 async def test_a_refused_request_is_tried_again_with_a_growing_pause(status: int) -> None:
-    async with world(CREATE, CREATE, CREATE) as it:
+    async with world(*[CREATE] * 5) as it:
         it.server.fail_before = lambda request: status if request.method == "POST" else None
 
         for pause in (FIRST_BACKOFF_SECONDS, 2 * FIRST_BACKOFF_SECONDS):
@@ -188,25 +189,41 @@ async def test_a_refused_request_is_tried_again_with_a_growing_pause(status: int
         assert len(it.server.writes()) == 3
 
 
-async def test_why_a_request_was_refused_is_known_to_the_decisions_until_one_goes_through() -> None:
-    async with world(CREATE, CREATE, Plan()) as it:
+async def test_why_a_request_was_refused_is_known_at_once_and_until_one_goes_through() -> None:
+    async with world(CREATE, CREATE, CREATE, Plan()) as it:
         it.server.fail_before = lambda request: 403 if request.method == "POST" else None
         await it.settle()
+        assert len(it.server.writes()) == 1
         it.server.fail_before = lambda _: None
         it.clock.advance(FIRST_BACKOFF_SECONDS)
         await it.settle()
         it.watch_brings(JOB_PATH)
         await it.settle()
 
-        refusals = [observed.refusal for observed in it.seen]
-        assert refusals[0] == ""
-        assert "403" in refusals[1]
-        assert refusals[2] == ""
+        assert it.seen[0].failures == {}
+        assert "403" in it.seen[1].failures[Lane.TUNING].message
+        assert it.seen[-1].failures == {}
+
+
+async def test_what_failed_is_tried_again_at_once_when_the_spec_is_changed() -> None:
+    async with world(*[CREATE] * 9) as it:
+        it.cache.watched(MODELS, _model())
+        it.server.fail_before = lambda request: 403 if request.method == "POST" else None
+        await it.settle()
+        it.queue.add(KEY)
+        await it.settle()
+        assert len(it.server.writes()) == 1
+
+        edited = _model(version=2)
+        edited["metadata"]["generation"] = 2
+        it.cache.watched(MODELS, edited)
+        it.queue.add(KEY)
+        await it.settle()
+        assert len(it.server.writes()) == 2
 
 
 async def test_refusals_that_differ_only_in_an_id_are_one_refusal() -> None:
-    """Each new text would be reported, and the report would try the write again without its backoff."""
-    async with world(CREATE, CREATE, CREATE, Plan()) as it:
+    async with world(*[CREATE] * 9) as it:
         it.server.fail_before = lambda request: 403 if request.method == "POST" else None
         for number in range(3):
             it.server.failure_message = f"denied by policy (request 7f{number})"
@@ -214,22 +231,28 @@ async def test_refusals_that_differ_only_in_an_id_are_one_refusal() -> None:
             it.clock.advance(8 * FIRST_BACKOFF_SECONDS)
         await it.settle()
 
-        assert len({observed.refusal for observed in it.seen[1:4]}) == 1
+        assert {observed.failures[Lane.TUNING].message for observed in it.seen[1:]} == {
+            f"403 : POST {JOB_PATH.rpartition('/')[0]}: denied by policy (request 7f0)"
+        }
 
 
-async def test_an_object_that_does_not_follow_the_api_waits_for_its_change() -> None:
+async def test_an_object_that_cannot_be_read_is_told_to_decisions_until_it_is_changed() -> None:
     async with world() as it:
         it.cache.watched(MODELS, bodies.model(spec={"model": "nonsense"}))
         await it.settle()
         it.clock.advance(3600)
         assert not await it.work()
-        assert it.seen == []
+        (observed,) = it.seen
+        assert observed.model is None
+        (aside,) = observed.unreadable
+        assert (aside.reference.name, aside.reference.uid) == ("tiny", "model-uid")
 
         it.cache.watched(MODELS, _model(version=9))
         for key in it.cache.take_changed():
             it.queue.add(key)
         await it.settle()
-        assert len(it.seen) == 1
+        assert it.seen[-1].model is not None
+        assert it.seen[-1].unreadable == ()
 
 
 async def test_a_lost_lease_ends_the_worker() -> None:
