@@ -222,6 +222,12 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
     give up for an n above 0.
     """
     speedup = verdict.speedup
+    if verdict.type is tuner.VerdictType.FAILED:
+        told = next(
+            (arm.message for arm in reversed(tuple(arms)) if arm.n_spec == verdict.n_spec and counts(arm)), None
+        )
+        message = shorten(f"{verdict.message} {told}" if told else verdict.message)
+        return VerdictStatus(type=VerdictType.FAILED, reason=verdict.reason or "Failed", message=message)
     doubted = {arm.n_spec: arm.reason for arm in arms if arm.state is ArmState.MEASURED and arm.n_spec and arm.reason}
     notes = ""
     if doubted:
@@ -236,7 +242,7 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
         speedup=decimal(speedup.estimate) if speedup else None,
         speedup_low=decimal(speedup.low) if speedup else None,
         speedup_high=decimal(speedup.high) if speedup else None,
-        reason=verdict.type.value,
+        reason=verdict.reason or verdict.type.value,
         message=shorten(verdict.message, MESSAGE_LIMIT - len(notes)) + notes,
     )
 
