@@ -110,7 +110,7 @@ def drift(evidence: Evidence) -> float:
 
 
 def _may_be_faster(evidence: Evidence, posterior: Posterior, change: float) -> bool:
-    """Whether some n is faster than the slowest boot of a baseline that drifted."""
+    """Whether some n is faster than a baseline that drifted, if that is slower than it seems by half the drift."""
     others = [point for point, n in enumerate(evidence.grid) if point and evidence.eligible(n)]
     ahead = max((float(posterior.mean[point] - posterior.mean[0]) for point in others), default=-math.inf)
     return bool(change) and ahead + abs(change) / 2 > 0
