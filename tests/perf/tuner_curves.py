@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,10 @@ class Curve:
     name: str
     concurrencies: tuple[int, ...]
     points: dict[int, Point]
+    first_boot: float = 1.0
+    """Speed of the very first boot of a run, as a share of what it should be."""
+    later_boots: float = 1.0
+    """The same of all that follow."""
 
     def score(self, n: int) -> float:
         """Geometric mean of the speeds over levels."""
@@ -189,3 +193,43 @@ def plain(rng: Random, index: int) -> Curve:
     scale = math.exp(rng.uniform(2, 7))
     speeds = {n: scale * (1 + p[:n].sum()) / (1 + slope * n + jump * (n >= cliff_at)) for n in ns}
     return one_level(f"plain-{index}", speeds, {n: counters_for(kind, p, n) for n in ns})
+
+
+def slow_first_boot(rng: Random, index: int) -> Curve:
+    """The first boot, that of n=0, is slow by 5-20 %; on half of the curves speculation gives nothing at any n."""
+    curve = flat(rng, index) if index % 2 else generated(rng, index)
+    return replace(curve, name=f"slow-first-boot-{index}", first_boot=1 - rng.uniform(0.05, 0.2))
+
+
+def flat_slow_first_boot(rng: Random, index: int) -> Curve:
+    """Speculation gives nothing at any n, and the first boot is slow by 15 %."""
+    return replace(flat(rng, index), name=f"flat-slow-first-boot-{index}", first_boot=0.85)
+
+
+def slower_machine(rng: Random, index: int) -> Curve:
+    """The machine is slower by 15-20 % from the second boot on; speculation gains 5-40 % at the best n."""
+    while not 1.05 <= (curve := generated(rng, index)).score(curve.best) / curve.score(0) <= 1.4:
+        pass
+    return replace(curve, name=f"slower-machine-{index}", later_boots=1 - rng.uniform(0.15, 0.2))
+
+
+def levels_disagree(rng: Random, index: int) -> Curve:
+    """Two to four levels: alone a step is bound by memory, together by arithmetic, so that their best n lie apart."""
+    concurrencies = tuple(int(2**power) for power in sorted(rng.choice(7, size=rng.integers(2, 5), replace=False)))
+    top = int(rng.integers(4, 11))
+    p = positions(rng.uniform(0.5, 0.95), rng.uniform(0.88, 1.0), top)
+    overhead, slope = rng.uniform(0.0, 0.1), rng.uniform(0.01, 0.06)
+    knee = rng.uniform(8, 128)
+    kind = str(rng.choice(["none", "rate", "perPosition", "perPosition"]))
+    scale = math.exp(rng.uniform(1, 7))
+    points = {}
+    for n in range(top + 1):
+        steps = [
+            max(1.0, c * (n + 1) / knee) / max(1.0, c / knee) + overhead * (n > 0) + slope * n for c in concurrencies
+        ]
+        speeds = tuple(
+            scale * c**0.8 * (1 + p[:n].sum()) / step * math.exp(0.004 * rng.normal())
+            for c, step in zip(concurrencies, steps, strict=True)
+        )
+        points[n] = Point(speeds, tuple(counters_for(kind, p, n) for _ in concurrencies))
+    return Curve(f"levels-disagree-{index}", concurrencies, points)

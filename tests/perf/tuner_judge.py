@@ -5,6 +5,10 @@
 
 Each family draws its curves from the seed: another seed is another set. The tuner's constants were compared on all of
 these families, so none of them is unseen.
+
+Three families are of machines that jump: `slow-first-boot` (and `flat-slow-first-boot`, of 15 % and where nothing is to
+be gained), `slower-machine` from the second boot on, where much is to be gained; `levels-disagree` has several levels
+whose best n lie apart. wronglyOff is the share of `SpeculationOff` where some n is faster than n=0.
 """
 
 import argparse
@@ -30,6 +34,10 @@ FAMILIES: dict[str, Family] = {
     "plain": tuner_curves.plain,
     "engine-physics": tuner_curves.engine_physics,
     "smooth-random": tuner_curves.smooth_random,
+    "slow-first-boot": tuner_curves.slow_first_boot,
+    "flat-slow-first-boot": tuner_curves.flat_slow_first_boot,
+    "slower-machine": tuner_curves.slower_machine,
+    "levels-disagree": tuner_curves.levels_disagree,
 }
 RUN_NOISE = 0.01
 WINDOWS = 8
@@ -67,10 +75,10 @@ class Outcome:
         return float((interval["high"] - interval["low"]) / 2 / interval["estimate"])
 
 
-def boot(curve: Curve, n: int, index: int, noise: float, seed: int) -> dict[str, Any]:
-    """One boot: its levels share the noise between boots, the windows have their own."""
+def boot(curve: Curve, n: int, index: int, noise: float, seed: int, jump: float = 1.0) -> dict[str, Any]:
+    """One boot: its levels share the noise between boots and a jump of the machine, each window has its own noise."""
     random = np.random.default_rng((seed, zlib.crc32(curve.name.encode()), n, index))
-    factor = math.exp(noise * random.normal())
+    factor = jump * math.exp(noise * random.normal())
     point = curve.points[n]
     levels = [
         {
@@ -99,7 +107,8 @@ def tune(curve: Curve, noise: float, seed: int, max_trials: int = 12) -> Outcome
         n = step["measure"]["nSpec"]
         if len(arms) == max_trials:
             raise AssertionError(f"{curve.name}: over budget")
-        arms.append(boot(curve, n, trace.count(n), noise, seed))
+        jump = curve.later_boots if arms else curve.first_boot
+        arms.append(boot(curve, n, trace.count(n), noise, seed, jump))
 
 
 def sweep_regret(curve: Curve, noise: float, seed: int, boots: int) -> float:
@@ -131,6 +140,8 @@ def report(name: str, outcomes: Sequence[Outcome], once: float) -> str:
     off = [outcome.n_spec > 0 for outcome in outcomes if outcome.curve.best == 0]
     selected = [outcome for outcome in outcomes if outcome.verdict["type"] == "Selected"]
     wrong = f"{np.mean(off):.1%} of {len(off)}" if off else "-"
+    faster = [outcome.verdict["type"] == "SpeculationOff" for outcome in outcomes if outcome.curve.best > 0]
+    wrongly_off = f"{np.mean(faster):.1%} of {len(faster)}" if faster else "-"
     interval = "-"
     if selected:
         covered = np.mean([outcome.is_covered for outcome in selected])
@@ -139,7 +150,7 @@ def report(name: str, outcomes: Sequence[Outcome], once: float) -> str:
         interval = f"covers {covered:.1%} ±{half:.1%}, {with_one} with 1"
     return (
         f"{name:22s} regret {regrets.mean():.3%} p99 {np.quantile(regrets, 0.99):.2%} worst {regrets.max():.2%} | "
-        f"boots {boots:.3f} | once: regret {once:.3%} | wronglyOn {wrong} | "
+        f"boots {boots:.3f} | once: regret {once:.3%} | wronglyOn {wrong} wronglyOff {wrongly_off} | "
         f"Selected {len(selected) / len(outcomes):.0%} {interval}"
     )
 

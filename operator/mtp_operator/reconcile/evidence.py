@@ -232,6 +232,10 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
     arms = tuple(arms)
     speedup = verdict.speedup
     said = f"{SIMULATED}, no GPU was measured: {verdict.message}" if _is_simulated(arms) else verdict.message
+    if verdict.type is tuner.VerdictType.FAILED:
+        told = next((arm.message for arm in reversed(arms) if arm.n_spec == verdict.n_spec and counts(arm)), None)
+        message = shorten(f"{said} {told}" if told else said)
+        return VerdictStatus(type=VerdictType.FAILED, reason=verdict.reason or "Failed", message=message)
     doubted = {arm.n_spec: arm.reason for arm in arms if arm.state is ArmState.MEASURED and arm.n_spec and arm.reason}
     notes = ""
     if doubted:
@@ -246,7 +250,7 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
         speedup=decimal(speedup.estimate) if speedup else None,
         speedup_low=decimal(speedup.low) if speedup else None,
         speedup_high=decimal(speedup.high) if speedup else None,
-        reason=verdict.type.value,
+        reason=verdict.reason or verdict.type.value,
         message=shorten(said, MESSAGE_LIMIT - len(notes)) + notes,
     )
 

@@ -303,10 +303,6 @@ def _set_aside(
 
 def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MTPTuningRunStatus:
     """The status with the next arm, or with the verdict."""
-    baseline = [arm for arm in status.arms if arm.n_spec == 0 and evidence.counts(arm)]
-    if baseline and all(arm.state is ArmState.FAILED for arm in baseline):
-        message = f"the engine could not be measured without speculation (n=0): {baseline[-1].message}"
-        return _with_verdict(status, _failure_verdict(baseline[-1].reason or "Failed", message), now)
     step = next_step(
         evidence.tuner_arms(status.arms, run.spec.objective.maximize),
         evidence.tuner_settings(run.spec, status.arms, status.trials),

@@ -20,6 +20,8 @@ TRIMMED = 0.125
 TRIMMED_VARIANCE = 1.06
 """Share of the windows left out on either side, and the variance of such a mean over a plain one's, for normal noise
 (Stigler 1973)."""
+MOST_FAILURES = 2
+"""A baseline that failed once is tried again; after so many failures it is not."""
 MAD_TO_SD = 1.4826
 """Standard deviation over median absolute deviation, for normal noise."""
 
@@ -43,7 +45,7 @@ class Evidence:
         """
         ordered = tuple(sorted(arms, key=lambda arm: (arm.n_spec, arm.boot)))
         _refuse_unfit(ordered, settings)
-        failed = {arm.n_spec: arm.failed for arm in reversed(ordered) if arm.failed is not None}
+        failed = {arm.n_spec: arm.failed for arm in ordered if arm.failed is not None}
         measured: dict[int, tuple[Arm, ...]] = {}
         for arm in ordered:
             if arm.failed is None and (arm.n_spec not in failed or arm.n_spec == settings.baseline):
@@ -63,6 +65,15 @@ class Evidence:
         """How often an n was booted, with success or without: the number of its next boot."""
         return sum(arm.n_spec == n for arm in self.arms)
 
+    def failures(self, n: int) -> int:
+        """How often an n failed to boot or to pass a gate."""
+        return sum(arm.n_spec == n and arm.failed is not None for arm in self.arms)
+
+    @property
+    def is_baseline_given_up(self) -> bool:
+        """Whether the baseline failed so often that it is not booted again."""
+        return self.failures(self.settings.baseline) >= MOST_FAILURES
+
     def affordable(self) -> bool:
         """Whether the budget allows one more boot that takes as long as the others did on average."""
         if len(self.arms) >= self.settings.max_trials:
@@ -74,6 +85,8 @@ class Evidence:
 
     def can_boot(self, n: int) -> float:
         """Probability that an n can be booted: the first n that cannot is anywhere up to the smallest that did not."""
+        if n == self.settings.baseline:
+            return 0.0 if self.is_baseline_given_up else 1.0
         reached = max(self.measured, default=0)
         limit = min((failed for failed in self.failed if failed > reached), default=None)
         if limit is None or n <= reached:

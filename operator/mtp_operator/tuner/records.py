@@ -145,6 +145,8 @@ class Measure(Record):
     why: str
     predicted: Speedup | None = None
     """What the model expects of this n before the boot; absent for the baseline."""
+    gain: float | None = None
+    """By how much the boot is expected to raise the log speed of the choice; absent where it is needed in any case."""
 
 
 class BestAtLevel(Record):
@@ -171,6 +173,13 @@ class VerdictType(StrEnum):
     SELECTED = "Selected"
     SPECULATION_OFF = "SpeculationOff"
     INCONCLUSIVE = "Inconclusive"
+    FAILED = "Failed"
+
+
+BUDGET_EXHAUSTED = "BudgetExhausted"
+"""Reason of `Inconclusive`: the budget ended the search, and another boot was worth it."""
+BASELINE_DRIFTED = "BaselineDrifted"
+"""Reason of `Inconclusive`: boots of the baseline differ by more than noise explains, and no claim outlasts that."""
 
 
 class Verdict(Record):
@@ -178,8 +187,11 @@ class Verdict(Record):
 
     type: VerdictType
     n_spec: int
+    """The n to serve; of FAILED the baseline, which could not be measured."""
     speedup: Speedup | None = None
-    """Only where an n above the baseline was selected."""
+    """Only of an n above the baseline."""
+    reason: str | None = None
+    """Why it is no more than INCONCLUSIVE, where that has a name; of FAILED why the baseline failed."""
     message: str
     """The sentence that a person reads."""
     noise_between_boots: Literal["measured", "assumed"] = "assumed"

@@ -1,11 +1,14 @@
 """The policy: which boot comes next, or the verdict.
 
-1. The baseline is booted first, the largest n second: its counters tell the acceptance of every position.
+1. The baseline is booted first, the largest n second: its counters tell the acceptance of every position. A baseline
+   that failed is tried again after that.
 2. A boot is worth it while its knowledge gradient exceeds its cost; the worthiest comes first. Repeats of the baseline
    come last, so that drift of the machine shows between its first and its last boot.
 3. The smallest n that is expected to lose next to nothing against the best is the choice.
 4. The baseline and the choice are repeated, in turn, while the advantage could be noise; with the last boots of a
    budget before anything else, if that gains more.
+5. The baseline, which all is divided by, is booted twice before anything is claimed, and a third time if the two boots
+   disagree; once is enough only where no jump of a machine explains the ratio.
 """
 
 import math
@@ -19,7 +22,7 @@ from .constraints import Outcome
 from .curve import Posterior
 from .evidence import Evidence
 from .records import Arm, Measure, Settings, Verdict
-from .verdict import conclude, without_baseline
+from .verdict import conclude, drift, without_baseline
 
 COST_OF_SWEEP = 0.0095
 """What one boot of every n from the lowest to the highest is taken to cost, in log speed; a boot costs its share."""
@@ -38,6 +41,10 @@ LAST_BOOTS = 2
 """Of a budget: they go to the proof where that is expected to gain more than looking further. One more boot of the
 baseline and one of the choice are as a rule what it takes, and an advantage without a proof is lost."""
 
+BEYOND_DOUBT = math.log(1.4)
+"""A log ratio that one odd boot of the baseline does not explain. Reported are machines 15-19 % slower by their clocks
+and first boots 14-42 % slow, the latter against their own later passes, which the warm-up finds."""
+
 NORMAL = NormalDist()
 
 
@@ -54,19 +61,40 @@ def next_step(arms: Sequence[Arm], settings: Settings) -> Measure | Verdict:
         ValueError: the arms do not fit the settings; the message names the field.
     """
     evidence = Evidence.of(arms, settings)
-    baseline = settings.baseline
-    if baseline not in evidence.measured:
-        if evidence.affordable() and len(evidence.arms) < 2:
-            return Measure(n_spec=baseline, boot=len(evidence.arms), why=f"n={baseline} is what all is compared with")
+    opening = _opening(evidence)
+    if opening is not None and evidence.affordable():
+        return opening
+    if settings.baseline not in evidence.measured:
         return without_baseline(evidence)
-    largest = max(settings.n_specs)
-    if evidence.attempts(baseline) == len(evidence.arms) and largest > baseline and evidence.affordable():
-        return Measure(n_spec=largest, boot=0, why=f"n={largest}, the largest, shows the acceptance of every position")
     state = _State(evidence, evidence.posterior())
     proposal = state.proposal()
     if proposal is not None and evidence.affordable():
         return proposal
-    return conclude(evidence, state.posterior, state.choice, is_proven=state.is_proven, prevented=proposal)
+    return conclude(
+        evidence,
+        state.posterior,
+        state.choice,
+        is_proven=state.is_proven,
+        is_confirmed=state.is_confirmed,
+        prevented=proposal,
+    )
+
+
+def _opening(evidence: Evidence) -> Measure | None:
+    """The boots that every run begins with: the baseline, the largest n, and the baseline again if it failed."""
+    baseline, largest = evidence.settings.baseline, max(evidence.settings.n_specs)
+    attempts = evidence.attempts(baseline)
+    if not attempts:
+        return Measure(n_spec=baseline, boot=0, why=f"n={baseline} is what all is compared with")
+    is_missing = baseline not in evidence.measured
+    if is_missing and evidence.is_baseline_given_up:
+        return None
+    if attempts == len(evidence.arms) and largest > baseline:
+        return Measure(n_spec=largest, boot=0, why=f"n={largest}, the largest, shows the acceptance of every position")
+    if is_missing:
+        failed = evidence.failed[baseline]
+        return Measure(n_spec=baseline, boot=attempts, why=f"n={baseline} again, which failed ({failed})")
+    return None
 
 
 @dataclass(frozen=True)
@@ -93,6 +121,20 @@ class _State:
         convincing = self._asked(_ratio_variance(self.boots(self.choice), self.boots(0)))
         return probability_of_loss(self.posterior, self.choice) <= NORMAL.cdf(-convincing)
 
+    @cached_property
+    def is_confirmed(self) -> bool:
+        """Whether what is said of the choice does not hang on a single boot of the baseline."""
+        return self.boots(0) > 1 or self._is_beyond_doubt
+
+    @property
+    def _is_beyond_doubt(self) -> bool:
+        """Whether the choice is so much faster, or all that may be chosen so much slower, that no jump explains it."""
+        ahead = self.posterior.mean - self.posterior.mean[0]
+        if self.choice:
+            return bool(ahead[self.choice] > BEYOND_DOUBT)
+        others = [point for point in range(1, len(ahead)) if point in self.eligible or not self.boots(point)]
+        return all(ahead[point] < -BEYOND_DOUBT for point in others)
+
     def boots(self, point: int) -> int:
         return self.evidence.boots(self.evidence.grid[point])
 
@@ -103,13 +145,15 @@ class _State:
 
     def proposal(self) -> Measure | None:
         """The next boot that would be worth it, if the budget allowed."""
-        look, proof = self._worth_knowing(), self._needs_proof()
+        look, proof, again = self._worth_knowing(), self._needs_proof(), self._needs_baseline()
         if look is None:
-            return proof
+            return proof or again
+        if again is not None and self.left == 1 and len(self.eligible) > 1:
+            return again
         gain, point = look
         if proof is not None and self._proves_first(gain):
             return proof
-        return self._measure(point, f"one more boot of it is expected to gain {gain:.1%}")
+        return self._measure(point, f"one more boot of it is expected to gain {gain:.1%}", gain)
 
     def _proves_first(self, gain: float) -> bool:
         """Whether the last boots gain more by a proof than by looking further."""
@@ -138,9 +182,19 @@ class _State:
         point = 0 if self.boots(0) <= self.boots(self.choice) else self.choice
         if self.evidence.constraints(n) is Outcome.UNKNOWN:
             return self._measure(self.choice, "too few requests to say whether it meets the constraints")
-        if self.is_proven or self._is_proof_too_dear():
+        if self.is_proven or self._is_proof_too_dear() or (point == 0 and self.evidence.is_baseline_given_up):
             return None
         return self._measure(point, f"whether n={n} is faster than n={baseline} is not certain")
+
+    def _needs_baseline(self) -> Measure | None:
+        """One more boot of what all is compared with, if any claim would hang on one boot or on two that disagree."""
+        if self.evidence.is_baseline_given_up:
+            return None
+        if not self.is_confirmed:
+            return self._measure(0, "all is compared with it, and it was booted once")
+        if self.boots(0) == 2 and drift(self.evidence):
+            return self._measure(0, "its two boots differ by more than noise between boots explains")
+        return None
 
     def _is_proof_too_dear(self) -> bool:
         """Whether no number of further boots is expected to gain by a proof what they cost.
@@ -166,7 +220,7 @@ class _State:
         compared = max(1, len(self.evidence.measured) - 1)
         return _convincing_z(ratio_variance, noise_between_boots(self.posterior), compared)
 
-    def _measure(self, point: int, reason: str) -> Measure:
+    def _measure(self, point: int, reason: str, gain: float | None = None) -> Measure:
         n = self.evidence.grid[point]
         boots = self.boots(point)
         predicted = speedup(self.posterior, point) if point else None
@@ -181,6 +235,7 @@ class _State:
             boot=self.evidence.attempts(n),
             why=f"n={n}{' again' if boots else ''}{expected}: {reason}",
             predicted=predicted,
+            gain=gain,
         )
 
 

@@ -7,10 +7,21 @@ from statistics import fmean
 from .beliefs import TAILS_AT_THE_END, noise_between_boots, speedup
 from .curve import Posterior
 from .evidence import Evidence, typical
-from .records import BestAtLevel, Measure, ParetoPoint, Speedup, Verdict, VerdictType
+from .records import (
+    BASELINE_DRIFTED,
+    BUDGET_EXHAUSTED,
+    BestAtLevel,
+    Measure,
+    ParetoPoint,
+    Speedup,
+    Verdict,
+    VerdictType,
+)
 
 DRIFT_SIGMA = 3.0
-"""The baseline's first and last boot may differ by this many standard deviations of a difference."""
+"""A later boot of the baseline may differ from its first by this many standard deviations of a difference."""
+WORTH_ANOTHER_BOOT = 0.01
+"""Log speed that a boot is expected to gain, where a search that ended without it has not come to its end."""
 LEVELS_DISAGREE = 0.05
 """A schedule by batch size is named if some level would gain more than this with an n of its own."""
 
@@ -18,15 +29,25 @@ LEVELS_DISAGREE = 0.05
 def without_baseline(evidence: Evidence) -> Verdict:
     """Nothing can be said: the baseline was not measured."""
     baseline = evidence.settings.baseline
-    reason = evidence.failed.get(baseline)
-    because = f"could not be booted ({reason})" if reason else "was not measured: the budget allows no boot"
-    return Verdict(
-        type=VerdictType.INCONCLUSIVE, n_spec=baseline, message=f"n={baseline}, which all is compared with, {because}."
-    )
+    failed = evidence.failed.get(baseline)
+    if evidence.is_baseline_given_up:
+        kind, reason = VerdictType.FAILED, failed
+        because = f"failed {evidence.failures(baseline)} times ({failed})"
+    else:
+        kind, reason = VerdictType.INCONCLUSIVE, BUDGET_EXHAUSTED
+        because = f"failed ({failed}), and the budget allows no other boot" if failed else "was not measured: no budget"
+    message = f"n={baseline}, which all is compared with, {because}."
+    return Verdict(type=kind, n_spec=baseline, reason=reason, message=message)
 
 
 def conclude(
-    evidence: Evidence, posterior: Posterior, choice: int, *, is_proven: bool, prevented: Measure | None
+    evidence: Evidence,
+    posterior: Posterior,
+    choice: int,
+    *,
+    is_proven: bool,
+    is_confirmed: bool,
+    prevented: Measure | None,
 ) -> Verdict:
     """The verdict once no more boot is made.
 
@@ -35,27 +56,29 @@ def conclude(
         posterior: over the grid.
         choice: position in the grid of the n that is best to the best of knowledge.
         is_proven: whether it is faster than the baseline beyond doubt.
+        is_confirmed: whether the comparison does not hang on one boot of the baseline.
         prevented: the boot that the budget did not allow.
     """
     baseline, n = evidence.grid[0], evidence.grid[choice]
-    drift = _drift(evidence)
-    gain = speedup(posterior, choice, TAILS_AT_THE_END, abs(drift) / 2)
-    is_selected = choice != 0 and is_proven and gain.low > 1
-    if is_selected:
-        kind, headline = VerdictType.SELECTED, f"n={n} is {_times(gain)} as fast as n={baseline}"
-    elif choice:
-        kind = VerdictType.INCONCLUSIVE
-        headline = f"n={n} may be {_times(gain)} as fast as n={baseline}, which is no proof; n={baseline} stays"
-    elif baseline:
-        kind = VerdictType.INCONCLUSIVE
-        headline = f"no n measured is faster than n={baseline}, which stays; n=0 was not to be measured"
-    else:
-        kind, headline = VerdictType.SPECULATION_OFF, _off(evidence, posterior)
-    chosen = n if is_selected else baseline
+    change = drift(evidence)
+    gain = speedup(posterior, choice, TAILS_AT_THE_END, abs(change) / 2)
+    is_faster = choice != 0 and is_proven and is_confirmed and gain.low > 1
+    is_slower = choice == 0 and baseline == 0 and is_confirmed and not _may_be_faster(evidence, posterior, change)
+    is_cut_short = prevented is not None and (prevented.gain or 0.0) > WORTH_ANOTHER_BOOT
+    kind, reason = VerdictType.INCONCLUSIVE, None
+    if is_faster and not is_cut_short:
+        kind = VerdictType.SELECTED
+    elif is_slower and not is_cut_short:
+        kind = VerdictType.SPECULATION_OFF
+    elif prevented is not None:
+        reason = BUDGET_EXHAUSTED
+    elif change:
+        reason = BASELINE_DRIFTED
+    chosen = n if is_faster else baseline
     best = best_per_level(evidence)
     sentences = [
-        f"{headline}; {_effort(evidence, posterior)}",
-        *_drift_sentence(baseline, drift),
+        f"{_headline(evidence, posterior, choice, gain, kind, is_faster=is_faster)}; {_effort(evidence, posterior)}",
+        *_baseline_sentences(evidence, change, is_confirmed=is_confirmed),
         *_level_sentences(evidence, chosen, best),
         *_failure_sentence(evidence),
         *([f"The budget did not allow the next boot: {prevented.why}"] if prevented else []),
@@ -63,13 +86,34 @@ def conclude(
     return Verdict(
         type=kind,
         n_spec=chosen,
-        speedup=gain if is_selected else None,
+        speedup=gain if is_faster else None,
+        reason=reason,
         message=". ".join(sentence[0].upper() + sentence[1:] if i else sentence for i, sentence in enumerate(sentences))
         + ".",
         noise_between_boots="measured" if _is_noise_measured(evidence) else "assumed",
         best_n_spec_per_level=best,
         pareto=pareto(evidence),
     )
+
+
+def drift(evidence: Evidence) -> float:
+    """Log of the speed of a later boot of the baseline over its first, where noise between boots does not explain it.
+
+    Of several the largest change; 0 where noise explains it. The noise is what all other boots tell.
+    """
+    first, *later = (evidence.log_speed(arm) for arm in evidence.measured[evidence.settings.baseline])
+    if not later:
+        return 0.0
+    change = max((speed - first for speed in later), key=abs)
+    noise = math.sqrt(2) * noise_between_boots(evidence.posterior(baseline_boots=1))
+    return change if abs(change) > DRIFT_SIGMA * noise else 0.0
+
+
+def _may_be_faster(evidence: Evidence, posterior: Posterior, change: float) -> bool:
+    """Whether some n is faster than a baseline that drifted, if that is slower than it seems by half the drift."""
+    others = [point for point, n in enumerate(evidence.grid) if point and evidence.eligible(n)]
+    ahead = max((float(posterior.mean[point] - posterior.mean[0]) for point in others), default=-math.inf)
+    return bool(change) and ahead + abs(change) / 2 > 0
 
 
 def best_per_level(evidence: Evidence) -> tuple[BestAtLevel, ...]:
@@ -125,17 +169,19 @@ def _speed(evidence: Evidence, n: int, concurrency: int) -> float:
     )
 
 
-def _drift(evidence: Evidence) -> float:
-    """Logarithm of last over first boot of the baseline, if that is more than noise between boots explains; else 0.
-
-    The noise is what all other boots tell.
-    """
-    boots = evidence.measured[evidence.settings.baseline]
-    change = evidence.log_speed(boots[-1]) - evidence.log_speed(boots[0])
-    if len(boots) < 2:
-        return 0.0
-    noise = math.sqrt(2) * noise_between_boots(evidence.posterior(baseline_boots=1))
-    return change if abs(change) > DRIFT_SIGMA * noise else 0.0
+def _headline(
+    evidence: Evidence, posterior: Posterior, choice: int, gain: Speedup, kind: VerdictType, *, is_faster: bool
+) -> str:
+    baseline, n = evidence.grid[0], evidence.grid[choice]
+    if is_faster:
+        so_far = "" if kind is VerdictType.SELECTED else ", the fastest that is proven so far"
+        return f"n={n} is {_times(gain)} as fast as n={baseline}{so_far}"
+    if choice:
+        return f"n={n} may be {_times(gain)} as fast as n={baseline}, which is no proof; n={baseline} stays"
+    if baseline:
+        return f"no n measured is faster than n={baseline}, which stays; n=0 was not to be measured"
+    off = _off(evidence, posterior)
+    return off if kind is VerdictType.SPECULATION_OFF else f"n=0 stays, without proof: {off}"
 
 
 def _off(evidence: Evidence, posterior: Posterior) -> str:
@@ -159,10 +205,15 @@ def _is_noise_measured(evidence: Evidence) -> bool:
     return any(len(arms) > 1 for arms in evidence.measured.values())
 
 
-def _drift_sentence(baseline: int, drift: float) -> Iterable[str]:
-    if drift:
-        change = f"{math.expm1(drift):+.1%}"
-        yield f"n={baseline} drifted by {change} from its first boot to its last; the interval is wider for it"
+def _baseline_sentences(evidence: Evidence, change: float, *, is_confirmed: bool) -> Iterable[str]:
+    baseline = evidence.settings.baseline
+    if change:
+        yield (
+            f"the baseline, n={baseline}, drifted by {math.expm1(change):+.1%} from its first boot to a later one; "
+            "the interval is wider for it"
+        )
+    if not is_confirmed:
+        yield f"the baseline, n={baseline}, was booted once, which proves nothing"
 
 
 def _level_sentences(evidence: Evidence, chosen: int, best: tuple[BestAtLevel, ...]) -> Iterable[str]:
@@ -177,8 +228,12 @@ def _level_sentences(evidence: Evidence, chosen: int, best: tuple[BestAtLevel, .
 
 
 def _failure_sentence(evidence: Evidence) -> Iterable[str]:
-    if evidence.failed:
-        yield "not measured: " + ", ".join(f"n={n} ({reason})" for n, reason in sorted(evidence.failed.items()))
+    failed = sorted((n, reason) for n, reason in evidence.failed.items() if n not in evidence.measured)
+    if failed:
+        yield "not measured: " + ", ".join(f"n={n} ({reason})" for n, reason in failed)
+    baseline = evidence.settings.baseline
+    if baseline in evidence.failed:
+        yield f"the baseline, n={baseline}, failed {evidence.failures(baseline)} of {evidence.attempts(baseline)} times"
 
 
 def _times(gain: Speedup) -> str:

@@ -221,9 +221,8 @@ def test_an_arm_that_is_lost_three_times_fails() -> None:
         world.settle()
         world.end_job(world.open_job()["metadata"]["name"], "Failed", "BackoffLimitExceeded")
     world.settle()
-    verdict = world.run()["status"]["verdict"]
-    assert verdict["type"] == "Failed"
-    assert verdict["reason"] == "LostTooOften"
+    arm = world.run()["status"]["arms"][0]
+    assert (arm["state"], arm["reason"]) == (ArmState.FAILED, "LostTooOften")
 
 
 def test_a_deleted_job_is_repeated() -> None:
@@ -234,14 +233,28 @@ def test_a_deleted_job_is_repeated() -> None:
     assert next(iter(world.jobs)).endswith("-n0-b0-a1")
 
 
-def test_a_failed_baseline_ends_the_run_with_the_engines_words() -> None:
+def test_a_baseline_that_failed_once_is_tried_again_and_then_compared_with() -> None:
     world = World()
     world.settle()
     pod = world.start_pod(world.open_job())
-    world.end_bench(
-        pod, 0, disqualified(0, "ModelMissing", "spec.model.uri: nothing at gemma in claim weights").encode()
-    )
+    world.end_bench(pod, 0, disqualified(0, "EngineFailed", "CUDA error: an illegal memory access").encode())
+    world.finish()
+    assert arms(world)[:3] == [(0, ArmState.FAILED), (6, ArmState.MEASURED), (0, ArmState.MEASURED)]
+    verdict = world.run()["status"]["verdict"]
+    assert (verdict["type"], verdict["nSpec"]) == ("Selected", 3)
+    assert "n=0, failed 1 of 2 times" in verdict["message"]
+
+
+def test_a_baseline_that_failed_twice_ends_the_run_with_the_engines_words() -> None:
+    world = World()
+    for _ in range(3):
+        world.settle()
+        job = world.open_job()
+        n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+        missing = disqualified(n_spec, "ModelMissing", "spec.model.uri: nothing at gemma in claim weights")
+        world.end_bench(world.start_pod(job), 0, missing.encode())
     world.settle()
+    assert [n_spec for n_spec, _ in arms(world)] == [0, 6, 0]
     assert world.run()["status"]["verdict"]["type"] == "Failed"
     stalled = world.model_condition("Stalled")
     assert stalled["status"] == "True"
@@ -553,11 +566,9 @@ def test_an_n_that_cannot_be_shown_to_keep_a_limit_is_not_chosen() -> None:
 
 def test_a_limit_whose_latency_was_not_measured_fails_the_arm() -> None:
     world = World(model_body(tuning={"maxNSpec": 6, "objective": {"constraints": [LIMIT]}}))
-    world.settle()
-    world.run_trial()
-    world.settle()
-    (arm,) = world.run()["status"]["arms"]
-    assert (arm["state"], arm["reason"]) == (ArmState.FAILED, "Unmeasurable")
+    world.finish()
+    for arm in world.run()["status"]["arms"]:
+        assert (arm["state"], arm["reason"]) == (ArmState.FAILED, "Unmeasurable")
     assert "spec.tuning.objective.constraints[P95TimeToFirstToken]" in world.model_condition("Stalled")["message"]
 
 

@@ -75,13 +75,41 @@ def test_a_run_ends_within_its_budget_and_selects_only_what_was_measured(data: s
         arms.append(data.draw(boots(given_settings, step.n_spec, step.boot)))
 
     assert step.n_spec in given_settings.n_specs
-    assert (step.speedup is not None) == (step.type is VerdictType.SELECTED)
+    baseline = min(given_settings.n_specs)
+    assert (step.speedup is not None) == (step.n_spec > baseline)
+    assert step.n_spec > baseline or step.type is not VerdictType.SELECTED
+    assert (step.type is VerdictType.FAILED) == (
+        sum(arm.n_spec == baseline and arm.failed is not None for arm in arms) > 1
+        and all(arm.failed is not None for arm in arms if arm.n_spec == baseline)
+    )
     if step.speedup is not None:
         assert any(arm.n_spec == step.n_spec for arm in arms)
         assert all(arm.failed is None for arm in arms if arm.n_spec == step.n_spec)
         assert 1 < step.speedup.low <= step.speedup.estimate <= step.speedup.high
     if step.type is VerdictType.SPECULATION_OFF:
         assert step.n_spec == 0
+
+
+@given(st.data())
+@quick
+def test_what_one_boot_of_the_baseline_says_is_no_verdict_unless_no_jump_explains_it(data: st.DataObject) -> None:
+    given_settings = data.draw(all_settings())
+    arms: list[Arm] = []
+    while isinstance(step := next_step(arms, given_settings), Measure):
+        arms.append(data.draw(boots(given_settings, step.n_spec, step.boot)))
+    baseline = min(given_settings.n_specs)
+    measured = [arm for arm in arms if arm.failed is None]
+    others = {arm.n_spec for arm in measured} - {arm.n_spec for arm in arms if arm.failed is not None} - {baseline}
+    assume(sum(arm.n_spec == baseline for arm in measured) == 1 and others)
+
+    if step.type is VerdictType.SELECTED:
+        assert step.speedup is not None
+        assert step.speedup.estimate > 1.4
+    if step.type is VerdictType.SPECULATION_OFF:
+        speed = Evidence.of(arms, given_settings).log_speed
+        first = next(arm for arm in measured if arm.n_spec == baseline)
+        by_n = [[speed(arm) for arm in measured if arm.n_spec == n] for n in others]
+        assert all(sum(speeds) / len(speeds) < speed(first) for speeds in by_n)
 
 
 @given(st.data())
