@@ -451,10 +451,12 @@ def test_a_measurement_of_the_same_settings_that_fails_leaves_a_served_model_rea
 
     world.change_spec(tuning={"maxNSpec": 6, "request": 1})
     world.settle()
-    pod = world.start_pod(world.open_job())
-    world.settle()
-    world.end_bench(pod, 0, disqualified(0, "RequestsFailed", "3 of 80 requests failed").encode())
-    world.settle()
+    for _ in range(3):
+        # A baseline that fails once is tried again, after another n.
+        pod = world.start_pod(world.open_job())
+        world.settle()
+        world.end_bench(pod, 0, disqualified(0, "RequestsFailed", "3 of 80 requests failed").encode())
+        world.settle()
 
     assert reason(world, "Ready")[0] == "True"
     assert reason(world, "Stalled")[0] == "False"
