@@ -21,6 +21,7 @@ from .spec import (
     VLLMSettings,
     Workload,
 )
+from .template import PodTemplateSpec
 from .weights import StorageSpec, WeightsStatus
 
 NAME_LIMIT: Final = 40
@@ -250,6 +251,13 @@ class MTPModelSpec(Schema):
         Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ] = AcceleratorSpec()
     speculation: Annotated[SpeculationSpec, Field(description="How tokens are drafted.")] = SpeculationSpec()
+    template: Annotated[
+        PodTemplateSpec,
+        Field(
+            description="The pods of trials, servers and fetches beside what the operator itself sets. A change of it "
+            "replaces servers and a pod that fetches; but for resources, nothing is measured anew."
+        ),
+    ] = PodTemplateSpec()
     tuning: Annotated[TuningSpec, Field(description="How n_spec, the number of draft tokens per step, is found.")] = (
         TuningSpec()
     )

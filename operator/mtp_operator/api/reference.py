@@ -52,6 +52,8 @@ def _limits(schema: Mapping[str, Any]) -> str:
             return f"{least} to {most} items"
         case {"type": "array", "maxItems": most}:
             return f"at most {most} items"
+        case {"type": "object", "maxProperties": most}:
+            return f"at most {most} keys"
         case _:
             return ""
 
@@ -139,11 +141,15 @@ def _rules(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
         yield from _rules(part, f"{path}.{name}")
     if "items" in schema:
         yield from _rules(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from _rules(schema["additionalProperties"], f"{path}.*")
 
 
 def _type(schema: Mapping[str, Any]) -> str:
     if schema["type"] == "array":
         return f"list of {schema['items']['type']}s"
+    if "additionalProperties" in schema:
+        return f"map of {schema['additionalProperties']['type']}s"
     return "time" if schema.get("format") == "date-time" else str(schema["type"])
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from .base import Schema
 from .spec import AcceleratorSpec, EngineSpec, ModelSource, SpeculationMethodSpec
+from .template import EngineResources
 
 
 class EngineSettings(Schema):
@@ -23,3 +24,6 @@ class EngineSettings(Schema):
         Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ]
     speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
+    resources: Annotated[EngineResources, Field(description="CPU and memory of the engine's container.")] = (
+        EngineResources()
+    )

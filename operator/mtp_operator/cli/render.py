@@ -141,7 +141,8 @@ def _serving(model: MTPModel, settings: RunSettings, installation: Installation)
     if replicas >= FEWEST_REPLICAS:
         yield disruption_budget(model)
     surroundings = Surroundings(probe_image=installation.bench_image, ready_seconds=installation.ready_seconds)
-    yield deployment(model, ServingRecord(served=Served.of(settings, n_spec), surroundings=surroundings), replicas)
+    served = Served.of(settings, n_spec, model.spec.template.pod)
+    yield deployment(model, ServingRecord(served=served, surroundings=surroundings), replicas)
 
 
 def _n_spec_without_measuring(model: MTPModel) -> int | None:

@@ -44,6 +44,7 @@ def run_settings(
             "benchImage": bench_image,
             "accelerator": spec.accelerator.to_wire(),
             "speculation": speculation,
+            "resources": spec.template.resources.to_wire(),
             "maxNSpec": spec.tuning.max_n_spec,
             "workload": _effective(spec.tuning.workload).to_wire(),
             "objective": spec.tuning.objective.to_wire(),
@@ -66,6 +67,7 @@ def tuning_run(model: MTPModel, settings: RunSettings) -> dict[str, Any]:
         model_name=model.metadata.name,
         request=model.spec.tuning.request,
         settings_hash=settings_hash,
+        template=model.spec.template.pod,
     )
     return {
         "apiVersion": API_VERSION,
