@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 
+from mtp_operator.api.engines import FLAGS
 from mtp_operator.api.model import MTPModelSpec
 from tests.cluster.api_server import InvalidError, connect, dry_create
 from tests.cluster.node import kubectl
@@ -314,10 +315,25 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.engine.extraArgs[0]",
         "must not be --speculative-config, which is what the operator tunes",
     ),
-    "file with code": (
-        model(("spec.engine.extraArgs", ["--structured-outputs-config={}"])),
+    "a part of a flag that is a field": (
+        model(("spec.engine.extraArgs", ["--speculative_config.num_speculative_tokens=4"])),
         "spec.engine.extraArgs[0]",
-        "must not be --structured-outputs-config, which can run code",
+        "must not be --speculative-config, which is what the operator tunes",
+    ),
+    "value that is more than the default": (
+        model(("spec.engine.extraArgs", ["--data-parallel-size=2"])),
+        "spec.engine.extraArgs[0]",
+        "takes GPUs that the model was not granted; only 1 may be stated",
+    ),
+    "value that is a flag": (
+        model(("spec.engine.extraArgs", ["--verbose=--agent"]), engine="LlamaCpp"),
+        "spec.engine.extraArgs[0]",
+        "must not have a value that begins with '-' and a letter",
+    ),
+    "variable with a value that is not the default": (
+        model(("spec.engine.env", [{"name": "HF_HUB_OFFLINE", "value": "0"}])),
+        "spec.engine.env[0].name",
+        "must not be HF_HUB_OFFLINE, which changes where models come from",
     ),
     "vLLM that is too old": (
         model(("spec.engine.image", "docker.io/vllm/vllm-openai:v0.30.2-cu130")),
@@ -667,6 +683,58 @@ def test_mistake_gets_one_message(mistake: str, api_server: httpx.Client) -> Non
 
     assert complaint.startswith(f"{field}: ")
     assert allowed in complaint
+
+
+ARGUMENTS = (
+    *("--enforce-eager", "--seed=1", "--enable_expert_parallel", "--kernel-config.moe_backend=marlin", "--a.b.C_d=e"),
+    *(
+        "--load-format=fastsafetensors",
+        "--quantization=modelopt",
+        '--hf-overrides={"a": 1}',
+        "--reasoning-parser=qwen3",
+    ),
+    *("--generation-config=vllm", "--override-generation-config={}", "--chat-template=/x.jinja", "--tokenizer=/x"),
+    *("--data-parallel-size=1", "--data_parallel_size=1", "--data-parallel-size=8", "--data-parallel-size"),
+    *("--pipeline-parallel-size=1", "--distributed-executor-backend=mp", "--distributed-executor-backend=ray"),
+    *("--logprobs-mode=raw_logprobs", "--host=0.0.0.0", "--host=::", "--port=8080", "--trust_remote_code"),
+    *(
+        "--speculative-config={}",
+        "--speculative_config.method=mtp",
+        "--speculative",
+        "--max-model-len=1",
+        "--max-mod=1",
+    ),
+    *("--disable-prefix-caching", "--no-warmup=--props", "--threads=-1", "--temp=-a", "--seed=", "--mmproj=/x.gguf"),
+    *("--n-predict=-1", "--n-predict=4", "--spec-ngram-map-k-size-m=4", "--gpt-oss-20b-default", "--ui", "--webui"),
+    *(
+        "-tp=2",
+        "serve",
+        "--",
+        "--A",
+        "--a b",
+        "--a=b c",
+        "--seed=b\n",
+        "--seed=b\rc",
+        "--a..b",
+        "--.a=b",
+        "--_a",
+        "--a+=1",
+    ),
+)
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_the_api_server_and_the_operator_say_the_same_of_an_argument(argument: str, api_server: httpx.Client) -> None:
+    document = model(("spec.engine.extraArgs", [argument]))
+    said = [one.partition(": ") for one in FLAGS.complaints([argument])]
+
+    if not said:
+        taken(api_server, document)
+        return
+    ((field, _, message),) = said
+    (complaint,) = complaints(api_server, document)
+    assert complaint.startswith(f"{field}: ")
+    assert complaint.endswith(message)
 
 
 def test_unknown_field_is_refused() -> None:

@@ -13,6 +13,9 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 MAX_N_SPEC: Final = 16
 """The largest n_spec that the API accepts; published curves peak between 2 and 8."""
 
+LEAST_CONTEXT_TOKENS: Final = 1024
+"""Smallest context of a request: the default output and a prompt fit into it."""
+
 MAX_LEVELS: Final = 4
 """Concurrency levels of one workload: their results fit into one termination message."""
 

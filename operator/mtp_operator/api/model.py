@@ -5,20 +5,19 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
+from .base import LEAST_CONTEXT_TOKENS, MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
+from .engines.llamacpp import LlamaCppSettings
+from .engines.vllm import VLLMSettings
 from .hashing import canonical_hash
 from .spec import (
-    LEAST_CONTEXT_TOKENS,
     PROMPT_RESERVE_TOKENS,
     AcceleratorSpec,
     Budget,
     EngineSpec,
-    LlamaCppSettings,
     ModelSource,
     Objective,
     SpeculationSpec,
-    VLLMSettings,
     Workload,
 )
 from .template import PodTemplateSpec

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from .base import API_VERSION
-from .spec import REFUSED_ARGUMENTS, REFUSED_VARIABLES
+from .engines import FLAGS, VARIABLES
 
 _INTRODUCTION: Final = f"""\
 # API reference
@@ -20,7 +20,8 @@ _REFUSED: Final = """\
 ## Refused engine flags
 
 `spec.engine.extraArgs` takes any flag of the engine but these. The beginning of one is refused too, because vLLM takes
-it for the whole. Flags that contradict a field of the spec are reported by the operator, in the condition `Stalled`.
+it for the whole; an underscore stands for a dash, and `--flag.key=value` for the flag. A value that begins with `-`
+and a letter is refused: llama-server would take it for a flag of its own.
 
 | Flag | It … |
 |---|---|
@@ -90,7 +91,7 @@ def api_reference(definitions: Iterable[Mapping[str, Any]]) -> str:
     kinds = "\n".join(_kind(definition["spec"]) for definition in definitions)
     return (
         f"{_INTRODUCTION}\n{kinds}\n"
-        f"{_REFUSED}{_reasons(REFUSED_ARGUMENTS)}{_REFUSED_VARIABLES}{_reasons(REFUSED_VARIABLES)}"
+        f"{_REFUSED}{_reasons(FLAGS.reasons)}{_REFUSED_VARIABLES}{_reasons(VARIABLES.reasons)}"
     )
 
 

@@ -1,187 +1,21 @@
 """The parts of a spec that an MTPModel states and an MTPTuningRun keeps: model, engine, GPU, speculation, workload."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
 from .base import MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, Schema, rule, validated
+from .engines import FLAGS, VARIABLES, llamacpp, vllm
+from .engines.llamacpp import LlamaCppSettings
+from .engines.vllm import VLLMSettings
 from .weights import SecretKey, WeightsSource
 
 PROMPT_RESERVE_TOKENS: Final = 512
 """Context that the workload leaves to the prompt beside its output tokens."""
 
-LEAST_CONTEXT_TOKENS: Final = 1024
-"""Smallest context of a request: the default output and a prompt fit into it."""
-
-REFUSED_ARGUMENTS: Final[dict[str, str]] = {
-    "--agent": "runs code",
-    "--allowed-local-media-path": "opens the file system",
-    "--api-key": "puts a secret into the pod's arguments",
-    "--api-key-file": "locks the bench out",
-    "--code-revision": "runs code of another revision",
-    "--config": "hides other arguments",
-    "--control-vector": "changes the model",
-    "--control-vector-scaled": "changes the model",
-    "--data-parallel-address": "opens the network",
-    "--data-parallel-rpc-port": "opens the network",
-    "--data-parallel-supervisor-port": "opens the network",
-    "--default-mm-loras": "changes the model",
-    "--distributed-executor-backend": "starts other processes",
-    "--docker-repo": "changes the model",
-    "--ec-transfer-config": "opens the network",
-    "--enable-lora": "changes the model",
-    "--enable-mm-embeds": "lets requests crash the engine",
-    "--enable-prompt-embeds": "lets requests crash the engine",
-    "--fault-tolerance-config": "opens the network",
-    "--generation-config": "changes the sampling that is measured",
-    "--grpc": "is set by the operator",
-    "--grpc-port": "opens the network",
-    "--headless": "is set by the operator",
-    "--hf-config-path": "changes the model",
-    "--hf-file": "changes the model",
-    "--hf-overrides": "changes the model",
-    "--hf-repo": "changes the model",
-    "--hf-repo-draft": "changes the model",
-    "--hf-token": "puts a secret into the pod's arguments",
-    "--host": "is set by the operator",
-    "--io-processor-plugin": "runs code",
-    "--kv-events-config": "opens the network",
-    "--kv-transfer-config": "opens the network",
-    "--load-format": "can run code",
-    "--log-config-file": "can run code",
-    "--log-prompts-dir": "opens the file system",
-    "--logging-config": "can run code",
-    "--logits-processors": "runs code",
-    "--lora": "changes the model",
-    "--lora-modules": "changes the model",
-    "--lora-scaled": "changes the model",
-    "--master-addr": "opens the network",
-    "--master-port": "opens the network",
-    "--mcp-servers-config": "runs code",
-    "--mcp-servers-json": "runs code",
-    "--media-path": "opens the file system",
-    "--middleware": "runs code",
-    "--mm-encoder-fp8-scale-save-path": "opens the file system",
-    "--mmproj-url": "changes the model",
-    "--model": "is spec.model.uri",
-    "--model-class-overrides": "changes the model",
-    "--model-draft": "is spec.speculation.drafter",
-    "--model-loader-extra-config": "changes the model",
-    "--model-url": "changes the model",
-    "--models-dir": "changes the model",
-    "--models-preset": "changes the model",
-    "--nnodes": "opens the network",
-    "--node-rank": "opens the network",
-    "--otlp-traces-endpoint": "opens the network",
-    "--override-generation-config": "changes the sampling that is measured",
-    "--override-kv": "changes the model",
-    "--path": "opens the file system",
-    "--port": "is set by the operator",
-    "--profiler-config": "opens the file system",
-    "--props": "lets any client change the server",
-    "--quantization": "changes the model",
-    "--quantization-config": "changes the model",
-    "--reasoning-parser-plugin": "runs code",
-    "--revision": "changes the model",
-    "--rpc": "opens the network",
-    "--scheduler-cls": "runs code",
-    "--served-model-name": "is spec.model.servedName",
-    "--slot-save-path": "opens the file system",
-    "--spec-draft-hf": "changes the model",
-    "--spec-draft-model": "is spec.speculation.drafter",
-    "--spec-draft-n-max": "is what the operator tunes",
-    "--spec-method": "is spec.speculation.method",
-    "--spec-model": "is spec.speculation.drafter",
-    "--spec-tokens": "is what the operator tunes",
-    "--spec-type": "is spec.speculation.method",
-    "--speculative-config": "is what the operator tunes",
-    "--ssl-ca-certs": "is not supported",
-    "--ssl-cert-file": "is not supported",
-    "--ssl-certfile": "is not supported",
-    "--ssl-key-file": "is not supported",
-    "--ssl-keyfile": "is not supported",
-    "--structured-outputs-config": "can run code",
-    "--tokenizer": "changes the model",
-    "--tokenizer-revision": "changes the model",
-    "--tool-parser-plugin": "runs code",
-    "--tool-server": "opens the network",
-    "--tools": "runs code",
-    "--tools-runtime": "runs code",
-    "--trust-remote-code": "is spec.engine.vllm.trustRemoteCode",
-    "--trust-request-chat-template": "runs code of requests",
-    "--trust-request-mm-kwargs": "runs code of requests",
-    "--uds": "is set by the operator",
-    "--ui-mcp-proxy": "opens the network",
-    "--video-ffmpeg-dir": "runs code",
-    "--watermark-config": "changes the sampling that is measured",
-    "--webui-mcp-proxy": "opens the network",
-    "--weight-transfer-config": "changes the model",
-    "--worker-cls": "runs code",
-    "--worker-extension-cls": "runs code",
-}
-"""Engine flags that would change the model, open the network or run code, and why each is refused.
-
-The beginning of one is refused as well, because vLLM takes it for the flag.
-"""
-
-REFUSED_VARIABLES: Final[dict[str, str]] = {
-    "BASH_ENV": "runs code",
-    "CC": "runs code",
-    "CUDA_INJECTION64_PATH": "runs code",
-    "CUDA_VISIBLE_DEVICES": "is set by the device plugin or driver",
-    "CXX": "runs code",
-    "DO_NOT_TRACK": "is set by the operator",
-    "GCONV_PATH": "runs code",
-    "GGML_BACKEND_PATH": "runs code",
-    "HF_*": "changes where models come from",
-    "HOME": "is set by the operator",
-    "HTTPS_PROXY": "opens the network",
-    "HTTP_PROXY": "opens the network",
-    "HUGGING_FACE_HUB_TOKEN": "puts a secret into the pod",
-    "LD_*": "runs code",
-    "LLAMA_API_KEY": "locks the bench out",
-    "LLAMA_ARG_*": "is a flag in disguise: write it into extraArgs",
-    "LOGNAME": "is set by the operator",
-    "MODELSCOPE_*": "changes where models come from",
-    "NCCL_NET_PLUGIN": "runs code",
-    "NCCL_PROFILER_PLUGIN": "runs code",
-    "NCCL_TUNER_PLUGIN": "runs code",
-    "NVIDIA_*": "is set by the device plugin or driver",
-    "OTEL_*": "opens the network",
-    "PATH": "runs code",
-    "PYTHON*": "runs code",
-    "RAY_*": "opens the network",
-    "SSL_*": "changes who is trusted",
-    "TRANSFORMERS_*": "changes where models come from",
-    "USER": "is set by the operator",
-    "VLLM_ALLOW_INSECURE_SERIALIZATION": "runs code of requests",
-    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "lets any client change the model",
-    "VLLM_API_KEY": "locks the bench out",
-    "VLLM_CACHE_ROOT": "moves the caches",
-    "VLLM_CONFIGURE_LOGGING": "hides why the engine fails",
-    "VLLM_CONFIG_ROOT": "moves the caches",
-    "VLLM_CUDART_SO_PATH": "runs code",
-    "VLLM_HOST_IP": "opens the network",
-    "VLLM_LOGGING_CONFIG_PATH": "is set by the operator",
-    "VLLM_NCCL_SO_PATH": "runs code",
-    "VLLM_NO_USAGE_STATS": "is set by the operator",
-    "VLLM_PLUGINS": "runs code",
-    "VLLM_PORT": "opens the network",
-    "VLLM_SERVER_DEV_MODE": "lets any client change the server",
-    "VLLM_USE_MODELSCOPE": "changes where models come from",
-    "XDG_*": "moves the caches",
-    "http_proxy": "opens the network",
-    "https_proxy": "opens the network",
-}
-"""Environment variables that would change the model, open the network or run code, and why each is refused.
-
-An asterisk stands for any ending.
-"""
-
-_FLAGS_OF_THEIR_OWN: Final = ("--mmproj", "--reasoning", "--reasoning-parser", "--ui", "--webui")
-"""Flags of an engine that a refused one happens to begin with."""
+FLOORS: Final = {"VLLM": vllm.FLOOR, "LlamaCpp": llamacpp.FLOOR}
+"""The oldest versions of engines that work, by `engine.type`."""
 
 
 class ModelSource(WeightsSource):
@@ -216,112 +50,13 @@ class EngineType(StrEnum):
     LLAMA_CPP = "LlamaCpp"
 
 
-class PrefixCaching(StrEnum):
-    """Whether the engine reuses the KV cache of equal prefixes."""
-
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-
-
-class TrustRemoteCode(StrEnum):
-    """Whether Python code of the model's repository may run."""
-
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-
-
-class FlashAttention(StrEnum):
-    """Whether llama.cpp uses its flash attention kernels."""
-
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-
-
-class VLLMSettings(Schema):
-    """Settings of vLLM."""
-
-    max_model_len: Annotated[
-        int,
-        Field(
-            ge=LEAST_CONTEXT_TOKENS, le=1_048_576, description="Longest prompt plus output of one request, in tokens."
-        ),
-    ] = 4096
-    max_num_seqs: Annotated[
-        int, Field(ge=1, le=1024, description="Requests that are decoded together; the rest waits.")
-    ] = 8
-    gpu_memory_utilization_percent: Annotated[
-        int | None,
-        Field(ge=1, le=100, description="Share of the GPU's memory that vLLM takes. Default: vLLM's own."),
-    ] = None
-    tensor_parallel_size: Annotated[
-        int, Field(ge=1, description="GPUs that share one copy of the model; at most accelerator.count.")
-    ] = 1
-    prefix_caching: Annotated[
-        PrefixCaching,
-        Field(description="Disabled measures what decoding gives; Enabled also reuses equal prefixes of prompts."),
-    ] = PrefixCaching.DISABLED
-    trust_remote_code: Annotated[
-        TrustRemoteCode,
-        Field(
-            description="Enabled runs Python code that lies beside the weights, with all that the engine's pod may do; "
-            "only for a model that vLLM does not know by itself, from a repository that you have read."
-        ),
-    ] = TrustRemoteCode.DISABLED
-
-
-class LlamaCppSettings(Schema):
-    """Settings of llama.cpp's llama-server."""
-
-    context_size: Annotated[
-        int,
-        Field(
-            ge=LEAST_CONTEXT_TOKENS,
-            le=1_048_576,
-            description="Longest prompt plus output of one request (slot), in tokens.",
-        ),
-    ] = 4096
-    parallel: Annotated[int, Field(ge=1, le=256, description="Slots: requests that are decoded together.")] = 1
-    gpu_layers: Annotated[
-        int, Field(ge=-1, le=1024, description="Layers kept on the GPU; -1 keeps all of them there.")
-    ] = -1
-    flash_attention: Annotated[
-        FlashAttention, Field(description="Whether llama.cpp's flash attention kernels are used.")
-    ] = FlashAttention.ENABLED
-
-
-_ARGUMENT_NAME = "self.split('=')[0]"
-_REFUSED_MATCHES = f"{sorted(REFUSED_ARGUMENTS)!r}.filter(flag, flag.startsWith({_ARGUMENT_NAME}))"
-
-ExtraArgument = Annotated[
-    str,
-    Field(
-        max_length=512,
-        json_schema_extra=validated(
-            rule(
-                r"self.matches('^--[a-z0-9][-a-z0-9]*(=[^\\n\\r]*)?$')",
-                "must be one long flag in lower case, with its value after '=': --flag or --flag=value",
-            ),
-            rule(
-                f"!self.matches('^--[a-z0-9]') || {_ARGUMENT_NAME} in {list(_FLAGS_OF_THEIR_OWN)!r} || "
-                f"{_REFUSED_MATCHES}.size() == 0",
-                "must not be a flag that another field or the operator sets, that changes the model, opens the network "
-                "or runs code, nor the beginning of one; the API reference lists them",
-                message_expression=f"'must not be ' + {_REFUSED_MATCHES}[0] + ', which ' + "
-                f"{REFUSED_ARGUMENTS!r}[{_REFUSED_MATCHES}[0]]",
-            ),
-        ),
-    ),
-]
-
-
-_REFUSED_BY_NAME = (
-    f"{sorted(REFUSED_VARIABLES)!r}.filter(one, one.endsWith('*') ? "
-    "self.startsWith(one.substring(0, one.size() - 1)) : self == one)"
-)
+ExtraArgument = Annotated[str, Field(max_length=512, json_schema_extra=validated(*FLAGS.rules()))]
 
 
 class EnvironmentVariable(Schema):
     """An environment variable of the engine."""
+
+    model_config = ConfigDict(json_schema_extra=validated(VARIABLES.rule()))
 
     name: Annotated[
         str,
@@ -333,45 +68,10 @@ class EnvironmentVariable(Schema):
                     "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
                     "must be letters, digits and '_', and not start with a digit",
                 ),
-                rule(
-                    f"{_REFUSED_BY_NAME}.size() == 0",
-                    "must not be a variable that the operator sets, that changes the model, opens the network or runs "
-                    "code; the API reference lists them",
-                    message_expression=f"'must not be ' + self + ', which ' + "
-                    f"{REFUSED_VARIABLES!r}[{_REFUSED_BY_NAME}[0]]",
-                ),
             ),
         ),
     ]
     value: Annotated[str, Field(max_length=512, description="Its value, taken literally.")]
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The oldest version of an engine that works.
-
-    Attributes:
-        older: a regular expression for tags of the engine's own images below it.
-        message: what is allowed, and why.
-    """
-
-    older: str
-    message: str
-
-
-FLOORS: Final = {
-    EngineType.VLLM: Floor(
-        r"/vllm-openai[^:@]*:v0[.]([0-9]|[12][0-9]|30)([.-]|$)",
-        "must be vLLM 0.31 or later: requests can run code in earlier versions, hang them, or end them while they "
-        "speculate",
-    ),
-    EngineType.LLAMA_CPP: Floor(
-        # 0.7.0 is build 11669.
-        "/llama[.]cpp:[^@]*-(v0[.][0-6]([.-]|$)|b([0-9]{1,4}|10[0-9]{3}|11[0-5][0-9]{2}|116[0-5][0-9]|1166[0-8])$)",
-        "must be llama.cpp 0.7.0 (b11669) or later: earlier versions count no drafts, do not know all flags, or "
-        "speculate wrongly",
-    ),
-}
 
 
 class EngineSpec(Schema):

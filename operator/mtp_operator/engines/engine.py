@@ -2,10 +2,11 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from mtp_operator.api.engines import FLAGS, VARIABLES
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import FLOORS, EngineType
 
@@ -191,16 +192,22 @@ class Engine(ABC):
             ValueError: the answer does not say it, or not for the target alone.
         """
 
-    @abstractmethod
     def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
-        """Why these settings cannot work or cannot be measured: one sentence each, none if they can."""
+        """Why these settings cannot work or cannot be measured: one sentence each, none if they can.
+
+        The API server says the same of flags and variables, but an object may be older than its rules.
+        """
+        engine = settings.engine
+        variables = {variable.name: variable.value for variable in engine.env}
+        return (*_too_old(settings), *FLAGS.complaints(engine.extra_args), *VARIABLES.complaints(variables))
 
 
-def too_old(settings: EngineSettings) -> tuple[str, ...]:
+def _too_old(settings: EngineSettings) -> Iterator[str]:
     """Why the image cannot be used, if it is known to be too old: the default one has not been at the API server."""
     floor = FLOORS[settings.engine.type]
     image = settings.engine.image or ""
-    return (f"spec.engine.image: {image} {floor.message}",) if re.search(floor.older, image) else ()
+    if re.search(floor.older, image):
+        yield f"spec.engine.image: {image} {floor.message}"
 
 
 def tokens_in_usage(message: Mapping[str, Any]) -> int | None:
@@ -215,26 +222,3 @@ def drafts_in(counts: Mapping[str, Any], draft_tokens: str, accepted_tokens: str
     if not isinstance(drafted, int) or not isinstance(accepted, int):
         return None
     return RequestDrafts(draft_tokens=drafted, accepted_tokens=accepted)
-
-
-def argument_name(argument: str) -> str:
-    """`--flag` of `--flag=value`."""
-    return argument.partition("=")[0]
-
-
-def unusable(
-    extra_arguments: Iterable[str],
-    reasons: Mapping[str, str],
-    means: Callable[[str, str], bool] = str.__eq__,
-) -> tuple[str, ...]:
-    """One sentence for each extra argument that has a reason against it.
-
-    Args:
-        extra_arguments: as in the spec.
-        reasons: flag -> what it does, or which field it is.
-        means: whether the engine takes what is written (the second) for the flag (the first).
-    """
-    found = (
-        next((flag for flag in reasons if means(flag, name)), None) for name in map(argument_name, extra_arguments)
-    )
-    return tuple(f"spec.engine.extraArgs: {flag} {reasons[flag]}" for flag in found if flag is not None)

@@ -5,8 +5,9 @@ from itertools import chain
 from typing import Any, Final
 
 from mtp_operator.api.base import MAX_N_SPEC
+from mtp_operator.api.engines.llamacpp import FlashAttention, LlamaCppSettings
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import EngineType, FlashAttention, LlamaCppSettings, SpeculationMethod
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 
 from .engine import (
     HOME,
@@ -14,11 +15,8 @@ from .engine import (
     Engine,
     EngineMetrics,
     RequestDrafts,
-    argument_name,
     drafts_in,
     tokens_in_usage,
-    too_old,
-    unusable,
 )
 from .scoring import Continuation, Messages, Post, TokenScore, token_score
 
@@ -33,41 +31,6 @@ _DRAFTER_TYPES: Final = {
     SpeculationMethod.DRAFT_MODEL: "draft-simple",
     SpeculationMethod.EAGLE3: "draft-eagle3",
 }
-
-_REMOVED: Final = "has been removed from llama-server; the operator sets --spec-draft-n-max"
-_DOWNLOADS: Final = "downloads another model"
-
-_UNUSABLE: Final = {
-    "--ctx-size": "is spec.engine.llamaCpp.contextSize times parallel",
-    "--parallel": "is spec.engine.llamaCpp.parallel",
-    "--gpu-layers": "is spec.engine.llamaCpp.gpuLayers",
-    "--n-gpu-layers": "is spec.engine.llamaCpp.gpuLayers",
-    "--flash-attn": "is spec.engine.llamaCpp.flashAttention",
-    "--alias": "is spec.model.servedName",
-    "--api-prefix": "moves the paths that the operator asks",
-    "--ignore-eos": "changes where outputs end",
-    "--predict": "changes where outputs end",
-    "--n-predict": "changes where outputs end",
-    "--log-disable": "hides why the engine fails",
-    "--log-jsonl": "hides why the engine fails",
-    "--sleep-idle-seconds": "unloads the model between two measurements",
-    "--log-file": "is set by the operator",
-    "--embedding": "turns text generation off",
-    "--embeddings": "turns text generation off",
-    "--rerank": "turns text generation off",
-    "--reranking": "turns text generation off",
-    "--spec-default": "turns speculation on at every n",
-    "--spec-synth-len": "pretends acceptance",
-    "--spec-synth-rates": "pretends acceptance",
-    "--draft": _REMOVED,
-    "--draft-n": _REMOVED,
-    "--draft-max": _REMOVED,
-    "--draft-min": _REMOVED,
-    "--draft-n-min": _REMOVED,
-}
-
-_PRESETS: Final = ("--embd-gemma-", "--fim-qwen-", "--gpt-oss-", "--vision-gemma-")
-
 
 _FULL_PRECISION: Final = ("F32", "F16")  # and BF16
 """In the names of file types whose weights are not quantized."""
@@ -211,12 +174,6 @@ class LlamaCpp(Engine):
             likely = {one["id"]: one["logprob"] for one in answer["completion_probabilities"][0]["top_logprobs"]}
             scores.append(token_score(position, output[position], likely))
         return tuple(scores)
-
-    def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
-        """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
-        extra = settings.engine.extra_args
-        presets = {argument_name(one): _DOWNLOADS for one in extra if one.startswith(_PRESETS)}
-        return too_old(settings) + unusable(extra, {**_UNUSABLE, **presets})
 
 
 def split_values(arguments: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,14 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mtp_operator.api.base import MAX_N_SPEC
+from mtp_operator.api.engines.vllm import PrefixCaching, TrustRemoteCode, VLLMSettings
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import (
-    EngineType,
-    PrefixCaching,
-    SpeculationMethod,
-    TrustRemoteCode,
-    VLLMSettings,
-)
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 
 from .engine import (
     CONFIGURATION_FOLDER,
@@ -23,8 +18,6 @@ from .engine import (
     RequestDrafts,
     drafts_in,
     tokens_in_usage,
-    too_old,
-    unusable,
 )
 from .scoring import Continuation, Messages, Post, TokenScore, token_score
 
@@ -45,29 +38,6 @@ _METHODS: Final = {
 }
 
 _LOGGING_FILE: Final = "vllm-logging.json"
-
-_UNUSABLE: Final = {
-    "--convert": "turns text generation off",
-    "--data-parallel-size": "takes GPUs that the model was not granted",
-    "--enable-trace-replay": "lets a request decide what is generated",
-    "--logprobs-mode": "changes the probabilities that the output is checked by",
-    "--max-logprobs": "changes the probabilities that the output is checked by",
-    "--per-request-spec-decode-metrics": "keeps vLLM from starting without speculation (n=0)",
-    "--return-tokens-as-token-ids": "changes the answers that the bench reads",
-    "--root-path": "moves the paths that the operator asks",
-    "--runner": "turns text generation off",
-    "--skip-tokenizer-init": "turns text off",
-    "--tokens-only": "turns text off",
-    "--disable-log-stats": "turns the counters off that prove that speculation works",
-    "--kv-sharing-fast-prefill": "does not work together with speculation",
-    "--max-model-len": "is spec.engine.vllm.maxModelLen",
-    "--max-num-seqs": "is spec.engine.vllm.maxNumSeqs",
-    "--gpu-memory-utilization": "is spec.engine.vllm.gpuMemoryUtilizationPercent",
-    "--tensor-parallel-size": "is spec.engine.vllm.tensorParallelSize",
-    "--enable-prefix-caching": "is spec.engine.vllm.prefixCaching",
-    "--no-enable-prefix-caching": "is spec.engine.vllm.prefixCaching",
-    "--pipeline-parallel-size": "does not work together with MTP: draft heads live on the last stage only",
-}
 
 
 class VLLM(Engine):
@@ -237,11 +207,6 @@ class VLLM(Engine):
             )
             for position in positions
         )
-
-    def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
-        """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
-        # vLLM takes the beginning of a flag for the flag.
-        return too_old(settings) + unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
 
 
 def _memory(vllm: VLLMSettings) -> tuple[str, ...]:

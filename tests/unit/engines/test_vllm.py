@@ -141,15 +141,15 @@ def test_arguments_that_spoil_the_measurement_are_refused(argument: str) -> None
     settings = run_settings(engine={"type": "VLLM", "image": "engine:1", "extraArgs": [argument, "--enforce-eager"]})
 
     (refusal,) = ENGINE.refusals(settings)
-    assert refusal.startswith(f"spec.engine.extraArgs: {argument.split('=')[0]} ")
+    assert refusal.startswith(f"spec.engine.extraArgs[0]: must not be {argument.split('=')[0]}, which ")
 
 
 def test_the_beginning_of_a_flag_is_the_flag() -> None:
     settings = run_settings(engine={"type": "VLLM", "image": "engine:1", "extraArgs": ["--pipeline-parallel=2"]})
 
     assert ENGINE.refusals(settings) == (
-        "spec.engine.extraArgs: --pipeline-parallel-size does not work together with MTP: draft heads live on the last "
-        "stage only",
+        "spec.engine.extraArgs[0]: must not be --pipeline-parallel-size, which does not work together with MTP: draft "
+        "heads live on the last stage only; only 1 may be stated",
     )
 
 

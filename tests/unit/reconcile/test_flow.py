@@ -642,7 +642,7 @@ def test_settings_that_the_engine_refuses_start_nothing() -> None:
     assert world.runs == {}
     stalled = world.model_condition("Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "SettingsRefused")
-    assert "spec.engine.extraArgs: --pipeline-parallel-size" in stalled["message"]
+    assert "spec.engine.extraArgs[0]: must not be --pipeline-parallel-size" in stalled["message"]
 
 
 def test_a_changed_spec_supersedes_and_the_old_wish_can_be_had_again() -> None:
