@@ -472,22 +472,42 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown method": (
         model(("spec.speculation.method", "Medusa")),
         "spec.speculation.method",
-        '"MTP", "DraftModel", "Eagle3", "NGram"',
+        '"MTP", "DraftModel", "Eagle", "Eagle3", "DFlash", "DSpark", "NGram", "Suffix"',
     ),
     "no drafter": (
         model(("spec.speculation.method", "DraftModel")),
         "spec.speculation.drafter",
-        "must be set where method is DraftModel or Eagle3",
+        "must be set where method is DraftModel, Eagle, Eagle3 or DFlash",
+    ),
+    "method that llama.cpp does not have": (
+        model(("spec.speculation.method", "Suffix"), engine="LlamaCpp"),
+        "spec.speculation.method",
+        "must be one of MTP, DraftModel, Eagle3, DFlash, DSpark, NGram where engine.type is LlamaCpp",
+    ),
+    "speculation of the other engine": (
+        model(("spec.speculation.vllm", {"moeBackend": "triton"}), engine="LlamaCpp"),
+        "spec.speculation.vllm",
+        "may be set only where engine.type is VLLM",
+    ),
+    "speculation of the one engine": (
+        model(("spec.speculation.llamaCpp", {"pMinMilli": 750})),
+        "spec.speculation.llamaCpp",
+        "may be set only where engine.type is LlamaCpp",
+    ),
+    "longer matches at least than at most": (
+        model(("spec.speculation", {"method": "NGram", "vllm": {"promptLookupMin": 5}})),
+        "spec.speculation.vllm.promptLookupMin",
+        "must be at most promptLookupMax (default 4)",
     ),
     "no head": (
         model(("spec.speculation.method", "Eagle3")),
         "spec.speculation.drafter",
-        "must be set where method is DraftModel or Eagle3",
+        "must be set where method is DraftModel, Eagle, Eagle3 or DFlash",
     ),
     "drafter that nobody asks": (
         model(("spec.speculation", {"method": "NGram", "drafter": {"uri": "pvc://weights/small"}})),
         "spec.speculation.drafter",
-        "must be left out where method is NGram",
+        "must be left out where method is NGram or Suffix",
     ),
     "drafter without a scheme": (
         model(("spec.speculation.drafter.uri", "drafter")),

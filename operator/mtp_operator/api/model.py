@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from .base import LEAST_CONTEXT_TOKENS, MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
+from .engines import llamacpp
 from .engines.llamacpp import LlamaCppSettings
 from .engines.vllm import VLLMSettings
 from .hashing import canonical_hash
@@ -214,6 +215,21 @@ class MTPModelSpec(Schema):
                 f"!has(self.model.tokenSecretRef) || {_FROM_HUB}",
                 "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
                 field_path=".model.tokenSecretRef",
+            ),
+            rule(
+                f"self.engine.type != 'LlamaCpp' || self.speculation.method in {list(llamacpp.METHODS)!r}",
+                f"must be one of {', '.join(llamacpp.METHODS)} where engine.type is LlamaCpp",
+                field_path=".speculation.method",
+            ),
+            rule(
+                "self.engine.type == 'VLLM' || !has(self.speculation.vllm)",
+                "may be set only where engine.type is VLLM",
+                field_path=".speculation.vllm",
+            ),
+            rule(
+                "self.engine.type == 'LlamaCpp' || !has(self.speculation.llamaCpp)",
+                "may be set only where engine.type is LlamaCpp",
+                field_path=".speculation.llamaCpp",
             ),
             rule(
                 "!has(self.engine.vllm) || self.engine.vllm.tensorParallelSize <= [self.accelerator.count, 1].max()",

@@ -5,10 +5,10 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, Schema, rule, validated
+from .base import MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS, Schema, rule, validated
 from .engines import FLAGS, VARIABLES, llamacpp, vllm
-from .engines.llamacpp import LlamaCppSettings
-from .engines.vllm import VLLMSettings
+from .engines.llamacpp import LlamaCppSettings, LlamaCppSpeculation
+from .engines.vllm import VLLMSettings, VLLMSpeculation
 from .weights import SecretKey, WeightsSource
 
 PROMPT_RESERVE_TOKENS: Final = 512
@@ -252,8 +252,16 @@ class SpeculationMethod(StrEnum):
 
     MTP = "MTP"
     DRAFT_MODEL = "DraftModel"
+    EAGLE = "Eagle"
     EAGLE3 = "Eagle3"
+    DFLASH = "DFlash"
+    DSPARK = "DSpark"
     N_GRAM = "NGram"
+    SUFFIX = "Suffix"
+
+
+NEED_DRAFTER: Final = ["DraftModel", "Eagle", "Eagle3", "DFlash"]
+"""Methods that draft with a model of their own."""
 
 
 class Drafter(WeightsSource):
@@ -267,14 +275,21 @@ class SpeculationMethodSpec(Schema):
         json_schema_extra=validated(
             rule(
                 # The API server holds the rule against the default {} before it fills in the method.
-                "!has(self.method) || !(self.method in ['DraftModel', 'Eagle3']) || has(self.drafter)",
-                "must be set where method is DraftModel or Eagle3: drafter.uri names the model that drafts",
+                f"!has(self.method) || !(self.method in {NEED_DRAFTER!r}) || has(self.drafter)",
+                "must be set where method is DraftModel, Eagle, Eagle3 or DFlash: drafter.uri names the model that "
+                "drafts",
                 field_path=".drafter",
             ),
             rule(
-                "!has(self.method) || self.method != 'NGram' || !has(self.drafter)",
-                "must be left out where method is NGram, which drafts from the request's own text",
+                "!has(self.method) || !(self.method in ['NGram', 'Suffix']) || !has(self.drafter)",
+                "must be left out where method is NGram or Suffix, which draft from text that is there",
                 field_path=".drafter",
+            ),
+            rule(
+                "!has(self.vllm) || !has(self.vllm.promptLookupMin) || self.vllm.promptLookupMin <= "
+                f"(has(self.vllm.promptLookupMax) ? self.vllm.promptLookupMax : {N_GRAM_LOOKUP_TOKENS})",
+                f"must be at most promptLookupMax (default {N_GRAM_LOOKUP_TOKENS})",
+                field_path=".vllm.promptLookupMin",
             ),
         )
     )
@@ -283,11 +298,27 @@ class SpeculationMethodSpec(Schema):
         SpeculationMethod,
         Field(
             description="MTP drafts with heads trained into the model, or with an assistant (drafter) that shares its "
-            "KV cache; DraftModel drafts with a small model of its own (drafter); Eagle3 with a head trained for the "
-            "model (drafter); NGram repeats what followed the last four tokens earlier in the request."
+            "KV cache; DraftModel drafts with a small model of its own (drafter); Eagle, Eagle3 and DFlash with a head "
+            "trained for the model (drafter); DSpark likewise, or with the one inside the model's checkpoint. NGram "
+            "repeats what followed the last tokens earlier in the request; Suffix the longest match of any length. "
+            "llama.cpp has neither Eagle nor Suffix."
         ),
     ] = SpeculationMethod.MTP
     drafter: Annotated[Drafter | None, Field(description="The model that drafts, where the method needs one.")] = None
+    vllm: Annotated[
+        VLLMSpeculation | None, Field(description="Further settings of vLLM's speculation, where engine.type is VLLM.")
+    ] = None
+    llama_cpp: Annotated[
+        LlamaCppSpeculation | None,
+        Field(description="Further settings of llama.cpp's speculation, where engine.type is LlamaCpp."),
+    ] = None
+
+    @property
+    def drafts_every_step(self) -> bool:
+        """Whether each step of the target has a draft: what looks for a match, or for confidence, passes some over."""
+        looks = self.method in (SpeculationMethod.N_GRAM, SpeculationMethod.SUFFIX)
+        limits = self.llama_cpp or LlamaCppSpeculation()
+        return not (looks or limits.p_min_milli or limits.n_min)
 
 
 class SpeculationSpec(SpeculationMethodSpec):

@@ -93,6 +93,8 @@ class TrialPlan(Document):
     url: str
     served_name: str
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    drafts_every_step: bool = True
+    """Whether each step of the target has a draft, so that the engine's counters can be held against its answers."""
     prompts: PlannedPrompts = PlannedPrompts(built_in=tuple(PromptCategory))
     sampling: Sampling = Sampling()
     output_tokens: Annotated[int, Field(ge=1)]

@@ -36,10 +36,18 @@ BUSY_CLIENT: Final = 0.8
 """Share of a core that the bench itself takes from which on it is told: it has only one."""
 
 
-def disqualification(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
-    """The first reason against believing the throughput of this arm, if there is one."""
+def disqualification(n_spec: int, runs: Iterable[LevelRun], *, drafts_every_step: bool = True) -> TrialFailure | None:
+    """The first reason against believing the throughput of this arm, if there is one.
+
+    Args:
+        n_spec: what the engine was started with.
+        runs: the levels.
+        drafts_every_step: false where the drafter looks for a match or for confidence: that it finds little says
+            nothing of whether it takes part.
+    """
+    engaged = _no_speculation if drafts_every_step else _too_much_counted
     for run in runs:
-        failure = _failed_requests(run) or (_no_speculation(n_spec, run) if n_spec > 0 else None) or _drifting(run)
+        failure = _failed_requests(run) or (engaged(n_spec, run) if n_spec > 0 else None) or _drifting(run)
         if failure is not None:
             return failure
     return None
@@ -99,6 +107,14 @@ def _no_speculation(n_spec: int, run: LevelRun) -> TrialFailure | None:
     return _weak(_first_position_share(counters), run) or _miscounted(n_spec, run, counters)
 
 
+def _too_much_counted(n_spec: int, run: LevelRun) -> TrialFailure | None:
+    """What is left of the identity where steps without a draft are no fault: it cannot exceed the answers."""
+    counters = _drafting(run)
+    if counters is None or _surplus(run, counters) <= n_spec * run.requests:
+        return None
+    return _miscounted(n_spec, run, counters)
+
+
 def _weak(first_position: float, run: LevelRun) -> TrialFailure | None:
     if first_position >= FIRST_POSITION_FLOOR:
         return None
@@ -130,8 +146,7 @@ def _miscounted(n_spec: int, run: LevelRun, counters: DraftCounters) -> TrialFai
     nothing for the last token that a request may have.
     """
     tokens = run.output_tokens
-    surplus = run.requests + counters.drafts + counters.accepted_tokens - tokens
-    if -UNCOUNTED_LIMIT * tokens - run.requests <= surplus <= n_spec * run.requests:
+    if -UNCOUNTED_LIMIT * tokens - run.requests <= _surplus(run, counters) <= n_spec * run.requests:
         return None
     message = (
         f"{run.requests} requests, {counters.drafts} drafts and {counters.accepted_tokens} accepted tokens do not make "
@@ -139,6 +154,10 @@ def _miscounted(n_spec: int, run: LevelRun, counters: DraftCounters) -> TrialFai
         "engine"
     )
     return TrialFailure(reason="CountersDisagree", message=message)
+
+
+def _surplus(run: LevelRun, counters: DraftCounters) -> int:
+    return run.requests + counters.drafts + counters.accepted_tokens - run.output_tokens
 
 
 def _drifting(run: LevelRun) -> TrialFailure | None:

@@ -85,7 +85,7 @@ async def _outcome(
         return error.failure, None, 1
     except asyncio.CancelledError:
         return await _interruption(plan), None, 1
-    return disqualification(plan.n_spec, runs), check, 0
+    return disqualification(plan.n_spec, runs, drafts_every_step=plan.drafts_every_step), check, 0
 
 
 async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> OutputCheck | None:
@@ -104,7 +104,11 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> Outpu
         client = EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:
             await measure(client, mix.probe, planned_levels(plan, mix), plan.ready_seconds, runs)
-            return None if disqualification(plan.n_spec, runs) else await _output_check(session, plan, mix)
+            return (
+                None
+                if disqualification(plan.n_spec, runs, drafts_every_step=plan.drafts_every_step)
+                else await _output_check(session, plan, mix)
+            )
         except NotReadyError as error:
             raise TrialError("NotReady", _explained(error, plan)) from error
         except TooSlowError as error:

@@ -15,8 +15,6 @@ from .scoring import Continuation, Messages, Post, TokenScore
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""
 
-N_GRAM_LOOKUP_TOKENS: Final = 4
-"""Tokens that NGram looks for earlier in the request: shorter ones are found often and mean little."""
 LOG_FILE: Final = f"{LOG_FOLDER}/engine.log"
 """Where an engine logs to, beside its standard output."""
 
@@ -80,6 +78,9 @@ class Engine(ABC):
     metrics: ClassVar[EngineMetrics]
     lost_while_speculating: ClassVar[tuple[str, ...]] = ()
     """What the server's API refuses to do while n > 0, as a client would name it."""
+
+    methods: ClassVar[Mapping[str, str]]
+    """Method of spec.speculation -> what the engine calls it."""
 
     load_metrics: ClassVar[tuple[str, ...]]
     """Names of the Prometheus gauges that together count the requests which are not finished."""
@@ -199,7 +200,16 @@ class Engine(ABC):
         """
         engine = settings.engine
         variables = {variable.name: variable.value for variable in engine.env}
-        return (*_too_old(settings), *FLAGS.complaints(engine.extra_args), *VARIABLES.complaints(variables))
+        return (
+            *_too_old(settings),
+            *self._unknown(settings),
+            *FLAGS.complaints(engine.extra_args),
+            *VARIABLES.complaints(variables),
+        )
+
+    def _unknown(self, settings: EngineSettings) -> Iterator[str]:
+        if settings.speculation.method not in self.methods:
+            yield f"spec.speculation.method: must be one of {', '.join(self.methods)} where engine.type is {self.type}"
 
 
 def _too_old(settings: EngineSettings) -> Iterator[str]:

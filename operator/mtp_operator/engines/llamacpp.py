@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from mtp_operator.api.base import MAX_N_SPEC
-from mtp_operator.api.engines.llamacpp import FlashAttention, LlamaCppSettings
+from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
+from mtp_operator.api.engines.llamacpp import METHODS, FlashAttention, LlamaCppSettings, LlamaCppSpeculation
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import EngineType, SpeculationMethod
 
 from .engine import (
     HOME,
-    N_GRAM_LOOKUP_TOKENS,
     Engine,
     EngineMetrics,
     RequestDrafts,
@@ -26,12 +25,6 @@ BATCH_TOKENS: Final = 2048
 MICRO_BATCH_TOKENS: Final = 512
 """llama-server's default for the tokens that are computed together (--ubatch-size)."""
 
-_DRAFTER_TYPES: Final = {
-    SpeculationMethod.MTP: "draft-mtp",
-    SpeculationMethod.DRAFT_MODEL: "draft-simple",
-    SpeculationMethod.EAGLE3: "draft-eagle3",
-}
-
 _FULL_PRECISION: Final = ("F32", "F16")  # and BF16
 """In the names of file types whose weights are not quantized."""
 
@@ -43,6 +36,7 @@ class LlamaCpp(Engine):
     """llama-server from 0.7.0 on."""
 
     type = EngineType.LLAMA_CPP
+    methods = METHODS
     port = 8080
     metrics = EngineMetrics(
         generated_tokens="llamacpp:tokens_predicted_total",
@@ -62,7 +56,7 @@ class LlamaCpp(Engine):
     ) -> tuple[str, ...]:
         """The arguments of `llama-server`; see `Engine.arguments`."""
         llama = settings.engine.llama_cpp or LlamaCppSettings()
-        layers = "all" if llama.gpu_layers < 0 else str(llama.gpu_layers)
+        layers = _layers(llama.gpu_layers)
         flags = {
             "--model": model_path,
             "--alias": served_name,
@@ -194,18 +188,39 @@ def _batches(llama: LlamaCppSettings) -> dict[str, str]:
 def _speculation(settings: EngineSettings, n_spec: int, drafter_path: str | None, layers: str) -> dict[str, str]:
     if n_spec == 0:
         return {}
-    if settings.speculation.method is SpeculationMethod.N_GRAM:
+    method = settings.speculation.method
+    stated = settings.speculation.llama_cpp or LlamaCppSpeculation()
+    if method is SpeculationMethod.N_GRAM:
         return {
-            # --spec-draft-n-max means nothing to it, and ngram-simple cannot draft fewer tokens than it looks up.
-            "--spec-type": "ngram-map-k",
-            "--spec-ngram-map-k-size-n": str(N_GRAM_LOOKUP_TOKENS),
+            # --spec-draft-n-max means nothing to it.
+            "--spec-type": METHODS[method],
+            "--spec-ngram-map-k-size-n": str(stated.n_gram_tokens or N_GRAM_LOOKUP_TOKENS),
             "--spec-ngram-map-k-size-m": str(n_spec),
         }
     # The type has to be spelled out: a drafter alone does not turn speculation on.
     flags = {
-        "--spec-type": _DRAFTER_TYPES[settings.speculation.method],
+        "--spec-type": METHODS[method],
         "--spec-draft-n-max": str(n_spec),
+        **_drafter_flags(stated),
     }
     if drafter_path is not None:
+        if stated.gpu_layers is not None:
+            layers = _layers(stated.gpu_layers)
         flags |= {"--spec-draft-model": drafter_path, "--spec-draft-ngl": layers}
     return flags
+
+
+def _drafter_flags(stated: LlamaCppSpeculation) -> dict[str, str]:
+    """The flags of speculation that are the same for every n."""
+    flags = {
+        "--spec-draft-n-min": stated.n_min,
+        "--spec-draft-p-min": stated.p_min_milli and stated.p_min_milli / 1000,
+        "--spec-draft-p-split": stated.p_split_milli and stated.p_split_milli / 1000,
+        "--spec-draft-type-k": stated.cache_type_k,
+        "--spec-draft-type-v": stated.cache_type_v,
+    }
+    return {flag: str(value) for flag, value in flags.items() if value is not None}
+
+
+def _layers(count: int) -> str:
+    return "all" if count < 0 else str(count)

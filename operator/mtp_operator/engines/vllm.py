@@ -4,15 +4,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mtp_operator.api.base import MAX_N_SPEC
-from mtp_operator.api.engines.vllm import PrefixCaching, TrustRemoteCode, VLLMSettings
+from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
+from mtp_operator.api.engines.vllm import (
+    METHODS,
+    PaddedDrafterBatch,
+    PrefixCaching,
+    TrustRemoteCode,
+    VLLMSettings,
+    VLLMSpeculation,
+)
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import EngineType, SpeculationMethod
 
 from .engine import (
     CONFIGURATION_FOLDER,
     HOME,
-    N_GRAM_LOOKUP_TOKENS,
     Engine,
     EngineMetrics,
     RequestDrafts,
@@ -30,13 +36,6 @@ BATCHED_TOKENS: Final = 2048
 WIDE_BATCHED_TOKENS: Final = 8192
 """What vLLM advises at the least where it speculates with many requests, and its own default on large GPUs."""
 
-_METHODS: Final = {
-    SpeculationMethod.MTP: "mtp",
-    SpeculationMethod.DRAFT_MODEL: "draft_model",
-    SpeculationMethod.EAGLE3: "eagle3",
-    SpeculationMethod.N_GRAM: "ngram",
-}
-
 _LOGGING_FILE: Final = "vllm-logging.json"
 
 
@@ -44,6 +43,7 @@ class VLLM(Engine):
     """vLLM from 0.31 on."""
 
     type = EngineType.VLLM
+    methods = METHODS
     port = 8000
     metrics = EngineMetrics(
         generated_tokens="vllm:generation_tokens_total",
@@ -230,10 +230,32 @@ def _speculation(settings: EngineSettings, n_spec: int, drafter_path: str | None
     if n_spec == 0:
         # A schedule with no draft tokens still runs the drafter's prefill; only no configuration at all is free.
         return ()
-    configuration: dict[str, Any] = {"method": _METHODS[settings.speculation.method]}
-    if settings.speculation.method is SpeculationMethod.N_GRAM:
-        configuration["prompt_lookup_max"] = N_GRAM_LOOKUP_TOKENS
+    method = settings.speculation.method
+    configuration: dict[str, Any] = {"method": METHODS[method], **_drafter_settings(settings.speculation.vllm, method)}
     if drafter_path is not None:
         configuration["model"] = drafter_path
     configuration["num_speculative_tokens"] = n_spec
     return (f"--speculative-config={json.dumps(configuration)}",)
+
+
+def _drafter_settings(stated: VLLMSpeculation | None, method: SpeculationMethod) -> dict[str, Any]:
+    """The parts of --speculative-config that are the same for every n."""
+    stated = stated or VLLMSpeculation()
+    settings: dict[str, Any] = {
+        "draft_tensor_parallel_size": stated.draft_tensor_parallel_size,
+        "moe_backend": stated.moe_backend,
+        "attention_backend": stated.attention_backend,
+        "quantization": stated.quantization,
+        "kv_cache_dtype": stated.kv_cache_dtype,
+        "max_model_len": stated.max_model_len,
+        "rejection_sample_method": stated.rejection_sample_method and stated.rejection_sample_method.value.lower(),
+        "draft_sample_method": stated.draft_sample_method and stated.draft_sample_method.value.lower(),
+        "disable_padded_drafter_batch": stated.padded_drafter_batch is PaddedDrafterBatch.DISABLED or None,
+    }
+    if method is SpeculationMethod.N_GRAM:
+        settings["prompt_lookup_max"] = stated.prompt_lookup_max or N_GRAM_LOOKUP_TOKENS
+        settings["prompt_lookup_min"] = stated.prompt_lookup_min
+    if method is SpeculationMethod.SUFFIX:
+        # The bench repeats its prompts: an answer that is remembered would be drafted whole.
+        settings["suffix_decoding_max_cached_requests"] = stated.suffix_cached_requests or 0
+    return {name: value for name, value in settings.items() if value is not None}

@@ -89,6 +89,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
         url=f"http://127.0.0.1:{engine.port}",
         served_name=served_name(run),
         n_spec=arm.n_spec,
+        drafts_every_step=run.spec.speculation.drafts_every_step,
         prompts=planned_prompts(workload.prompt_source),
         sampling=workload.sampling,
         output_tokens=workload.output_tokens,

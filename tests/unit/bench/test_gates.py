@@ -1,6 +1,7 @@
 """What disqualifies an arm that was measured, what leaves it in doubt, and what is only told."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,21 @@ def test_disqualification(n_spec: int, levels: list[LevelRun], reason: str | Non
 
     assert (failure.reason if failure else None) == reason
     assert words in (failure.message if failure else "")
+
+
+@pytest.mark.parametrize(
+    ("drafted", "reason"),
+    [
+        (drafting(0, 0), None),
+        (drafting(868, 2575), None),
+        (drafting(12700, 0, 0, 0, 0), None),
+        (drafting(accepted=7700 + N_SPEC * REQUESTS + 1), "CountersDisagree"),
+    ],
+)
+def test_a_drafter_that_finds_little_is_no_fault_where_it_looks_for_matches(drafted: Any, reason: str | None) -> None:
+    failure = disqualification(N_SPEC, [level(drafting=drafted)], drafts_every_step=False)
+
+    assert (failure.reason if failure else None) == reason
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from mtp_operator.api.base import LEAST_CONTEXT_TOKENS, Schema
+from mtp_operator.api.base import LEAST_CONTEXT_TOKENS, MAX_N_SPEC, Schema, rule, validated
 
 from .refusals import Floor, Refusal
 
@@ -15,6 +15,17 @@ FLOOR: Final = Floor(
     "must be llama.cpp 0.7.0 (b11669) or later: earlier versions count no drafts, do not know all flags, or "
     "speculate wrongly",
 )
+
+METHODS: Final = {
+    "MTP": "draft-mtp",
+    "DraftModel": "draft-simple",
+    "Eagle3": "draft-eagle3",
+    "DFlash": "draft-dflash",
+    "DSpark": "draft-dspark",
+    # ngram-simple cannot draft fewer tokens than it looks up.
+    "NGram": "ngram-map-k",
+}
+"""What llama-server calls the methods of spec.speculation."""
 
 REFUSED: Final = {
     "--agent": Refusal("lets requests run code"),
@@ -76,6 +87,9 @@ REFUSED: Final = {
     "--spec-default": Refusal("turns speculation on at every n"),
     "--spec-draft-hf": Refusal("downloads another model: name it in spec.model.uri"),
     "--spec-draft-model": Refusal("is spec.speculation.drafter"),
+    "--spec-draft-n-min": Refusal("is spec.speculation.llamaCpp.nMin"),
+    "--spec-draft-p-min": Refusal("is spec.speculation.llamaCpp.pMinMilli"),
+    "--spec-ngram-map-k-size-n": Refusal("is spec.speculation.llamaCpp.nGramTokens"),
     "--spec-draft-n-max": Refusal("is what the operator tunes: spec.speculation.nSpec pins it"),
     "--spec-ngram-map-k-size-m": Refusal("is what the operator tunes: spec.speculation.nSpec pins it"),
     "--spec-synth-len": Refusal("pretends acceptance"),
@@ -128,3 +142,61 @@ class LlamaCppSettings(Schema):
     flash_attention: Annotated[
         FlashAttention, Field(description="Whether llama.cpp's flash attention kernels are used.")
     ] = FlashAttention.ENABLED
+
+
+_CACHE_TYPE: Final = validated(
+    rule("self.matches('^[a-z][a-z0-9_]*$')", "must be a type of llama.cpp in lower case, for example q8_0")
+)
+
+
+class LlamaCppSpeculation(Schema):
+    """Further settings of llama-server's speculation; each of them is the same for every n_spec."""
+
+    p_min_milli: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=1000,
+            description="Probability under which the drafter stops, in thousandths: 750 is 0.75. Then n_spec is the "
+            "most that is drafted. Default: llama-server's own.",
+        ),
+    ] = None
+    p_split_milli: Annotated[
+        int | None,
+        Field(ge=0, le=1000, description="Probability to split a draft, in thousandths. Default: llama-server's own."),
+    ] = None
+    n_min: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=MAX_N_SPEC,
+            description="Drafts of fewer tokens are dropped; an n_spec below it drafts nothing. Default: "
+            "llama-server's own.",
+        ),
+    ] = None
+    gpu_layers: Annotated[
+        int | None,
+        Field(
+            ge=-1, le=1024, description="Layers of the drafter kept on the GPU; -1: all. Default: engine.llamaCpp's."
+        ),
+    ] = None
+    cache_type_k: Annotated[
+        str | None,
+        Field(
+            max_length=16,
+            description="Type of the drafter's keys in the KV cache, for example q8_0. Default: llama-server's own.",
+            json_schema_extra=_CACHE_TYPE,
+        ),
+    ] = None
+    cache_type_v: Annotated[
+        str | None,
+        Field(
+            max_length=16,
+            description="Type of the drafter's values in the KV cache, for example q8_0. Default: llama-server's own.",
+            json_schema_extra=_CACHE_TYPE,
+        ),
+    ] = None
+    n_gram_tokens: Annotated[
+        int | None,
+        Field(ge=1, le=64, description="Tokens that NGram looks for earlier in the request. Default: 4."),
+    ] = None

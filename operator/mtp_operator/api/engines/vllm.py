@@ -1,11 +1,11 @@
 """vLLM, as the API has it."""
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from mtp_operator.api.base import LEAST_CONTEXT_TOKENS, Schema
+from mtp_operator.api.base import LEAST_CONTEXT_TOKENS, Schema, rule, validated
 
 from .refusals import Floor, Refusal
 
@@ -14,6 +14,18 @@ FLOOR: Final = Floor(
     "must be vLLM 0.31 or later: requests can run code in earlier versions, hang them, or end them while they "
     "speculate",
 )
+
+METHODS: Final = {
+    "MTP": "mtp",
+    "DraftModel": "draft_model",
+    "Eagle": "eagle",
+    "Eagle3": "eagle3",
+    "DFlash": "dflash",
+    "DSpark": "dspark",
+    "NGram": "ngram",
+    "Suffix": "suffix",
+}
+"""What vLLM calls the methods of spec.speculation."""
 
 REFUSED: Final = {
     "--allowed-local-media-path": Refusal("lets requests read files"),
@@ -127,3 +139,91 @@ class VLLMSettings(Schema):
             "only for a model that vLLM does not know by itself, from a repository that you have read."
         ),
     ] = TrustRemoteCode.DISABLED
+
+
+class RejectionSample(StrEnum):
+    """How drafted tokens are held against the target's; the output follows the target with both."""
+
+    STANDARD = "Standard"
+    BLOCK = "Block"
+
+
+class DraftSample(StrEnum):
+    """How the drafter chooses its tokens."""
+
+    GREEDY = "Greedy"
+    PROBABILISTIC = "Probabilistic"
+
+
+class PaddedDrafterBatch(StrEnum):
+    """Whether rejected tokens stay in the drafter's batch as padding."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
+def _name(description: str) -> Any:
+    return Field(
+        max_length=64,
+        description=f"{description} Default: vLLM's own.",
+        json_schema_extra=validated(
+            rule("self.matches('^[A-Za-z0-9][-A-Za-z0-9_.]*$')", "must be a name of letters, digits, '-', '_' and '.'")
+        ),
+    )
+
+
+class VLLMSpeculation(Schema):
+    """Further settings of vLLM's speculation; each of them is the same for every n_spec."""
+
+    draft_tensor_parallel_size: Annotated[
+        int | None,
+        Field(
+            ge=1, le=16, description="GPUs that share the drafter: 1, or tensorParallelSize. Default: as the target."
+        ),
+    ] = None
+    moe_backend: Annotated[
+        str | None,
+        _name(
+            "Kernels of the drafter's experts, for example triton where the target's backend takes quantized ones only."
+        ),
+    ] = None
+    attention_backend: Annotated[str | None, _name("Attention kernels of the drafter, for example FLASH_ATTN.")] = None
+    quantization: Annotated[str | None, _name("Quantization of the drafter, where it differs from the target's.")] = (
+        None
+    )
+    kv_cache_dtype: Annotated[str | None, _name("Type of the drafter's KV cache, for example fp8.")] = None
+    max_model_len: Annotated[
+        int | None,
+        Field(ge=1, le=1_048_576, description="Longest sequence that the drafter drafts for. Default: its own."),
+    ] = None
+    rejection_sample_method: Annotated[
+        RejectionSample | None,
+        Field(
+            description="How drafted tokens are held against the target's: Standard one by one, Block all of a step "
+            "together. Default: vLLM's own."
+        ),
+    ] = None
+    draft_sample_method: Annotated[
+        DraftSample | None,
+        Field(description="Whether the drafter takes its likeliest token or draws one. Default: vLLM's own."),
+    ] = None
+    padded_drafter_batch: Annotated[
+        PaddedDrafterBatch | None,
+        Field(description="Disabled takes rejected tokens out of the drafter's batch. Default: vLLM's own."),
+    ] = None
+    prompt_lookup_min: Annotated[
+        int | None, Field(ge=1, le=64, description="Fewest tokens that NGram looks for. Default: promptLookupMax.")
+    ] = None
+    prompt_lookup_max: Annotated[
+        int | None,
+        Field(ge=1, le=64, description="Most tokens that NGram looks for earlier in the request. Default: 4."),
+    ] = None
+    suffix_cached_requests: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Answers that Suffix keeps to draft from for later requests. The bench repeats its prompts, so "
+            "that with more than 0 the measured speed is that of clients who do too. Default: 0, the request alone.",
+        ),
+    ] = None
