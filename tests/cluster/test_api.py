@@ -17,6 +17,7 @@ from tests.cluster.api_server import InvalidError, connect, dry_create
 from tests.cluster.node import kubectl
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+DEPLOYMENTS = Path(__file__).parents[1] / "unit" / "api" / "real_deployments"
 CRDS = ("mtpmodels.mtp-operator.dev", "mtptuningruns.mtp-operator.dev")
 
 #: The API server adds this remark where an error of the schema kept it from evaluating the CEL rules.
@@ -760,6 +761,14 @@ def test_the_api_server_and_the_operator_say_the_same_of_an_argument(argument: s
 def test_unknown_field_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r'strict decoding error: unknown field "spec\.tuning\.maxNspec"'):
         kubectl("create", "--dry-run=server", "--filename=-", document=model(("spec.tuning.maxNspec", 4)))
+
+
+@pytest.mark.parametrize("deployment", sorted(DEPLOYMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_real_deployment_is_taken(deployment: Path, api_server: httpx.Client) -> None:
+    document = yaml.safe_load(deployment.read_text(encoding="utf-8"))
+    document["metadata"]["namespace"] = "default"
+
+    taken(api_server, document)
 
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
