@@ -121,6 +121,9 @@ def _workload(path: Path | None, concurrencies: Sequence[int] | None, output_tok
     from mtp_operator.api.spec import Level, Workload
 
     asked = Workload() if path is None else _read_workload(path)
+    if not asked.levels:
+        # Of a server that is there already nobody says what it decodes together.
+        asked = asked.model_copy(update={"levels": (Level(concurrency=1),)})
     update: dict[str, Any] = {}
     if concurrencies:
         if len(concurrencies) > MAX_LEVELS or len(set(concurrencies)) < len(concurrencies):

@@ -98,14 +98,11 @@ class VLLM(Engine):
             # kubelet and Services reach the pod by its address, never by loopback.
             "--host=0.0.0.0",
             f"--port={self.port}",
-            f"--max-model-len={vllm.max_model_len}",
-            f"--max-num-seqs={vllm.max_num_seqs}",
+            *_stated("--max-model-len", vllm.max_model_len),
+            *_stated("--max-num-seqs", vllm.max_num_seqs),
             f"--tensor-parallel-size={vllm.tensor_parallel_size}",
             *_memory(vllm),
-            # vLLM's own default depends on the model's architecture: what is measured must not.
-            "--enable-prefix-caching" if vllm.prefix_caching is PrefixCaching.ENABLED else "--no-enable-prefix-caching",
-            # One line a request would push the telling ones out of the short tail that kubelet keeps.
-            "--disable-uvicorn-access-log",
+            *_prefix_caching(vllm),
             *(("--trust-remote-code",) if vllm.trust_remote_code is TrustRemoteCode.ENABLED else ()),
             *_batched_tokens(vllm),
             *_cuda_graphs(vllm, n_spec),
@@ -244,6 +241,21 @@ class VLLM(Engine):
         return too_old(settings) + unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
 
 
+def _stated(flag: str, value: int | None) -> tuple[str, ...]:
+    """A flag for what the spec states; vLLM's own default holds where it states nothing."""
+    return () if value is None else (f"{flag}={value}",)
+
+
+def _prefix_caching(vllm: VLLMSettings) -> tuple[str, ...]:
+    match vllm.prefix_caching:
+        case None:
+            return ()
+        case PrefixCaching.ENABLED:
+            return ("--enable-prefix-caching",)
+        case PrefixCaching.DISABLED:
+            return ("--no-enable-prefix-caching",)
+
+
 def _memory(vllm: VLLMSettings) -> tuple[str, ...]:
     percent = vllm.gpu_memory_utilization_percent
     return () if percent is None else (f"--gpu-memory-utilization={percent / 100:.2f}",)
@@ -251,13 +263,13 @@ def _memory(vllm: VLLMSettings) -> tuple[str, ...]:
 
 def _batched_tokens(vllm: VLLMSettings) -> tuple[str, ...]:
     """One step has to hold the drafts of all requests; the same for every n, for prompts are cut by it too."""
-    width = vllm.max_num_seqs * (MAX_N_SPEC + 1)
+    width = (vllm.max_num_seqs or 0) * (MAX_N_SPEC + 1)
     return () if width <= BATCHED_TOKENS else (f"--max-num-batched-tokens={max(width, WIDE_BATCHED_TOKENS)}",)
 
 
 def _cuda_graphs(vllm: VLLMSettings, n_spec: int) -> tuple[str, ...]:
     """A decode batch wider than the largest captured graph runs eagerly: a cliff that would be blamed on n."""
-    width = vllm.max_num_seqs * (n_spec + 1)
+    width = (vllm.max_num_seqs or 0) * (n_spec + 1)
     return () if width <= CUDA_GRAPH_CAPTURE_TOKENS else (f"--max-cudagraph-capture-size={width}",)
 
 

@@ -76,10 +76,11 @@ def test_every_arm_gets_the_same_prompts_in_the_same_order() -> None:
 def test_requests_are_greedy_and_never_answered_from_a_cache() -> None:
     engine = FakeEngine()
 
-    measure(engine)
+    measure(engine, sampling=Sampling(mode=SamplingMode.GREEDY))
 
     for body in engine.bodies:
         assert body["temperature"] == 0
+        assert body["top_p"] == body["repeat_penalty"] == 1
         assert body["cache_prompt"] is False
         assert "ignore_eos" not in body
 
