@@ -1,6 +1,8 @@
 """The engine's own count of what it did, from its Prometheus metrics."""
 
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,7 +21,7 @@ class DraftCounters:
     """The first position first."""
 
     def since(self, earlier: "DraftCounters | None") -> "DraftCounters":
-        """What was counted since an earlier moment of the same boot; None stands for its start."""
+        """What was counted since an earlier moment of the same boot; None: nothing had been drafted by then."""
         if earlier is None:
             return self
         before = earlier.accepted_per_position
@@ -42,14 +44,12 @@ class Counters:
     drafting: DraftCounters | None = None
     """None where it shows none, which says that it does not speculate only where its `EngineMetrics` say so."""
 
-    def since(self, earlier: "Counters | None") -> "Counters":
-        """What was counted since an earlier moment of the same boot; None stands for its start.
+    def since(self, earlier: "Counters") -> "Counters":
+        """What was counted since an earlier moment of the same boot.
 
         Raises:
             ValueError: a counter went backwards: it was not the same boot.
         """
-        if earlier is None:
-            return self
         difference = Counters(
             generated_tokens=None
             if self.generated_tokens is None
@@ -61,7 +61,10 @@ class Counters:
             and min(difference.drafting.drafts, difference.drafting.draft_tokens, difference.drafting.accepted_tokens)
             < 0
         ):
-            raise ValueError(f"the engine's counters went backwards, from {earlier} to {self}")
+            raise ValueError(
+                f"the engine's counters went backwards ({_told(earlier)}, then {_told(self)}): it was restarted, or a "
+                "load balancer spreads requests over several servers"
+            )
         return difference
 
 
@@ -73,14 +76,16 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
         names: of the engine's counters.
 
     Raises:
-        ValueError: the text is no exposition.
+        ValueError: the text is no exposition, or one of the counters is not as expected.
     """
     totals: dict[str, float] = defaultdict(float)
     positions: dict[int, float] = defaultdict(float)
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
+            if sample.name in names.counters and not math.isfinite(sample.value):
+                raise ValueError(f"{sample.name} is {sample.value}")
             if sample.name == names.accepted_per_position:
-                positions[int(sample.labels[names.position_label])] += sample.value
+                positions[_position(sample.labels, names)] += sample.value
             else:
                 totals[sample.name] += sample.value
     generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
@@ -93,6 +98,21 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
     return Counters(generated_tokens=generated, drafting=drafting)
+
+
+def _position(labels: Mapping[str, str], names: EngineMetrics) -> int:
+    position = labels.get(names.position_label, "")
+    if not position.isdecimal():
+        raise ValueError(
+            f"{names.accepted_per_position} has no position in its label {names.position_label}, but the labels "
+            f"{dict(labels)}"
+        )
+    return int(position)
+
+
+def _told(counters: Counters) -> str:
+    generated, drafts = counters.generated_tokens, counters.drafting and counters.drafting.drafts
+    return f"{generated} tokens and {drafts} drafts"
 
 
 def read_load(exposition: str, names: tuple[str, ...]) -> int | None:

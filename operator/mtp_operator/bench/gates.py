@@ -49,10 +49,15 @@ def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
     """Why nobody can tell whether the drafter took part, if so: such an arm is never chosen by itself."""
     for run in runs:
         if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is None:
+            seen = (
+                f"its answers do not speak of drafts, and {run.metrics_problem}"
+                if run.metrics_problem
+                else "neither its /metrics nor its answers speak of drafts"
+            )
             message = (
-                f"nothing proves that the engine drafts {n_spec} tokens per step: neither its /metrics nor its answers "
-                f"speak of drafts, during {run.requests} requests at concurrency {run.concurrency}; the arm is "
-                "measured, and chosen by nobody but you (spec.speculation.nSpec)"
+                f"nothing proves that the engine drafts {n_spec} tokens per step: {seen}, during {run.requests} "
+                f"requests at concurrency {run.concurrency}; the arm is measured, and chosen by nobody but you "
+                "(spec.speculation.nSpec)"
             )
             return TrialFailure(reason="DrafterUnproven", message=message)
     return None
@@ -160,7 +165,9 @@ def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
             "counter is used",
         )
     generated = run.counters.generated_tokens if run.counters else None
-    if generated is None:
+    if run.metrics_problem is not None:
+        yield "MetricsUnreadable", f"what the engine counted is not known: {run.metrics_problem}, three times in a row"
+    elif generated is None:
         yield "MetricsMissing", "the engine shows no counter of its tokens in /metrics"
     elif not run.failures and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens:
         yield (

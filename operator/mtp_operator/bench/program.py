@@ -13,6 +13,7 @@ from mtp_operator.api.trial import (
     MODEL_MISSING,
     OUTPUT_CHECK_SECONDS,
     PROMPTS_UNUSABLE,
+    TOO_SLOW,
     OutputCheck,
     TrialFailure,
     TrialPlan,
@@ -20,9 +21,9 @@ from mtp_operator.api.trial import (
 )
 from mtp_operator.engines import engine_for, telling_lines
 
-from .client import EngineClient, open_session
+from .client import EngineClient, MetricsError, open_session
 from .gates import disqualification
-from .load import EngineGoneError, LevelRun, TooSlowError, planned_levels
+from .load import EngineGoneError, EngineHungError, LevelRun, TooSlowError, planned_levels
 from .measure import measure
 from .prompts import PromptMix, PromptsUnusableError, planned_mix
 from .readiness import NotReadyError, model_problem
@@ -108,7 +109,11 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> Outpu
         except NotReadyError as error:
             raise TrialError("NotReady", _explained(error, plan)) from error
         except TooSlowError as error:
-            raise TrialError("TooSlow", _explained(error, plan)) from error
+            raise TrialError(TOO_SLOW, _explained(error, plan)) from error
+        except EngineHungError as error:
+            raise TrialError("EngineHung", _explained(error, plan)) from error
+        except MetricsError as error:
+            raise TrialError("MetricsUnreadable", _explained(error, plan)) from error
         except EngineGoneError as error:
             await asyncio.sleep(LOG_SETTLING_SECONDS)
             raise TrialError("EngineFailed", _explained(error, plan)) from error

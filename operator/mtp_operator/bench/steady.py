@@ -14,6 +14,9 @@ from .stream import Completion
 PASS_NOISE: Final = 0.02
 """Relative standard deviation that one pass of a warm engine is taken to have."""
 
+ENOUGH_PASSES: Final = 8
+"""Passes that an engine gets the time for, however slow it is: a warm-up, and twice the fewest that are needed."""
+
 WARM_UP_SHARE: Final = 0.3
 """Share of a level's time after which passes count whether or not they agree."""
 
@@ -53,6 +56,18 @@ class Drift:
 
     lost_share: float
     limit: float
+
+
+def level_time(passes: Sequence[Pass], level_seconds: float, ceiling_seconds: float) -> float:
+    """The seconds that a level gets: its own, or what `ENOUGH_PASSES` take at the engine's pace, within a ceiling.
+
+    Args:
+        passes: of the level so far.
+        level_seconds: what it is to get.
+        ceiling_seconds: what it gets at most.
+    """
+    pace = median(one.seconds for one in passes) if passes else 0.0
+    return max(level_seconds, min(ENOUGH_PASSES * pace, ceiling_seconds))
 
 
 def warm_passes(passes: Sequence[Pass], level_seconds: float) -> Sequence[Pass]:

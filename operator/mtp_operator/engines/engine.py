@@ -46,6 +46,19 @@ class EngineMetrics:
     """Whether an engine that shows `generated_tokens` and no `drafts` does not speculate, for all versions that are
     supported."""
 
+    @property
+    def counters(self) -> frozenset[str]:
+        """All names."""
+        return frozenset(
+            (
+                self.generated_tokens,
+                self.drafts,
+                self.draft_tokens,
+                self.accepted_tokens,
+                self.accepted_per_position,
+            )
+        )
+
 
 @dataclass(frozen=True)
 class RequestDrafts:

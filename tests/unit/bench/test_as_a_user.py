@@ -1,8 +1,11 @@
 """Publicly reported faults of servers, as a person who runs `mtp bench` meets them: on a clock that jumps."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
+from aiohttp import web
 from typer.testing import Result
 
 from tests.unit.bench.stepping_engine import SteppingEngine, bench
@@ -32,3 +35,76 @@ def test_a_server_without_a_fault_gets_no_warning() -> None:
     assert "failure" not in result
     assert warnings(result) == {}
     assert result["levels"][0]["acceptedPerPosition"][:2] == [result["levels"][0]["drafts"]] * 2
+
+
+def failing(*scrapes: int) -> Any:
+    """These scrapes fail, and no other."""
+    return lambda number, text: web.Response(status=503) if number in scrapes else web.Response(text=text)
+
+
+@pytest.mark.parametrize("which", [(0,), (1,), (0, 1), (6,), (20,)])
+def test_a_scrape_that_fails_is_repeated(which: tuple[int, ...]) -> None:
+    engine = SteppingEngine(n_spec=3, accepted=lambda _: 2, scrape=failing(*which))
+
+    result = measured(engine, "--concurrency", "1", "--concurrency", "2", "--n-spec", "3")
+
+    assert "failure" not in result
+    assert "doubt" not in result
+    assert warnings(result) == {}
+    assert [level["drafts"] > 0 for level in result["levels"]] == [True, True]
+
+
+def test_counters_that_cannot_be_read_are_not_taken_for_none() -> None:
+    engine = SteppingEngine(n_spec=3, accepted=lambda _: 2, scrape=lambda _, __: web.Response(status=503))
+
+    result = measured(engine, "--n-spec", "3")
+
+    assert "/metrics answers HTTP 503" in result["doubt"]["message"]
+    assert list(warnings(result)) == ["MetricsUnreadable"]
+    assert "drafts" not in result["levels"][0]
+
+
+def test_counters_of_another_form_are_named() -> None:
+    engine = SteppingEngine(
+        n_spec=3, accepted=lambda _: 2, scrape=lambda _, text: web.Response(text=text.replace("position=", "pos="))
+    )
+
+    assert "has no position in its label position" in warnings(measured(engine, "--n-spec", "3"))["MetricsUnreadable"]
+
+
+def test_a_list_sent_to_two_servers_behind_one_address(tmp_path: Path) -> None:
+    requests = tmp_path / "requests.jsonl"
+    requests.write_text('{"prompt": "one", "output_tokens": 32}\n')
+    name = "vllm:generation_tokens_total"
+    engine = SteppingEngine(scrape=lambda number, _: web.Response(text=f"{name} {3 if number else 30000}\n"))
+
+    done = bench(engine, "--requests", str(requests))
+
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "the engine's counters went backwards (30000 tokens and 0 drafts, then 3 tokens and 0 drafts): it was "
+        "restarted, or a load balancer spreads requests over several servers\n"
+    )
+
+
+def test_a_server_that_hangs_is_told_from_one_that_is_slow() -> None:
+    done = bench(SteppingEngine(hangs=lambda number: number > 10), "--output-tokens", "64", "--concurrency", "4")
+
+    assert done.exit_code == 1
+    assert "with 4 of 4 requests in flight, after" in done.stderr
+    assert "although /health answers 200: the engine hangs; its log may say why" in done.stderr
+    assert "outputTokens" not in done.stderr
+
+
+def test_a_server_that_loses_one_request() -> None:
+    done = bench(SteppingEngine(hangs=lambda number: number == 10), "--output-tokens", "64", "--concurrency", "4")
+
+    assert done.exit_code == 1
+    assert "1 of the last 4 requests at concurrency 4 got no whole answer" in done.stderr
+
+
+def test_a_slow_server_gets_the_time_that_it_needs() -> None:
+    result = measured(SteppingEngine(step_seconds=0.5), "--seconds", "100")
+
+    assert "failure" not in result
+    assert len(result["levels"][0]["windows"]) >= 4
