@@ -1,6 +1,7 @@
 """HTTP to one engine."""
 
 import asyncio
+import secrets
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
@@ -57,6 +58,8 @@ class EngineClient:
         self._served_name = served_name
         self._sampling = sampling
         self._requests = 0
+        self._salt = secrets.token_hex(8)
+        """What no other process has: another one, before this, may have asked the same."""
         self.heard_at = 0.0
         """When the last part of any answer arrived, on the clock of the event loop."""
 
@@ -92,7 +95,7 @@ class EngineClient:
             "stream": True,
             "stream_options": {"include_usage": True},
             **sampling_fields(self._sampling, prompt.seed),
-            **self._dialect.cache_breaking_fields(str(self._requests)),
+            **self._dialect.cache_breaking_fields(f"{self._salt}-{self._requests}"),
         }
         reader = AnswerReader(self._dialect)
         begin = clock()
@@ -102,6 +105,10 @@ class EngineClient:
                 if not response.ok:
                     message = f"HTTP {response.status}: {(await response.text(errors='replace'))[:_EXCERPT]}"
                     raise RequestError(message, is_refused=400 <= response.status < 500)
+                if response.content_type == "application/json":
+                    raise RequestError(
+                        "the server ignores stream: true, it answers with one JSON document", is_refused=True
+                    )
                 async for data in response.content.iter_any():
                     self.heard_at = clock()
                     reader.feed(data, self.heard_at - begin)

@@ -20,6 +20,11 @@ class DraftCounters:
     accepted_per_position: tuple[int, ...]
     """The first position first."""
 
+    @property
+    def tokens_per_step(self) -> float:
+        """Output tokens of a request that a drafting step gave; 1 where none did."""
+        return 1 + self.accepted_tokens / self.drafts if self.drafts else 1.0
+
     def since(self, earlier: "DraftCounters | None") -> "DraftCounters":
         """What was counted since an earlier moment of the same boot; None: nothing had been drafted by then."""
         if earlier is None:
@@ -43,6 +48,8 @@ class Counters:
     generated_tokens: int | None = None
     drafting: DraftCounters | None = None
     """None where it shows none, which says that it does not speculate only where its `EngineMetrics` say so."""
+    cached_tokens: int | None = None
+    """Tokens of prompts that it found in a cache."""
 
     def since(self, earlier: "Counters") -> "Counters":
         """What was counted since an earlier moment of the same boot.
@@ -51,10 +58,9 @@ class Counters:
             ValueError: a counter went backwards: it was not the same boot.
         """
         difference = Counters(
-            generated_tokens=None
-            if self.generated_tokens is None
-            else self.generated_tokens - (earlier.generated_tokens or 0),
+            generated_tokens=_added(self.generated_tokens, earlier.generated_tokens),
             drafting=self.drafting and self.drafting.since(earlier.drafting),
+            cached_tokens=_added(self.cached_tokens, earlier.cached_tokens),
         )
         if (difference.generated_tokens or 0) < 0 or (
             difference.drafting
@@ -78,7 +84,7 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
     Raises:
         ValueError: the text is no exposition, or one of the counters is not as expected.
     """
-    totals: dict[str, float] = defaultdict(float)
+    totals: dict[str | None, float] = defaultdict(float)
     positions: dict[int, float] = defaultdict(float)
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
@@ -89,6 +95,7 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
             else:
                 totals[sample.name] += sample.value
     generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
+    cached = int(totals[names.cached_tokens]) if names.cached_tokens in totals else None
     drafting = None
     if names.drafts in totals or (names.absence_is_zero and generated is not None):
         drafting = DraftCounters(
@@ -97,7 +104,11 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
             accepted_tokens=int(totals[names.accepted_tokens]),
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
-    return Counters(generated_tokens=generated, drafting=drafting)
+    return Counters(generated_tokens=generated, drafting=drafting, cached_tokens=cached)
+
+
+def _added(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
 
 
 def _position(labels: Mapping[str, str], names: EngineMetrics) -> int:

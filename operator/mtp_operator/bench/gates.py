@@ -23,6 +23,15 @@ UNCOUNTED_LIMIT: Final = 0.02
 OTHER_TOKENS_LIMIT: Final = 0.02
 """Share by which an engine may generate more tokens than its answers have."""
 
+CACHED_LIMIT: Final = 0.05
+"""Share of the tokens of prompts out of a cache from which on it is told."""
+
+SEVERAL_TOKENS: Final = 1.1
+"""Tokens per step from which on tokens and messages are not as many."""
+
+EMPTY_ANSWERS_LIMIT: Final = 0.01
+"""Share of answers without any text from which on it is told."""
+
 NOISY: Final = 0.03
 """Standard error of a level's throughput, as a share, from which on it is told."""
 
@@ -169,19 +178,79 @@ def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
         yield "MetricsUnreadable", f"what the engine counted is not known: {run.metrics_problem}, three times in a row"
     elif generated is None:
         yield "MetricsMissing", "the engine shows no counter of its tokens in /metrics"
-    elif not run.failures and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens:
+    elif (
+        not run.failures
+        and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens
+        and not _counts_messages(n_spec, run)
+    ):
         yield (
             "OtherRequests",
             f"the engine generated {generated} tokens, our answers have {run.output_tokens}: somebody else uses it",
         )
+    yield from _odd_answers(n_spec, run)
     if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is not None:
         yield "DraftsFromAnswers", "the engine shows no counters of drafts in /metrics; those in its answers are used"
-    hidden = hidden_times(run.warm_answers)
+    hidden = hidden_times(run.warm_answers, run.tokens_per_step)
     if hidden is not None:
         yield "LatenciesUnmeasurable", hidden
     if len(run.windows) > 1 and standard_error(run.windows) > NOISY:
         yield "Noisy", f"the mean throughput has a standard error of {standard_error(run.windows):.1%}"
     yield from _seen_of_the_machine(run)
+
+
+def _odd_answers(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
+    answers = len(run.completions)
+    generated = run.counters.generated_tokens if run.counters else None
+    if (
+        _counts_messages(n_spec, run)
+        and generated is not None
+        and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens
+    ):
+        yield (
+            "UsageCountsMessages",
+            f"usage.completion_tokens is the number of messages in each stream, {run.output_tokens} together, while "
+            f"the engine generated {generated} tokens: the throughput told is too low",
+        )
+    elif _counts_messages(n_spec, run) and generated is None:
+        yield (
+            "UsageCountsMessages",
+            "usage.completion_tokens is the number of messages in each stream, although a message may hold "
+            f"{n_spec + 1} tokens: if the server counts messages, the throughput told is too low",
+        )
+    longer = sum((one.output_tokens or 0) > run.asked_tokens for one in run.completions) if run.asked_tokens else 0
+    if longer:
+        yield (
+            "MaxTokensIgnored",
+            f"{longer} of {answers} answers have more than the {run.asked_tokens} tokens asked for",
+        )
+    empty = sum(one.first_token_seconds is None for one in run.completions)
+    if empty > EMPTY_ANSWERS_LIMIT * answers:
+        yield (
+            "NoText",
+            f"{empty} of {answers} answers have tokens and no text: a parser of the engine's answers keeps it back",
+        )
+    cached, prompts = _cached(run), sum(one.prompt_tokens or 0 for one in run.completions)
+    if cached > CACHED_LIMIT * prompts:
+        yield (
+            "CachedPrompts",
+            f"{cached} of the {prompts} tokens of prompts were found in a cache: a client whose prompts are new waits "
+            "longer for its first token; restart the server, or turn its prefix cache off",
+        )
+
+
+def _counts_messages(n_spec: int, run: LevelRun) -> bool:
+    """Whether the tokens of each answer are as many as the messages of its stream, which have several if it drafts."""
+    if (run.tokens_per_step or n_spec + 1) < SEVERAL_TOKENS:
+        return False
+    return bool(run.completions) and all(
+        one.messages > 1 and one.output_tokens == one.messages for one in run.completions
+    )
+
+
+def _cached(run: LevelRun) -> int:
+    """Tokens of prompts that were found in a cache, by whoever tells more of them."""
+    told = sum(one.cached_tokens or 0 for one in run.completions)
+    return max(told, (run.counters.cached_tokens or 0) if run.counters else 0)
 
 
 def _seen_of_the_machine(run: LevelRun) -> Iterator[tuple[str, str]]:

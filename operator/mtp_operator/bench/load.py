@@ -68,6 +68,17 @@ class LevelRun:
     drafting_after: dict[int, DraftCounters] = field(default_factory=dict)
     """Number of passes that had ended -> what the engine had counted of its drafts, where that was seen."""
     limits: tuple[LatencyConstraint, ...] = ()
+    asked_tokens: int | None = None
+    """Most tokens that each answer was to have."""
+
+    @property
+    def tokens_per_step(self) -> float | None:
+        """Output tokens of a request that a step of the engine gave; None where nothing tells its drafts."""
+        drafting = self.counters.drafting if self.counters else None
+        if drafting is not None:
+            return drafting.tokens_per_step
+        accepted = [one.drafts.accepted_tokens for one in self.completions if one.drafts is not None]
+        return self.output_tokens / max(1, self.output_tokens - sum(accepted)) if accepted else None
 
     @property
     def requests(self) -> int:
@@ -155,7 +166,7 @@ async def run_level(client: EngineClient, level: Level, watch: Callable[[LevelRu
         TooSlowError: too few passes within the longest time that a level gets.
         MetricsError: only the engine's counters tell the tokens of its answers, and they cannot be read any more.
     """
-    run = LevelRun(level.concurrency, limits=level.limits)
+    run = LevelRun(level.concurrency, limits=level.limits, asked_tokens=level.output_tokens)
     before = await _counted(client, run)
     clock = asyncio.get_running_loop().time
     machine_before, cpu_before, begin = machine_load(), time.process_time(), clock()

@@ -63,11 +63,11 @@ def level_result(run: LevelRun, maximize: Maximize) -> LevelResult:
         accepted_tokens=drafting.accepted_tokens if drafting else None,
         accepted_per_position=drafting.accepted_per_position[:MAX_N_SPEC] if drafting else (),
         categories=categories(answers),
-        latencies=latencies(answers) if answers else None,
-        limits=limit_counts(answers, run.limits),
+        latencies=latencies(answers, run.tokens_per_step) if answers else None,
+        limits=limit_counts(answers, run.limits, run.tokens_per_step),
         client_cpu_share=run.client_cpu_seconds / run.seconds if run.seconds else None,
     )
 
 
 def _interactivity(run: LevelRun) -> tuple[float, ...] | None:
-    return interactivity(run.warm[-MAX_WINDOWS:]) or None
+    return interactivity(run.warm[-MAX_WINDOWS:], run.tokens_per_step) or None

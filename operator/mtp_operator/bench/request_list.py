@@ -67,6 +67,7 @@ class ListRun:
 
     def result(self) -> ListResult:
         """As it is reported."""
+        drafting = self.counters.drafting if self.counters else None
         return ListResult(
             concurrency=self.concurrency,
             requests=len(self.answers) + len(self.failures),
@@ -75,7 +76,7 @@ class ListRun:
             output_tokens=sum(one.output_tokens or 0 for one in self.answers),
             generated_tokens=self.counters.generated_tokens if self.counters else None,
             output_tokens_per_second=self.tokens / self.seconds if self.seconds else 0.0,
-            latencies=latencies(self.answers),
+            latencies=latencies(self.answers, drafting.tokens_per_step if drafting else None),
         )
 
 

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import random
+import secrets
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,7 @@ class OutputChecker:
         self._served_name = served_name
         self._model_path = model_path
         self._seed = seed
+        self._salt = secrets.token_hex(8)
         self._salts = itertools.count()
 
     async def check(
@@ -158,7 +160,7 @@ class OutputChecker:
                 seen = await self._engine.chat_token_ids(self._post, self._served_name, messages)
                 # Cut at its end: what a template says at its beginning may be what makes the model make sense.
                 fitting = seen[: LONGEST_TOKENS - length]
-                salt = f"output-{self._seed}-{next(self._salts)}"
+                salt = f"{self._salt}-{next(self._salts)}"
                 output = await self._engine.continuation(self._post, self._served_name, fitting, length, salt)
                 return Answer(fitting, output)
 

@@ -42,6 +42,8 @@ class EngineMetrics:
     accepted_per_position: str
     position_label: str
     """Label of `accepted_per_position` that holds the position, counted from 0."""
+    cached_tokens: str | None = None
+    """Tokens of prompts that were found in a cache."""
     absence_is_zero: bool = False
     """Whether an engine that shows `generated_tokens` and no `drafts` does not speculate, for all versions that are
     supported."""
@@ -49,15 +51,14 @@ class EngineMetrics:
     @property
     def counters(self) -> frozenset[str]:
         """All names."""
-        return frozenset(
-            (
-                self.generated_tokens,
-                self.drafts,
-                self.draft_tokens,
-                self.accepted_tokens,
-                self.accepted_per_position,
-            )
+        names = (
+            self.generated_tokens,
+            self.drafts,
+            self.draft_tokens,
+            self.accepted_tokens,
+            self.accepted_per_position,
         )
+        return frozenset((*names, self.cached_tokens) if self.cached_tokens else names)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,10 @@ class Engine(ABC):
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """What was drafted for a completion; None where a message of it does not say."""
 
+    def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """Tokens of the prompt that were not computed for this completion; None where a message does not say."""
+        return cached_in_usage(message)
+
     properties_path: ClassVar[str | None] = None
     """Where the server says what model it has loaded."""
     positions_scored: ClassVar[int | None] = None
@@ -202,6 +207,18 @@ def too_old(settings: RunSettings) -> tuple[str, ...]:
 def tokens_in_usage(message: Mapping[str, Any]) -> int | None:
     """`usage.completion_tokens` of an OpenAI-style answer."""
     tokens = (message.get("usage") or {}).get("completion_tokens")
+    return tokens if isinstance(tokens, int) else None
+
+
+def prompt_tokens_in_usage(message: Mapping[str, Any]) -> int | None:
+    """`usage.prompt_tokens` of an OpenAI-style answer."""
+    tokens = (message.get("usage") or {}).get("prompt_tokens")
+    return tokens if isinstance(tokens, int) else None
+
+
+def cached_in_usage(message: Mapping[str, Any]) -> int | None:
+    """`usage.prompt_tokens_details.cached_tokens` of an OpenAI-style answer."""
+    tokens = ((message.get("usage") or {}).get("prompt_tokens_details") or {}).get("cached_tokens")
     return tokens if isinstance(tokens, int) else None
 
 

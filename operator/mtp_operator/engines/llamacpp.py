@@ -146,6 +146,11 @@ class LlamaCpp(Engine):
         """In `timings`, while speculation is on."""
         return drafts_in(message.get("timings") or {}, "draft_n", "draft_n_accepted")
 
+    def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """In llama-server's own `timings`, else as in `usage`."""
+        cached = (message.get("timings") or {}).get("cache_n")
+        return cached if isinstance(cached, int) else super().cached_tokens(message)
+
     def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
         """By the name of the file's type, such as `Q8_0`."""
         del model_configuration

@@ -82,6 +82,7 @@ class VLLM(Engine):
         accepted_tokens="vllm:spec_decode_num_accepted_tokens_total",
         accepted_per_position="vllm:spec_decode_num_accepted_tokens_per_pos_total",
         position_label="position",
+        cached_tokens="vllm:prefix_cache_hits_total",
         absence_is_zero=True,
     )
     lost_while_speculating = ("min_p", "logit_bias", "custom logits processors")

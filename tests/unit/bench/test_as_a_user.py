@@ -108,3 +108,109 @@ def test_a_slow_server_gets_the_time_that_it_needs() -> None:
 
     assert "failure" not in result
     assert len(result["levels"][0]["windows"]) >= 4
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_answers_that_the_engine_gives_up_are_cut(reason: str) -> None:
+    engine = SteppingEngine(
+        answer_tokens=lambda number, asked: 20 if number % 2 else asked,
+        finish_reason=lambda number: reason if number % 2 else "length",
+    )
+
+    result = measured(engine)
+
+    assert result["failure"]["reason"] == "StreamsCut"
+    assert f"with finish_reason {reason}" in result["failure"]["message"]
+    assert result["levels"][0]["endedByEOS"] == 0
+
+
+def test_answers_that_the_model_ends_are_whole() -> None:
+    result = measured(SteppingEngine(answer_tokens=lambda _, __: 40, finish_reason=lambda _: "stop"))
+
+    assert "failure" not in result
+    assert result["levels"][0]["endedByEOS"] == result["levels"][0]["requests"]
+
+
+def test_a_second_measurement_finds_nothing_in_the_cache_that_the_first_left() -> None:
+    engine = SteppingEngine(has_prefix_cache=True)
+
+    for _ in range(2):
+        assert warnings(measured(engine)) == {}
+    salts = [body["cache_salt"] for body in engine.bodies]
+    assert len(set(salts)) == len(salts)
+
+
+def test_prompts_out_of_a_cache_are_told() -> None:
+    """A server that takes no salt, asked twice."""
+    engine = SteppingEngine(has_prefix_cache=True, owner="sglang", has_metrics=False)
+    measured(engine)
+
+    assert "were found in a cache" in warnings(measured(engine))["CachedPrompts"]
+
+
+def test_a_counter_of_cached_tokens_tells_it_too() -> None:
+    """As vLLM does, whose answers do not."""
+    sample = 'vllm:prefix_cache_hits_total{engine="0",model_name="tiny"} '
+    engine = SteppingEngine(
+        scrape=lambda number, text: web.Response(text=text.replace(f"{sample}0", f"{sample}{50 * number}"))
+    )
+
+    assert "CachedPrompts" in warnings(measured(engine))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"shows": lambda place: place >= 52}, "streams brought a message for more than 4.0 tokens"),
+        ({"buffer_bytes": 2048}, "of their text or more at once at their beginning"),
+        ({"buffer_bytes": 100_000}, "of their text or more at once at their end"),
+    ],
+    ids=["hidden-thinking", "proxy", "large-buffer"],
+)
+def test_tokens_that_are_kept_back_have_no_times(fault: dict[str, Any], words: str) -> None:
+    result = measured(SteppingEngine(**fault))
+
+    assert words in warnings(result)["LatenciesUnmeasurable"]
+    assert words in result["levels"][0]["latencies"]["unmeasurable"]
+    assert "timePerOutputToken" not in result["levels"][0]["latencies"]
+
+
+def test_several_tokens_a_message_are_what_speculation_brings() -> None:
+    result = measured(SteppingEngine(n_spec=8, accepted=lambda _: 8))
+
+    assert warnings(result) == {}
+    assert "timePerOutputToken" in result["levels"][0]["latencies"]
+
+
+def test_answers_without_any_text() -> None:
+    result = measured(SteppingEngine(shows=lambda _: False))
+
+    assert "answers have tokens and no text" in warnings(result)["NoText"]
+
+
+def test_usage_that_counts_messages_is_no_stranger() -> None:
+    told = warnings(measured(SteppingEngine(n_spec=3, accepted=lambda _: 2, counts_messages=True)))
+
+    assert "usage.completion_tokens is the number of messages" in told["UsageCountsMessages"]
+    assert "OtherRequests" not in told
+
+
+def test_usage_that_counts_messages_is_suspected_where_nothing_else_counts() -> None:
+    engine = SteppingEngine(n_spec=3, accepted=lambda _: 2, counts_messages=True, owner="sglang", has_metrics=False)
+
+    told = warnings(measured(engine, "--n-spec", "3"))
+
+    assert "if the server counts messages, the throughput told is too low" in told["UsageCountsMessages"]
+
+
+def test_a_server_that_ignores_max_tokens() -> None:
+    told = warnings(measured(SteppingEngine(answer_tokens=lambda _, asked: 2 * asked)))
+
+    assert "have more than the 64 tokens asked for" in told["MaxTokensIgnored"]
+
+
+def test_a_server_that_ignores_stream() -> None:
+    done = bench(SteppingEngine(streams=False))
+
+    assert done.exit_code == 1
+    assert "the server ignores stream: true" in done.stderr
