@@ -25,6 +25,12 @@ class DraftCounters:
         """Output tokens of a request that a drafting step gave; 1 where none did."""
         return 1 + self.accepted_tokens / self.drafts if self.drafts else 1.0
 
+    @property
+    def first_position_share(self) -> float:
+        """P_1: drafts whose first token was accepted; where positions are not counted, the most that it can be."""
+        accepted = self.accepted_per_position or (self.accepted_tokens,)
+        return accepted[0] / self.drafts if self.drafts else 0.0
+
     def since(self, earlier: "DraftCounters | None") -> "DraftCounters":
         """What was counted since an earlier moment of the same boot; None: nothing had been drafted by then."""
         if earlier is None:

@@ -72,6 +72,18 @@ class LevelRun:
     """Most tokens that each answer was to have."""
 
     @property
+    def acceptance_shift(self) -> tuple[float, float] | None:
+        """P_1 in the first third of the passes and in the last; None where it was not seen, or nothing was drafted."""
+        seen = [drafting for _, drafting in sorted(self.drafting_after.items())]
+        third = len(seen) // 3
+        if not third:
+            return None
+        first, last = seen[third].since(seen[0]), seen[-1].since(seen[-1 - third])
+        if not first.drafts or not last.drafts:
+            return None
+        return first.first_position_share, last.first_position_share
+
+    @property
     def tokens_per_step(self) -> float | None:
         """Output tokens of a request that a step of the engine gave; None where nothing tells its drafts."""
         drafting = self.counters.drafting if self.counters else None
@@ -212,7 +224,8 @@ class _ClosedLoop:
         self._level = level
         self._watch = watch
         self._generated = counters.generated_tokens if counters else None
-        self._is_drafting = counters is not None and counters.drafting is not None
+        if counters is not None and counters.drafting is not None:
+            run.drafting_after[0] = counters.drafting
         self._clock = asyncio.get_running_loop().time
         self._begin = self._pass_begin = self._clock()
         self._deadline = asyncio.timeout(None)
@@ -333,7 +346,7 @@ class _ClosedLoop:
         run.passes.append(Pass(await self._tokens(answers), now - begin, answers))
         run.warm = warm_passes(run.passes, self._time())
         run.windows = windows(run.passes, self._time())
-        if self._is_drafting:
+        if run.drafting_after:
             # Beside the load: a request that waited for this would be sent late.
             self._tasks.create_task(self._note_drafting(len(run.passes)))
 

@@ -137,11 +137,20 @@ def drift(passes: Sequence[Pass]) -> Drift | None:
     logs = [math.log(one.tokens_per_second) for one in kept]
     slope = linear_regression(middles, logs).slope
     lost_share = 1 - math.exp(slope * (middles[-1] - middles[0]))
-    steps = [later - earlier for earlier, later in pairwise(logs)]
-    # By the median absolute deviation: a single large step is drift, no noise.
-    noise = MAD_TO_SD * median(abs(step - fmean(steps)) for step in steps) / math.sqrt(2)
-    limit = max(DRIFT_LIMIT, DRIFT_SIGMAS * noise)
+    limit = max(DRIFT_LIMIT, DRIFT_SIGMAS * _noise([later - earlier for earlier, later in pairwise(logs)]))
     return Drift(lost_share, limit) if lost_share > limit else None
+
+
+def _noise(steps: Sequence[float]) -> float:
+    """Standard deviation of a pass, from what consecutive ones differ by; a single large step is drift, no noise.
+
+    By the median absolute deviation from the median step, which is the common trend, or by what typically goes down and
+    comes back, where that is larger: the median of steps that alternate is one of them.
+    """
+    trend = median(steps)
+    spread = median(abs(step - trend) for step in steps)
+    reversal = median(min(abs(one), abs(other)) if one * other < 0 else 0.0 for one, other in pairwise(steps))
+    return MAD_TO_SD * max(spread, reversal) / math.sqrt(2)
 
 
 def _first_at_speed(passes: Sequence[Pass]) -> int:

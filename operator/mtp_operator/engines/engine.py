@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.spec import FLOORS, EngineType
+from mtp_operator.api.spec import FLOORS, EngineType, SpeculationMethod
 
 from .scoring import Continuation, Messages, Post, TokenScore
 
@@ -130,6 +130,10 @@ class Engine(ABC):
     @abstractmethod
     def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
         """Output tokens of a completion as the engine counted them; None where a message of it does not say."""
+
+    def drafts_every_step(self, settings: RunSettings) -> bool:
+        """Whether every step drafts; else what is drafted says how often something was found to draft."""
+        return settings.speculation.method is not SpeculationMethod.N_GRAM
 
     @abstractmethod
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:

@@ -65,6 +65,9 @@ _UNUSABLE: Final = {
     "--draft-n-min": _REMOVED,
 }
 
+_UNSURE: Final = frozenset({"--spec-draft-p-min", "--draft-p-min", "--spec-draft-n-min"})
+"""Flags by which a drafter drafts nothing where it is unsure."""
+
 _PRESETS: Final = ("--embd-gemma-", "--fim-qwen-", "--gpt-oss-", "--vision-gemma-")
 
 
@@ -145,6 +148,11 @@ class LlamaCpp(Engine):
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """In `timings`, while speculation is on."""
         return drafts_in(message.get("timings") or {}, "draft_n", "draft_n_accepted")
+
+    def drafts_every_step(self, settings: RunSettings) -> bool:
+        """Not where a drafter that is unsure may draft less than it is asked to, or nothing."""
+        names = map(argument_name, settings.engine.extra_args)
+        return super().drafts_every_step(settings) and not any(name in _UNSURE for name in names)
 
     def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
         """In llama-server's own `timings`, else as in `usage`."""

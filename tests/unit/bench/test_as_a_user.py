@@ -214,3 +214,37 @@ def test_a_server_that_ignores_stream() -> None:
 
     assert done.exit_code == 1
     assert "the server ignores stream: true" in done.stderr
+
+
+def test_a_drafter_that_wears_out_is_told_from_a_machine_that_throttles() -> None:
+    result = measured(SteppingEngine(n_spec=3, accepted=lambda number: 2 if number < 13 else 0))
+
+    assert result["failure"]["reason"] == "AcceptanceFell"
+    assert (
+        "100% of the drafts had their first token accepted at the level's beginning, 0% at its end"
+        in (result["failure"]["message"])
+    )
+
+
+def test_n_grams_that_seldom_match_are_measured() -> None:
+    engine = SteppingEngine(n_spec=3, accepted=lambda _: 2, drafts=lambda step: step % 20 == 0)
+
+    result = measured(engine, "--n-spec", "3")
+
+    assert "failure" not in result
+    assert warnings(result) == {
+        "DraftsInSomeSteps": "concurrency 1: 5% of the steps drafted; the others gave a single token"
+    }
+
+
+def test_usage_that_counts_messages_is_why_the_counters_disagree() -> None:
+    result = measured(SteppingEngine(n_spec=3, accepted=lambda _: 2, counts_messages=True))
+
+    assert result["failure"]["reason"] == "CountersDisagree"
+    assert result["failure"]["message"].endswith("usage.completion_tokens is the number of messages in each stream")
+
+
+def test_answers_of_one_token_are_too_short_to_draft() -> None:
+    engine = SteppingEngine(n_spec=3, answer_tokens=lambda _, __: 1, finish_reason=lambda _: "stop")
+
+    assert measured(engine, "--n-spec", "3")["failure"]["reason"] == "OutputsTooShort"

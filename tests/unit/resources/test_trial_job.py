@@ -108,6 +108,8 @@ def test_the_bench_is_told_everything_in_its_arguments() -> None:
     assert (plan.n_spec, plan.output_tokens, plan.served_name) == (3, 128, "qwen")
     assert [level.concurrency for level in plan.levels] == [1, 8]
     assert plan.model_path == "/models/weights/qwen"
+    assert plan.drafts_every_step
+    assert not plan_of(build(speculation={"method": "NGram"})).drafts_every_step
     seen = {mount["mountPath"] for mount in bench["volumeMounts"]}
     assert "/models/weights" in seen
     assert plan.engine_log is not None
