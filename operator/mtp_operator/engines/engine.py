@@ -157,6 +157,15 @@ class Engine(ABC):
             model_configuration: the `config.json` of the model's folder, if it has one.
         """
 
+    def decoded_together(self, told: Mapping[str, Any] | None) -> int | None:
+        """Most requests that the server decodes together; None where it does not say.
+
+        Args:
+            told: what the server answers at `properties_path`, if it does.
+        """
+        del told
+        return None
+
     @abstractmethod
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """The tokens that the model gets to see of a conversation."""

@@ -19,7 +19,7 @@ from .engine import (
     too_old,
     unusable,
 )
-from .scoring import Continuation, Messages, Post, TokenScore, token_score
+from .scoring import NEUTRAL_PENALTIES, Continuation, Messages, Post, TokenScore, token_score
 
 BATCH_TOKENS: Final = 2048
 """llama-server's default for the tokens of one step (--batch-size)."""
@@ -165,6 +165,11 @@ class LlamaCpp(Engine):
         file_type = str((told or {}).get("model_ftype", ""))
         return bool(file_type) and not any(name in file_type for name in _FULL_PRECISION)
 
+    def decoded_together(self, told: Mapping[str, Any] | None) -> int | None:
+        """Its slots."""
+        slots = (told or {}).get("total_slots")
+        return slots if isinstance(slots, int) and slots > 0 else None
+
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""
         del served_name
@@ -177,7 +182,16 @@ class LlamaCpp(Engine):
     ) -> Continuation:
         """From the server's own endpoint, which alone tells the tokens."""
         del served_name
-        body = {"prompt": list(prompt), "n_predict": max_tokens, "temperature": 0, "return_tokens": True}
+        body = {
+            "prompt": list(prompt),
+            "n_predict": max_tokens,
+            "temperature": 0,
+            **NEUTRAL_PENALTIES,
+            "repeat_penalty": 1,
+            "dry_multiplier": 0,
+            "logit_bias": [],
+            "return_tokens": True,
+        }
         answer = await post("/completion", {**body, **self.cache_breaking_fields(salt)})
         return Continuation(tuple(answer["tokens"]), answer["content"])
 

@@ -26,7 +26,7 @@ from .engine import (
     too_old,
     unusable,
 )
-from .scoring import Continuation, Messages, Post, TokenScore, token_score
+from .scoring import NEUTRAL_PENALTIES, Continuation, Messages, Post, TokenScore, token_score
 
 CUDA_GRAPH_CAPTURE_TOKENS: Final = 512
 """Widest decode batch for which vLLM captures CUDA graphs by itself (1,024 on the sm_100 family)."""
@@ -43,6 +43,9 @@ _METHODS: Final = {
     SpeculationMethod.EAGLE3: "eagle3",
     SpeculationMethod.N_GRAM: "ngram",
 }
+
+_QUANTIZATION: Final = ("quantization_config", "compression_config", "hf_quant_config")
+"""In a model's configuration; the last is a file of its own beside it."""
 
 _LOGGING_FILE: Final = "vllm-logging.json"
 
@@ -174,11 +177,11 @@ class VLLM(Engine):
         return drafts_in(counts, "num_draft_tokens", "num_accepted_draft_tokens")
 
     def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
-        """By the model's own configuration."""
+        """By the model's own configuration, under each name that vLLM reads."""
         del told
         configuration = model_configuration or {}
         text = configuration.get("text_config") or {}
-        return "quantization_config" in configuration or "quantization_config" in text
+        return any(name in part for part in (configuration, text) for name in _QUANTIZATION)
 
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""
@@ -194,6 +197,8 @@ class VLLM(Engine):
             "prompt": list(prompt),
             "max_tokens": max_tokens,
             "temperature": 0,
+            **NEUTRAL_PENALTIES,
+            "repetition_penalty": 1,
             "return_token_ids": True,
             "skip_special_tokens": False,
             "spaces_between_special_tokens": False,
