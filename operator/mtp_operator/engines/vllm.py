@@ -44,6 +44,9 @@ _METHODS: Final = {
     SpeculationMethod.N_GRAM: "ngram",
 }
 
+_QUANTIZATION: Final = ("quantization_config", "compression_config", "hf_quant_config")
+"""In a model's configuration; the last is a file of its own beside it."""
+
 _LOGGING_FILE: Final = "vllm-logging.json"
 
 _UNUSABLE: Final = {
@@ -82,6 +85,7 @@ class VLLM(Engine):
         accepted_tokens="vllm:spec_decode_num_accepted_tokens_total",
         accepted_per_position="vllm:spec_decode_num_accepted_tokens_per_pos_total",
         position_label="position",
+        cached_tokens="vllm:prefix_cache_hits_total",
         absence_is_zero=True,
     )
     lost_while_speculating = ("min_p", "logit_bias", "custom logits processors")
@@ -180,11 +184,11 @@ class VLLM(Engine):
         return drafts_in(counts, "num_draft_tokens", "num_accepted_draft_tokens")
 
     def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
-        """By the model's own configuration."""
+        """By the model's own configuration, under each name that vLLM reads."""
         del told
         configuration = model_configuration or {}
         text = configuration.get("text_config") or {}
-        return "quantization_config" in configuration or "quantization_config" in text
+        return any(name in part for part in (configuration, text) for name in _QUANTIZATION)
 
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""
