@@ -139,14 +139,14 @@ def _no_speculation(n_spec: int, run: LevelRun, drafts_every_step: bool | None) 
         return _miscounted(n_spec, run, counters, None) if counters is not None else None
     counters = _drafting(run)
     if counters is None:
-        return _weak_by_answers(run)
+        return _weak_by_answers(run, drafts_every_step)
     if counters.drafts == 0:
         began = f"the engine was started with {n_spec} draft tokens per step, but counted no draft"
-        return _not_engaged(began, run)
+        return _not_engaged(began, run, drafts_every_step)
     return _weak(counters.first_position_share, run) or _miscounted(n_spec, run, counters, drafts_every_step)
 
 
-def _not_engaged(seen: str, run: LevelRun) -> TrialFailure:
+def _not_engaged(seen: str, run: LevelRun, drafts_every_step: bool | None) -> TrialFailure:
     seen = f"{seen} during {run.requests} requests at concurrency {run.concurrency}"
     tokens = run.output_tokens / max(1, len(run.completions))
     if tokens <= SHORTEST_DRAFTED_TOKENS:
@@ -155,7 +155,8 @@ def _not_engaged(seen: str, run: LevelRun) -> TrialFailure:
             "(outputTokens, other prompts)"
         )
         return TrialFailure(reason="OutputsTooShort", message=message)
-    return TrialFailure(reason="SpeculationNotEngaged", message=f"{seen}: the drafter is not loaded")
+    why = "the drafter is not loaded" + ("" if drafts_every_step else ", or n-grams found nothing to draft")
+    return TrialFailure(reason="SpeculationNotEngaged", message=f"{seen}: {why}")
 
 
 def _weak(first_position: float, run: LevelRun) -> TrialFailure | None:
@@ -168,14 +169,14 @@ def _weak(first_position: float, run: LevelRun) -> TrialFailure | None:
     return TrialFailure(reason="AcceptanceTooLow", message=message)
 
 
-def _weak_by_answers(run: LevelRun) -> TrialFailure | None:
+def _weak_by_answers(run: LevelRun, drafts_every_step: bool | None) -> TrialFailure | None:
     """The gate where only answers tell: P_1 is at most the accepted tokens per draft, which is the sum of all P_i."""
     told = _drafted_by_answers(run)
     if told is None:
         return None
     drafted, accepted = told
     if drafted == 0:
-        return _not_engaged("the answers speak of no draft", run)
+        return _not_engaged("the answers speak of no draft", run, drafts_every_step)
     # Each step gives one token of the target's own beside the accepted ones; the first comes from the prompt.
     drafts = max(1, run.output_tokens - accepted - len(run.completions))
     return _weak(accepted / drafts, run)

@@ -248,3 +248,9 @@ def test_answers_of_one_token_are_too_short_to_draft() -> None:
     engine = SteppingEngine(n_spec=3, answer_tokens=lambda _, __: 1, finish_reason=lambda _: "stop")
 
     assert measured(engine, "--n-spec", "3")["failure"]["reason"] == "OutputsTooShort"
+
+
+def test_n_grams_that_never_match_are_one_reason_for_no_draft() -> None:
+    result = measured(SteppingEngine(n_spec=3, drafts=lambda _: False), "--n-spec", "3")
+
+    assert result["failure"]["message"].endswith("the drafter is not loaded, or n-grams found nothing to draft")
