@@ -154,3 +154,19 @@ def test_tokens_are_in_usage_or_in_the_servers_own_timings() -> None:
     assert ENGINE.completion_tokens({"usage": {"completion_tokens": 7}, "timings": {"predicted_n": 8}}) == 7
     assert ENGINE.completion_tokens({"timings": {"predicted_n": 8}}) == 8
     assert ENGINE.completion_tokens({"choices": []}) is None
+
+
+@pytest.mark.parametrize(
+    ("speculation", "every"),
+    [
+        ({}, True),
+        ({"method": "NGram"}, False),
+        ({"llamaCpp": {"pMinMilli": 750}}, False),
+        ({"llamaCpp": {"nMin": 2}}, False),
+        ({"llamaCpp": {"pMinMilli": 0, "gpuLayers": 4}}, True),
+    ],
+)
+def test_whether_every_step_drafts(speculation: Any, *, every: bool) -> None:
+    engine = {"type": "LlamaCpp", "image": "engine:1"}
+
+    assert ENGINE.drafts_every_step(run_settings(engine=engine, speculation=speculation)) is every

@@ -113,14 +113,17 @@ class VLLMSettings(Schema):
     """Settings of vLLM."""
 
     max_model_len: Annotated[
-        int,
+        int | None,
         Field(
-            ge=LEAST_CONTEXT_TOKENS, le=1_048_576, description="Longest prompt plus output of one request, in tokens."
+            ge=LEAST_CONTEXT_TOKENS,
+            le=1_048_576,
+            description="Longest prompt plus output of one request, in tokens. Default: vLLM's own, the model's.",
         ),
-    ] = 4096
+    ] = None
     max_num_seqs: Annotated[
-        int, Field(ge=1, le=1024, description="Requests that are decoded together; the rest waits.")
-    ] = 8
+        int | None,
+        Field(ge=1, le=1024, description="Requests that are decoded together; the rest waits. Default: vLLM's own."),
+    ] = None
     gpu_memory_utilization_percent: Annotated[
         int | None,
         Field(ge=1, le=100, description="Share of the GPU's memory that vLLM takes. Default: vLLM's own."),
@@ -129,9 +132,12 @@ class VLLMSettings(Schema):
         int, Field(ge=1, description="GPUs that share one copy of the model; at most accelerator.count.")
     ] = 1
     prefix_caching: Annotated[
-        PrefixCaching,
-        Field(description="Disabled measures what decoding gives; Enabled also reuses equal prefixes of prompts."),
-    ] = PrefixCaching.DISABLED
+        PrefixCaching | None,
+        Field(
+            description="Whether equal prefixes of prompts are reused. Default: vLLM's own. Trials measure without "
+            "reuse in either case: each of their requests has a cache of its own."
+        ),
+    ] = None
     trust_remote_code: Annotated[
         TrustRemoteCode,
         Field(
