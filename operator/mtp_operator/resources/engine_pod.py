@@ -15,6 +15,9 @@ from .weights import cache_folder, mounts, sources, volumes
 
 ENGINE_CONTAINER: Final = "engine"
 
+ENGINE_CPU_REQUEST: Final = "500m"
+"""For the engine's own loop beside the GPU: the same for what is measured and what serves, and small nodes have it."""
+
 _CONFIGURATION_ANNOTATION: Final = f"{GROUP}/engine-configuration"
 
 _NO_MESH_LABELS: Final = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
@@ -23,17 +26,16 @@ _NO_MESH_ANNOTATIONS: Final = {"linkerd.io/inject": "disabled"}
 
 def pod_metadata(engine: Engine, labels: dict[str, str], template: PodTemplate) -> dict[str, Any]:
     """Metadata of a pod with this engine; the operator's own labels and annotations win over the user's."""
-    return {
-        "labels": {**template.labels, **labels},
-        "annotations": {**template.annotations, **_configuration_annotations(engine)},
-    }
+    annotations = {**template.annotations, **_configuration_annotations(engine)}
+    # The API server stores no empty map of annotations: one that is applied would look changed for ever.
+    return {"labels": {**template.labels, **labels}, **({"annotations": annotations} if annotations else {})}
 
 
 def without_mesh(metadata: dict[str, Any]) -> dict[str, Any]:
     """The metadata of a trial's pod: a proxy between bench and engine would be measured, and would not end."""
     return {
         "labels": {**metadata["labels"], **_NO_MESH_LABELS},
-        "annotations": {**metadata["annotations"], **_NO_MESH_ANNOTATIONS},
+        "annotations": {**metadata.get("annotations", {}), **_NO_MESH_ANNOTATIONS},
     }
 
 
@@ -73,7 +75,6 @@ def engine_container(
     engine: Engine,
     template: PodTemplate,
     *,
-    cpu_request: str,
     cache_mounts: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """The engine with this n, the same whether it is measured or serves.
@@ -84,7 +85,6 @@ def engine_container(
         served_name: what clients put into `model` of a request.
         engine: the engine.
         template: the user's own wishes for the pod.
-        cpu_request: its share of the node's CPU, for its own loop beside the GPU, where the user has no wish.
         cache_mounts: where its compile cache lies, if it keeps one.
     """
     return {
@@ -94,7 +94,7 @@ def engine_container(
         "env": [{"name": name, "value": literal(value)} for name, value in _environment(settings, engine).items()],
         "ports": [{"name": "http", "containerPort": engine.port}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": _resources(settings, cpu_request),
+        "resources": _resources(settings),
         "securityContext": container_security(read_only=template.read_only_root_filesystem),
         "volumeMounts": [
             *mounts(sources(settings)),
@@ -124,14 +124,14 @@ def container_security(*, read_only: bool = True) -> dict[str, Any]:
     }
 
 
-def _resources(settings: EngineSettings, cpu_request: str) -> dict[str, Any]:
+def _resources(settings: EngineSettings) -> dict[str, Any]:
     gpus = gpu_limits(settings.accelerator)
     limits = settings.resources.limits or ResourceAmounts()
     requests = settings.resources.requests or ResourceAmounts()
     return {
         "limits": {**limits.to_wire(), **gpus},
         # Kubernetes asks for as much as the limit where nothing else is said.
-        "requests": {"cpu": limits.cpu or cpu_request, **requests.to_wire(), **gpus},
+        "requests": {"cpu": limits.cpu or ENGINE_CPU_REQUEST, **requests.to_wire(), **gpus},
         **container_claims(settings.accelerator),
     }
 
