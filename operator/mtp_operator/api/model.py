@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Field
 
 from .base import LEAST_CONTEXT_TOKENS, MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
-from .engines import llamacpp
-from .engines.llamacpp import LlamaCppSettings
-from .engines.vllm import VLLMSettings
+from .engines import llamacpp_settings
+from .engines.llamacpp_settings import LlamaCppSettings
+from .engines.vllm_settings import VLLMSettings
 from .hashing import canonical_hash
 from .spec import (
     PROMPT_RESERVE_TOKENS,
@@ -218,8 +218,8 @@ class MTPModelSpec(Schema):
                 field_path=".model.tokenSecretRef",
             ),
             rule(
-                f"self.engine.type != 'LlamaCpp' || self.speculation.method in {list(llamacpp.METHODS)!r}",
-                f"must be one of {', '.join(llamacpp.METHODS)} where engine.type is LlamaCpp",
+                f"self.engine.type != 'LlamaCpp' || self.speculation.method in {list(llamacpp_settings.METHODS)!r}",
+                f"must be one of {', '.join(llamacpp_settings.METHODS)} where engine.type is LlamaCpp",
                 field_path=".speculation.method",
             ),
             rule(

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any, Final
 
 from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
-from mtp_operator.api.engines.llamacpp import METHODS, FlashAttention, LlamaCppSettings, LlamaCppSpeculation
+from mtp_operator.api.engines.llamacpp_settings import METHODS, FlashAttention, LlamaCppSettings, LlamaCppSpeculation
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import EngineType, SpeculationMethod
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
-from mtp_operator.api.engines.vllm import (
+from mtp_operator.api.engines.vllm_settings import (
     METHODS,
     PaddedDrafterBatch,
     PrefixCaching,

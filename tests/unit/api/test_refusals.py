@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp, vllm
+from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, vllm_settings
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_variables() -> None:
 
 def test_engines_that_share_a_flag_say_the_same_of_it() -> None:
     """They are one table for the API server, which does not know the engine where it looks at one argument."""
-    shared = llamacpp.REFUSED.keys() & vllm.REFUSED.keys()
+    shared = llamacpp_settings.REFUSED.keys() & vllm_settings.REFUSED.keys()
 
     assert "--host" in shared
-    assert [flag for flag in shared if llamacpp.REFUSED[flag] != vllm.REFUSED[flag]] == []
+    assert [flag for flag in shared if llamacpp_settings.REFUSED[flag] != vllm_settings.REFUSED[flag]] == []

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from . import environment, llamacpp, vllm
+from . import environment, llamacpp_settings, vllm_settings
 from .refusals import Flags, Variables
 
-FLAGS: Final = Flags({**llamacpp.REFUSED, **vllm.REFUSED}, allowed=llamacpp.ALLOWED)
+FLAGS: Final = Flags({**llamacpp_settings.REFUSED, **vllm_settings.REFUSED}, allowed=llamacpp_settings.ALLOWED)
 """Of all engines together: no engine knows a flag of another one, and one message names the argument by its place."""
 
 VARIABLES: Final = Variables(environment.REFUSED)
