@@ -49,7 +49,7 @@ class RunSettings(EngineSettings):
         Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
         so are where the weights are stored, and the image that measures: an upgrade of the operator changes no hash.
         """
-        return canonical_hash(self, exclude={"weights_claim", "bench_image"})
+        return canonical_hash(self, exclude={"weights_claim", "cache_claim", "bench_image"})
 
 
 class MTPTuningRunSpec(RunSettings):

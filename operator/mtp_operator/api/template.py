@@ -382,6 +382,15 @@ class PodTemplate(Sparse):
     dns_config: Annotated[
         DNSConfig | None, Field(description="What is added to the pods' resolv.conf, beside the cluster's own.")
     ] = None
+    ready_seconds: Annotated[
+        int | None,
+        Field(
+            ge=10,
+            le=86_400,
+            description="Time that the engine may take until it answers, for trials and servers alike. Default: the "
+            "chart's trials.readySeconds.",
+        ),
+    ] = None
 
 
 class PodTemplateSpec(PodTemplate):

@@ -59,7 +59,7 @@ class LlamaCpp(Engine):
         layers = _layers(llama.gpu_layers)
         flags = {
             "--model": model_path,
-            "--alias": served_name,
+            "--alias": ",".join((served_name, *settings.model.aliases)),
             # kubelet and Services reach the pod by its address, never by loopback.
             "--host": "0.0.0.0",  # noqa: S104
             "--port": str(self.port),

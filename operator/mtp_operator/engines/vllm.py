@@ -68,13 +68,14 @@ class VLLM(Engine):
         vllm = settings.engine.vllm or VLLMSettings()
         return (
             model_path,
-            f"--served-model-name={served_name}",
+            *_names(served_name, settings.model.aliases),
             # kubelet and Services reach the pod by its address, never by loopback.
             "--host=0.0.0.0",
             f"--port={self.port}",
             *_stated("--max-model-len", vllm.max_model_len),
             *_stated("--max-num-seqs", vllm.max_num_seqs),
             f"--tensor-parallel-size={vllm.tensor_parallel_size}",
+            *((f"--data-parallel-size={vllm.data_parallel_size}",) if vllm.data_parallel_size > 1 else ()),
             *_memory(vllm),
             *_prefix_caching(vllm),
             *(("--trust-remote-code",) if vllm.trust_remote_code is TrustRemoteCode.ENABLED else ()),
@@ -208,6 +209,11 @@ class VLLM(Engine):
             )
             for position in positions
         )
+
+
+def _names(served_name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
+    # The flag takes all names that follow; after '=' it takes one.
+    return ("--served-model-name", served_name, *aliases) if aliases else (f"--served-model-name={served_name}",)
 
 
 def _stated(flag: str, value: int | None) -> tuple[str, ...]:

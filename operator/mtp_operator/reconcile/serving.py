@@ -148,7 +148,8 @@ def _record(
         wanted = Served.of(asked, 0, model.spec.template.pod)
     else:
         return None
-    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=settings.ready_seconds)
+    ready_seconds = wanted.template.ready_seconds or settings.ready_seconds
+    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=ready_seconds)
     return _turned_to(wanted, surroundings, record, model, observed)
 
 

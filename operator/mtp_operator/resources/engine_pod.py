@@ -9,9 +9,10 @@ from mtp_operator.api.template import PodTemplate, ResourceAmounts
 from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine
 
 from .claim_template import claim_template_name
+from .mounted_files import file_mounts, file_volumes
 from .placement import container_claims, gpu_limits, pod_claims
 from .pod import pod_fields, pod_security
-from .weights import cache_folder, mounts, sources, volumes
+from .weights import cache_folder, cache_volumes, mounts, sources, volumes
 
 ENGINE_CONTAINER: Final = "engine"
 
@@ -61,6 +62,8 @@ def engine_volumes(settings: EngineSettings, engine: Engine, template: PodTempla
     """The volumes that the engine's container mounts."""
     return [
         *volumes(sources(settings)),
+        *cache_volumes(settings),
+        *file_volumes(settings.files),
         {"name": "home", "emptyDir": {}},
         {"name": "log", "emptyDir": {"sizeLimit": "1Gi"}},
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": template.shared_memory}},
@@ -99,6 +102,7 @@ def engine_container(
         "volumeMounts": [
             *mounts(sources(settings)),
             *cache_mounts,
+            *file_mounts(settings.files),
             {"name": "home", "mountPath": HOME},
             {"name": "log", "mountPath": LOG_FOLDER},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108

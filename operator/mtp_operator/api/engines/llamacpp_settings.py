@@ -29,7 +29,7 @@ METHODS: Final = {
 
 REFUSED: Final = {
     "--agent": Refusal("lets requests run code"),
-    "--alias": Refusal("is spec.model.servedName"),
+    "--alias": Refusal("is spec.model.servedName and aliases"),
     "--api-key": Refusal("locks the bench out: authenticate clients in front of the Service"),
     "--api-key-file": Refusal("locks the bench out: authenticate clients in front of the Service"),
     "--api-prefix": Refusal("moves the paths that the operator asks"),

@@ -32,7 +32,7 @@ REFUSED: Final = {
     "--api-key": Refusal("locks the bench out: authenticate clients in front of the Service"),
     "--config": Refusal("hides other arguments: write them out"),
     "--convert": Refusal("turns text generation off", ("auto", "none")),
-    "--data-parallel-size": Refusal("takes GPUs that the model was not granted", ("1",)),
+    "--data-parallel-size": Refusal("is spec.engine.vllm.dataParallelSize", ("1",)),
     "--disable-log-stats": Refusal("turns the counters off that prove that speculation works"),
     "--disable-prefix-caching": Refusal("is spec.engine.vllm.prefixCaching"),
     "--distributed-executor-backend": Refusal("starts processes that the operator does not know", ("mp", "uni")),
@@ -64,7 +64,7 @@ REFUSED: Final = {
     "--return-tokens-as-token-ids": Refusal("changes the answers that the bench reads"),
     "--root-path": Refusal("moves the paths that the operator asks"),
     "--runner": Refusal("turns text generation off", ("auto", "generate")),
-    "--served-model-name": Refusal("is spec.model.servedName"),
+    "--served-model-name": Refusal("is spec.model.servedName and aliases"),
     "--skip-tokenizer-init": Refusal("turns text off"),
     "--spec-method": Refusal("is spec.speculation.method"),
     "--spec-model": Refusal("is spec.speculation.drafter"),
@@ -115,9 +115,16 @@ class VLLMSettings(Schema):
     max_model_len: Annotated[
         int | None,
         Field(
-            ge=LEAST_CONTEXT_TOKENS,
+            ge=-1,
             le=1_048_576,
-            description="Longest prompt plus output of one request, in tokens. Default: vLLM's own, the model's.",
+            description="Longest prompt plus output of one request, in tokens; -1 is the longest that fits into the "
+            "GPU's memory. Default: vLLM's own, the model's.",
+            json_schema_extra=validated(
+                rule(
+                    f"self < -1 || self == -1 || self >= {LEAST_CONTEXT_TOKENS}",
+                    f"must be -1 (the longest that fits) or at least {LEAST_CONTEXT_TOKENS}",
+                )
+            ),
         ),
     ] = None
     max_num_seqs: Annotated[
@@ -129,7 +136,16 @@ class VLLMSettings(Schema):
         Field(ge=1, le=100, description="Share of the GPU's memory that vLLM takes. Default: vLLM's own."),
     ] = None
     tensor_parallel_size: Annotated[
-        int, Field(ge=1, description="GPUs that share one copy of the model; at most accelerator.count.")
+        int, Field(ge=1, le=16, description="GPUs that share one copy of the model; at most accelerator.count.")
+    ] = 1
+    data_parallel_size: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=16,
+            description="Copies of the model (with --enable-expert-parallel: of its attention) that share the "
+            "requests, each on tensorParallelSize GPUs of the same pod; maxNumSeqs holds for each of them.",
+        ),
     ] = 1
     prefix_caching: Annotated[
         PrefixCaching | None,

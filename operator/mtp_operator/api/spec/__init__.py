@@ -4,7 +4,7 @@ from .accelerator import AcceleratorSpec, Allocation, Architecture
 from .engine_spec import FLOORS, EngineSpec, EngineType, EnvironmentVariable, ExtraArgument
 from .model_source import ModelSource
 from .objective import Budget, LatencyConstraint, LatencyMetric, Maximize, Objective
-from .prompts_spec import ClaimPrompts, ConfigMapPrompts, PromptCategory, Prompts
+from .prompts_spec import ClaimPath, ConfigMapKey, PromptCategory, Prompts
 from .sampling_spec import Sampling, SamplingMode
 from .speculation import NEED_DRAFTER, Drafter, SpeculationMethod, SpeculationMethodSpec, SpeculationSpec
 from .workload import DEFAULT_CONCURRENCY, PROMPT_RESERVE_TOKENS, Level, Workload
@@ -18,8 +18,8 @@ __all__ = [
     "Allocation",
     "Architecture",
     "Budget",
-    "ClaimPrompts",
-    "ConfigMapPrompts",
+    "ClaimPath",
+    "ConfigMapKey",
     "Drafter",
     "EngineSpec",
     "EngineType",

@@ -108,12 +108,14 @@ class EngineSpec(Schema):
     def context_tokens(self) -> int | None:
         """Longest prompt plus output of one request; None where that is left to the engine."""
         if self.type is EngineType.VLLM:
-            return (self.vllm or VLLMSettings()).max_model_len
+            stated = (self.vllm or VLLMSettings()).max_model_len
+            return stated if stated is not None and stated > 0 else None
         return (self.llama_cpp or LlamaCppSettings()).context_size
 
     @property
     def decoded_together(self) -> int | None:
         """Requests that are decoded together; None where that is left to the engine."""
         if self.type is EngineType.VLLM:
-            return (self.vllm or VLLMSettings()).max_num_seqs
+            vllm = self.vllm or VLLMSettings()
+            return vllm.max_num_seqs and vllm.max_num_seqs * vllm.data_parallel_size
         return (self.llama_cpp or LlamaCppSettings()).parallel

@@ -17,8 +17,8 @@ class PromptCategory(StrEnum):
     JSON = "JSON"
 
 
-class ConfigMapPrompts(Schema):
-    """A file of prompts in a ConfigMap."""
+class ConfigMapKey(Schema):
+    """A file in a ConfigMap."""
 
     name: Annotated[
         str,
@@ -38,7 +38,7 @@ class ConfigMapPrompts(Schema):
         str,
         Field(
             max_length=253,
-            description="The key that holds the prompts as JSONL.",
+            description="The key that holds the file, for example prompts.jsonl or template.jinja.",
             json_schema_extra=validated(
                 rule(
                     "self.matches('^[-._A-Za-z0-9]+$')",
@@ -49,8 +49,8 @@ class ConfigMapPrompts(Schema):
     ]
 
 
-class ClaimPrompts(Schema):
-    """A file of prompts on a PersistentVolumeClaim."""
+class ClaimPath(Schema):
+    """A file on a PersistentVolumeClaim."""
 
     claim: Annotated[
         str,
@@ -70,7 +70,7 @@ class ClaimPrompts(Schema):
         str,
         Field(
             max_length=512,
-            description="The JSONL file, from the volume's root on, for example prompts/support.jsonl.",
+            description="The file, from the volume's root on, for example prompts/support.jsonl.",
             json_schema_extra=validated(
                 rule(
                     "self.matches('^[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)*$')",
@@ -105,7 +105,7 @@ class Prompts(Schema):
         ),
     ] = None
     config_map: Annotated[
-        ConfigMapPrompts | None,
+        ConfigMapKey | None,
         Field(
             description="Prompts of your own in a ConfigMap, as JSONL: one object a line, "
             '{"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}, and optionally "category": "…". '
@@ -113,6 +113,6 @@ class Prompts(Schema):
         ),
     ] = None
     pvc: Annotated[
-        ClaimPrompts | None,
+        ClaimPath | None,
         Field(description="Prompts of your own in a file on a PersistentVolumeClaim, as in configMap."),
     ] = None
