@@ -1,0 +1,1 @@
+"""From what people start engines with today to an MTPModel."""

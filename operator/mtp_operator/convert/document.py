@@ -1,0 +1,92 @@
+"""The MTPModel as YAML, with comments on what was left out and what to look at."""
+
+import re
+import textwrap
+from typing import Any, Final
+
+import yaml
+
+from mtp_operator.api.base import API_VERSION
+from mtp_operator.api.model import NAME_LIMIT
+from mtp_operator.api.spec import FLOORS, EngineType
+
+from . import llamacpp_flags, vllm_flags
+from .extra import add_environment
+from .found import ConvertError, Deployed, Draft, Json
+
+_ORDER: Final = (
+    *("model", "storage", "engine", "files", "accelerator", "speculation", "template", "tuning", "serving"),
+)
+
+_SIZE: Final = "200Gi"
+
+
+def converted(deployed: Deployed) -> tuple[Json, Draft]:
+    """The MTPModel of what somebody runs, and what is said of it.
+
+    Raises:
+        ConvertError: what was found names no model.
+    """
+    draft = Draft(deployed)
+    draft.spec |= {key: value for key, value in deployed.spec.items() if value}
+    if deployed.image:
+        _image(draft, deployed)
+    {EngineType.VLLM: vllm_flags, EngineType.LLAMA_CPP: llamacpp_flags}[deployed.engine].read(draft)
+    add_environment(draft, deployed.environment)
+    uri = draft.get("model.uri")
+    if uri is None:
+        raise ConvertError("names no model: `vllm serve <model>` and `llama-server --model <file>` do")
+    if deployed.resource_name not in ("", "nvidia.com/gpu"):
+        draft.put("accelerator.resourceName", deployed.resource_name)
+    draft.put("accelerator.architecture", "Any")
+    draft.notes.append("accelerator.architecture: Any takes any GPU; name yours in accelerator.products")
+    if "hf://" in f"{uri} {draft.get('speculation.drafter.uri')}":
+        draft.put("storage.newClaim.size", _SIZE)
+        draft.notes.append(f"storage.newClaim.size: {_SIZE} is a guess; it has to hold what is fetched")
+    name = model_name(deployed.name or str(draft.get("model.servedName") or "") or _last(uri))
+    spec = {part: draft.spec[part] for part in _ORDER if draft.spec.get(part)}
+    return {"apiVersion": API_VERSION, "kind": "MTPModel", "metadata": {"name": name}, "spec": spec}, draft
+
+
+def _image(draft: Draft, deployed: Deployed) -> None:
+    """The image, unless the API would refuse it: then the operator's own takes its place."""
+    floor = FLOORS[deployed.engine]
+    if re.search(floor.older, deployed.image):
+        draft.leave(f"image {deployed.image}", f"{floor.message}; the operator's default image takes its place")
+    elif not re.fullmatch(r"[a-z0-9]\S*", deployed.image) or "$" in deployed.image:
+        draft.leave(f"image {deployed.image}", "is no image's name; the operator's default image takes its place")
+    else:
+        draft.put("engine.image", deployed.image)
+
+
+def to_yaml(document: Json, draft: Draft) -> str:
+    """The document, after what is to be known of it."""
+    lines = ["Made by `mtp init`. `mtp validate` checks it, `mtp render` shows what the operator makes of it."]
+    for title, items in (("Left out:", draft.left_out), ("To look at:", draft.notes)):
+        if items:
+            lines += ["", title, *(line for item in dict.fromkeys(items) for line in _item(item))]
+    comment = "\n".join(f"# {line}".rstrip() for line in lines)
+    return f"{comment}\n{yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)}"
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def _item(text: str) -> list[str]:
+    one_line = " ".join(text.split())
+    return textwrap.wrap(one_line, 116, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
+
+
+def model_name(text: str) -> str:
+    """A name that an MTPModel may have, as near to the text as possible."""
+    name = re.sub("[^a-z0-9]+", "-", text.lower().rsplit("/", 1)[-1]).strip("-")
+    name = name if name[:1].isalpha() else f"model-{name}"
+    return name[:NAME_LIMIT].strip("-")
+
+
+def _last(uri: str) -> str:
+    repository = "/".join(uri.split("/")[3:4]) if uri.startswith("hf://") else uri.rsplit("/", 1)[-1]
+    return repository.removesuffix(".gguf")

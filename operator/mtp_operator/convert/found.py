@@ -1,0 +1,168 @@
+"""What was found of a deployment, whatever it was written in, and the MTPModel that grows out of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mtp_operator.api.spec import EngineType
+
+Json = dict[str, Any]
+
+
+class ConvertError(ValueError):
+    """Nothing can be made of the input; the message says why."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the container, and the claim or ConfigMap that is mounted there."""
+
+    path: str
+    claim: str = ""
+    folder: str = ""
+    """Below the claim's root."""
+    config_map: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """File below the path -> key of the ConfigMap, where only some are mounted."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An engine as somebody runs it."""
+
+    engine: EngineType
+    arguments: Sequence[str]
+    """After the engine's entry point."""
+    name: str = ""
+    image: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Mount] = ()
+    gpus: int | None = None
+    resource_name: str = ""
+    spec: Json = field(default_factory=dict)
+    """Further parts of the MTPModel's spec, such as its template."""
+    left_out: Sequence[str] = ()
+    """What has no place in an MTPModel, and why."""
+    notes: Sequence[str] = ()
+
+
+class Draft:
+    """An MTPModel in the making: fields, what was left out and why, and what a person should look at."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self.deployed = deployed
+        self.spec: Json = {"model": {}, "engine": {"type": deployed.engine.value}}
+        self.left_out: list[str] = list(deployed.left_out)
+        self.notes: list[str] = list(deployed.notes)
+
+    def put(self, path: str, value: Any) -> None:
+        """Set a field of the spec by its dotted path."""
+        *parents, last = path.split(".")
+        place = self.spec
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+
+    def get(self, path: str) -> Any:
+        """A field of the spec; None where it is not set."""
+        place: Any = self.spec
+        for part in path.split("."):
+            place = place.get(part) if isinstance(place, Mapping) else None
+        return place
+
+    def leave(self, what: str, why: str) -> None:
+        """Note that something was left out."""
+        self.left_out.append(f"{what}: {why}")
+
+    def uri(self, path: str) -> str:
+        """The URI of weights that an engine is told to load: a path in its container, or a repository."""
+        if not path.startswith(("/", "./", "../", "~")):
+            return f"hf://{path}"
+        mount = self.mount_of(path)
+        if mount is not None and mount.claim:
+            return "/".join(part for part in (f"pvc://{mount.claim}", mount.folder, _below(path, mount)) if part)
+        parts = [part for part in path.split("/") if part not in ("", ".", "..", "~")]
+        self.notes.append(
+            f"{path} lies in the old container: put the weights onto a PersistentVolumeClaim, and correct the URI"
+        )
+        return "pvc://" + "/".join(parts if len(parts) > 1 else ["models", *parts])
+
+    def file(self, path: str) -> str:
+        """The path in the new container of a file that the engine reads, brought there by `spec.files`."""
+        mount = self.mount_of(path)
+        name = path.rsplit("/", 1)[-1]
+        if mount is not None and mount.claim:
+            below = "/".join(part for part in (mount.folder, _below(path, mount)) if part)
+            source = {"pvc": {"claim": mount.claim, "path": below}}
+        elif mount is not None:
+            below = _below(path, mount)
+            source = {"configMap": {"name": mount.config_map, "key": mount.keys.get(below, below or name)}}
+        else:
+            source = {"configMap": {"name": "model-files", "key": name}}
+            self.notes.append(
+                f"{path} lies in the old container: `kubectl create configmap model-files --from-file={name}` brings "
+                "it to where the new one looks"
+            )
+        files = self.spec.setdefault("files", [])
+        if not any(one["name"] == name for one in files):
+            files.append({"name": name, **source})
+        return f"/etc/model-files/{name}"
+
+    def mount_of(self, path: str) -> Mount | None:
+        """The mount that a path of the old container lies in."""
+        fitting = [one for one in self.deployed.mounts if f"{path}/".startswith(f"{one.path.rstrip('/')}/")]
+        return max(fitting, key=lambda one: len(one.path), default=None)
+
+
+def _below(path: str, mount: Mount) -> str:
+    return path.removeprefix(mount.path.rstrip("/")).strip("/")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of a command line, by its long name, without what follows a dot."""
+
+    name: str
+    value: str | None = None
+    values: tuple[str, ...] = ()
+    """All that follow it, where there are several."""
+    key: str = ""
+    """What follows a dot in its name: `--flag.key`."""
+
+    def __str__(self) -> str:
+        name = f"{self.name}.{self.key}" if self.key else self.name
+        return name if self.value is None else f"{name}={self.value}"
+
+
+def flags(words: Sequence[str], short: Mapping[str, str], switches: Sequence[str]) -> Iterator[Flag | str]:
+    """The flags of a command line, and its other words.
+
+    Args:
+        words: as the engine gets them.
+        short: other spellings of flags -> the one to use.
+        switches: beginnings of flags that take no value, so that a word after them stands for itself.
+    """
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
+        if not _is_flag(word):
+            yield word
+            continue
+        name, equals, value = word.partition("=")
+        if not equals and " " in name.strip():
+            name, _, value = name.strip().partition(" ")
+            equals = "="
+        values = [value.strip()] if equals else []
+        name, dot, key = short.get(name, name).partition(".")
+        name = short.get(name, name)
+        name = name.replace("_", "-") if name.startswith("--") else name
+        is_switch = name.startswith(tuple(switches)) and not (index < len(words) and words[index] in ("true", "false"))
+        while not equals and not is_switch and index < len(words) and not _is_flag(words[index]):
+            values.append(words[index])
+            index += 1
+        yield Flag(name, values[0] if values else None, tuple(values), key if dot else "")
+
+
+def _is_flag(word: str) -> bool:
+    return len(word) > 1 and word[0] == "-" and not word[1].isdigit() and word[1] not in ". "
