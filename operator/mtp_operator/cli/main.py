@@ -12,7 +12,15 @@ import typer
 from mtp_operator.api.base import Schema
 from mtp_operator.api.fetch import PROGRESS_PORT
 
-from . import bench_command, init_command, render_command, report_command, tuner_commands, validate_command
+from . import (
+    bench_command,
+    export_command,
+    init_command,
+    render_command,
+    report_command,
+    tuner_commands,
+    validate_command,
+)
 
 app = typer.Typer(
     help="n_spec for models with Multi-Token Prediction, measured where they run.",
@@ -21,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bench_command.register(app)
+export_command.register(app)
 init_command.register(app)
 render_command.register(app)
 report_command.register(app)

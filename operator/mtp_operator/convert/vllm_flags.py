@@ -181,6 +181,8 @@ def _speculation(draft: Draft, stated: dict[str, Any]) -> None:
     _note_n(draft, stated.pop("num_speculative_tokens", None))
     if stated.pop("disable_padded_drafter_batch", None):
         draft.put("speculation.vllm.paddedDrafterBatch", "Disabled")
+    if "enforce_eager" in stated:
+        draft.put("speculation.vllm.enforceEager", "Enabled" if stated.pop("enforce_eager") else "Disabled")
     for key, value in stated.items():
         if key in _SPECULATION:
             draft.put(f"speculation.vllm.{_SPECULATION[key]}", _plain(value) if isinstance(value, str) else value)

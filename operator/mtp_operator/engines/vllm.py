@@ -7,6 +7,7 @@ from typing import Any, Final
 from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
 from mtp_operator.api.engines.vllm_settings import (
     METHODS,
+    EagerDrafter,
     PaddedDrafterBatch,
     PrefixCaching,
     TrustRemoteCode,
@@ -272,6 +273,7 @@ def _drafter_settings(stated: VLLMSpeculation | None, method: SpeculationMethod)
         "max_model_len": stated.max_model_len,
         "rejection_sample_method": stated.rejection_sample_method and stated.rejection_sample_method.value.lower(),
         "draft_sample_method": stated.draft_sample_method and stated.draft_sample_method.value.lower(),
+        "enforce_eager": stated.enforce_eager and stated.enforce_eager is EagerDrafter.ENABLED,
         "disable_padded_drafter_batch": stated.padded_drafter_batch is PaddedDrafterBatch.DISABLED or None,
     }
     if method is SpeculationMethod.N_GRAM:

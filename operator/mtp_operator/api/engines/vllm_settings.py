@@ -184,6 +184,13 @@ class PaddedDrafterBatch(StrEnum):
     DISABLED = "Disabled"
 
 
+class EagerDrafter(StrEnum):
+    """Whether the drafter runs without CUDA graphs."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
 def _name(description: str) -> Any:
     return Field(
         max_length=64,
@@ -232,6 +239,10 @@ class VLLMSpeculation(Schema):
     padded_drafter_batch: Annotated[
         PaddedDrafterBatch | None,
         Field(description="Disabled takes rejected tokens out of the drafter's batch. Default: vLLM's own."),
+    ] = None
+    enforce_eager: Annotated[
+        EagerDrafter | None,
+        Field(description="Enabled runs the drafter without CUDA graphs. Default: vLLM's own, as the target."),
     ] = None
     prompt_lookup_min: Annotated[
         int | None, Field(ge=1, le=64, description="Fewest tokens that NGram looks for. Default: promptLookupMax.")
