@@ -101,8 +101,14 @@ class VLLM(Engine):
         }
 
     def cache_environment(self, folder: str) -> Mapping[str, str]:
-        """torch.compile's results and what vLLM knows of models: the next boot, of any n, starts from them."""
-        return {"VLLM_CACHE_ROOT": folder}
+        """What torch.compile, Triton, TileLang, FlashInfer and CUDA compile: the next boot of any n starts from it."""
+        return {
+            "VLLM_CACHE_ROOT": folder,
+            "TRITON_CACHE_DIR": f"{folder}/triton",
+            "TILELANG_CACHE_DIR": f"{folder}/tilelang",
+            "FLASHINFER_WORKSPACE_BASE": f"{folder}/flashinfer",
+            "CUDA_CACHE_PATH": f"{folder}/cuda",
+        }
 
     def configuration_files(self) -> Mapping[str, str]:
         """Python's logging configuration: what vLLM does by itself, and the same into the shared file."""
