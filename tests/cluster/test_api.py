@@ -15,7 +15,8 @@ from mtp_operator.api.engines import FLAGS
 from mtp_operator.api.model import MTPModelSpec
 from tests.cluster.api_server import InvalidError, connect, dry_create
 from tests.cluster.node import kubectl
-from tests.mistakes import ARGUMENTS, MISTAKES, hub_model, limit, model, run
+from tests.documents import hub_model, limit, model, run
+from tests.mistakes import ARGUMENTS, MISTAKES
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 DEPLOYMENTS = Path(__file__).parents[1] / "unit" / "api" / "real_deployments"

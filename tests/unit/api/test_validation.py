@@ -10,7 +10,8 @@ import yaml
 
 from mtp_operator.api.engines import FLAGS
 from mtp_operator.api.validation import complaints
-from tests.mistakes import ARGUMENTS, MISTAKES, model
+from tests.documents import model
+from tests.mistakes import ARGUMENTS, MISTAKES
 
 REPOSITORY = Path(__file__).parents[3]
 IN_ORDER = sorted([*(REPOSITORY / "docs" / "samples").glob("*.yaml"), *Path(__file__).parent.glob("real_*/*.yaml")])
