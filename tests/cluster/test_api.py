@@ -11,11 +11,13 @@ import httpx
 import pytest
 import yaml
 
+from mtp_operator.api.engines import FLAGS
 from mtp_operator.api.model import MTPModelSpec
 from tests.cluster.api_server import InvalidError, connect, dry_create
 from tests.cluster.node import kubectl
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+DEPLOYMENTS = Path(__file__).parents[1] / "unit" / "api" / "real_deployments"
 CRDS = ("mtpmodels.mtp-operator.dev", "mtptuningruns.mtp-operator.dev")
 
 #: The API server adds this remark where an error of the schema kept it from evaluating the CEL rules.
@@ -314,10 +316,25 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.engine.extraArgs[0]",
         "must not be --speculative-config, which is what the operator tunes",
     ),
-    "file with code": (
-        model(("spec.engine.extraArgs", ["--structured-outputs-config={}"])),
+    "a part of a flag that is a field": (
+        model(("spec.engine.extraArgs", ["--speculative_config.num_speculative_tokens=4"])),
         "spec.engine.extraArgs[0]",
-        "must not be --structured-outputs-config, which can run code",
+        "must not be --speculative-config, which is what the operator tunes",
+    ),
+    "value that is more than the default": (
+        model(("spec.engine.extraArgs", ["--data-parallel-size=2"])),
+        "spec.engine.extraArgs[0]",
+        "takes GPUs that the model was not granted; only 1 may be stated",
+    ),
+    "value that is a flag": (
+        model(("spec.engine.extraArgs", ["--verbose=--agent"]), engine="LlamaCpp"),
+        "spec.engine.extraArgs[0]",
+        "must not have a value that begins with '-' and a letter",
+    ),
+    "variable with a value that is not the default": (
+        model(("spec.engine.env", [{"name": "HF_HUB_OFFLINE", "value": "0"}])),
+        "spec.engine.env[0].name",
+        "must not be HF_HUB_OFFLINE, which changes where models come from",
     ),
     "vLLM that is too old": (
         model(("spec.engine.image", "docker.io/vllm/vllm-openai:v0.30.2-cu130")),
@@ -358,6 +375,61 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         model(("spec.engine.env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}])),
         "spec.engine.env[1]",
         "Duplicate value",
+    ),
+    "label that the operator sets": (
+        model(("spec.template.labels", {"mtp-operator.dev/model": "other"})),
+        "spec.template.labels",
+        "must have no label that the operator itself sets",
+    ),
+    "label that the operator finds its pods by": (
+        model(("spec.template.labels", {"app.kubernetes.io/managed-by": "me"})),
+        "spec.template.labels",
+        "must have no label that the operator itself sets",
+    ),
+    "label that is none": (
+        model(("spec.template.labels", {"a b": "c"})),
+        "spec.template.labels",
+        "must have keys of labels",
+    ),
+    "value that is none of a label": (
+        model(("spec.template.nodeSelector", {"zone": "a b"})),
+        "spec.template.nodeSelector[zone]",
+        "must be the value of a label",
+    ),
+    "annotation that the operator sets": (
+        model(("spec.template.annotations", {"mtp-operator.dev/serving": "{}"})),
+        "spec.template.annotations",
+        "must have no annotation that the operator itself sets",
+    ),
+    "more memory than there may be": (
+        model(("spec.template.resources", {"requests": {"memory": "2Ti"}, "limits": {"memory": "64Gi"}})),
+        "spec.template.resources.requests.memory",
+        "must be at most limits.memory",
+    ),
+    "memory without a unit": (
+        model(("spec.template.resources.requests", {"memory": "64"})),
+        "spec.template.resources.requests.memory",
+        "for example 64Gi",
+    ),
+    "user root": (
+        model(("spec.template.securityContext.runAsUser", 0)),
+        "spec.template.securityContext.runAsUser",
+        "greater than or equal to 1",
+    ),
+    "ids of two": (
+        model(("spec.template.securityContext", {"identity": "Assigned", "fsGroup": 1000})),
+        "spec.template.securityContext.identity",
+        "must be Fixed where runAsUser",
+    ),
+    "toleration of every taint by value": (
+        model(("spec.template.tolerations", [{"value": "gpu"}])),
+        "spec.template.tolerations[0].operator",
+        "must be Exists where key is left out",
+    ),
+    "toleration with a value that nobody reads": (
+        model(("spec.template.tolerations", [{"key": "sku", "operator": "Exists", "value": "gpu"}])),
+        "spec.template.tolerations[0].value",
+        "must be left out where operator is Exists",
     ),
     "unknown allocation": (
         model(("spec.accelerator.allocation", "MPS")),
@@ -401,22 +473,42 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown method": (
         model(("spec.speculation.method", "Medusa")),
         "spec.speculation.method",
-        '"MTP", "DraftModel", "Eagle3", "NGram"',
+        '"MTP", "DraftModel", "Eagle", "Eagle3", "DFlash", "DSpark", "NGram", "Suffix"',
     ),
     "no drafter": (
         model(("spec.speculation.method", "DraftModel")),
         "spec.speculation.drafter",
-        "must be set where method is DraftModel or Eagle3",
+        "must be set where method is DraftModel, Eagle, Eagle3 or DFlash",
+    ),
+    "method that llama.cpp does not have": (
+        model(("spec.speculation.method", "Suffix"), engine="LlamaCpp"),
+        "spec.speculation.method",
+        "must be one of MTP, DraftModel, Eagle3, DFlash, DSpark, NGram where engine.type is LlamaCpp",
+    ),
+    "speculation of the other engine": (
+        model(("spec.speculation.vllm", {"moeBackend": "triton"}), engine="LlamaCpp"),
+        "spec.speculation.vllm",
+        "may be set only where engine.type is VLLM",
+    ),
+    "speculation of the one engine": (
+        model(("spec.speculation.llamaCpp", {"pMinMilli": 750})),
+        "spec.speculation.llamaCpp",
+        "may be set only where engine.type is LlamaCpp",
+    ),
+    "longer matches at least than at most": (
+        model(("spec.speculation", {"method": "NGram", "vllm": {"promptLookupMin": 5}})),
+        "spec.speculation.vllm.promptLookupMin",
+        "must be at most promptLookupMax (default 4)",
     ),
     "no head": (
         model(("spec.speculation.method", "Eagle3")),
         "spec.speculation.drafter",
-        "must be set where method is DraftModel or Eagle3",
+        "must be set where method is DraftModel, Eagle, Eagle3 or DFlash",
     ),
     "drafter that nobody asks": (
         model(("spec.speculation", {"method": "NGram", "drafter": {"uri": "pvc://weights/small"}})),
         "spec.speculation.drafter",
-        "must be left out where method is NGram",
+        "must be left out where method is NGram or Suffix",
     ),
     "drafter without a scheme": (
         model(("spec.speculation.drafter.uri", "drafter")),
@@ -614,9 +706,69 @@ def test_mistake_gets_one_message(mistake: str, api_server: httpx.Client) -> Non
     assert allowed in complaint
 
 
+ARGUMENTS = (
+    *("--enforce-eager", "--seed=1", "--enable_expert_parallel", "--kernel-config.moe_backend=marlin", "--a.b.C_d=e"),
+    *(
+        "--load-format=fastsafetensors",
+        "--quantization=modelopt",
+        '--hf-overrides={"a": 1}',
+        "--reasoning-parser=qwen3",
+    ),
+    *("--generation-config=vllm", "--override-generation-config={}", "--chat-template=/x.jinja", "--tokenizer=/x"),
+    *("--data-parallel-size=1", "--data_parallel_size=1", "--data-parallel-size=8", "--data-parallel-size"),
+    *("--pipeline-parallel-size=1", "--distributed-executor-backend=mp", "--distributed-executor-backend=ray"),
+    *("--logprobs-mode=raw_logprobs", "--host=0.0.0.0", "--host=::", "--port=8080", "--trust_remote_code"),
+    *(
+        "--speculative-config={}",
+        "--speculative_config.method=mtp",
+        "--speculative",
+        "--max-model-len=1",
+        "--max-mod=1",
+    ),
+    *("--disable-prefix-caching", "--no-warmup=--props", "--threads=-1", "--temp=-a", "--seed=", "--mmproj=/x.gguf"),
+    *("--n-predict=-1", "--n-predict=4", "--spec-ngram-map-k-size-m=4", "--gpt-oss-20b-default", "--ui", "--webui"),
+    *(
+        "-tp=2",
+        "serve",
+        "--",
+        "--A",
+        "--a b",
+        "--a=b c",
+        "--seed=b\n",
+        "--seed=b\rc",
+        "--a..b",
+        "--.a=b",
+        "--_a",
+        "--a+=1",
+    ),
+)
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_the_api_server_and_the_operator_say_the_same_of_an_argument(argument: str, api_server: httpx.Client) -> None:
+    document = model(("spec.engine.extraArgs", [argument]))
+    said = [one.partition(": ") for one in FLAGS.complaints([argument])]
+
+    if not said:
+        taken(api_server, document)
+        return
+    ((field, _, message),) = said
+    (complaint,) = complaints(api_server, document)
+    assert complaint.startswith(f"{field}: ")
+    assert complaint.endswith(message)
+
+
 def test_unknown_field_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r'strict decoding error: unknown field "spec\.tuning\.maxNspec"'):
         kubectl("create", "--dry-run=server", "--filename=-", document=model(("spec.tuning.maxNspec", 4)))
+
+
+@pytest.mark.parametrize("deployment", sorted(DEPLOYMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_real_deployment_is_taken(deployment: Path, api_server: httpx.Client) -> None:
+    document = yaml.safe_load(deployment.read_text(encoding="utf-8"))
+    document["metadata"]["namespace"] = "default"
+
+    taken(api_server, document)
 
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)

@@ -125,7 +125,7 @@ def _tuning(model: MTPModel, settings: RunSettings, installation: Installation) 
                 n_spec=n_spec, boot=0, job_name=job_name(run.metadata.name, n_spec, 0, 0), state=ArmState.PLANNED
             ),
             None,
-            ready_seconds=installation.ready_seconds,
+            ready_seconds=model.spec.template.ready_seconds or installation.ready_seconds,
             level_seconds=installation.level_seconds,
         )
         for n_spec in range(settings.max_n_spec + 1)
@@ -140,8 +140,10 @@ def _serving(model: MTPModel, settings: RunSettings, installation: Installation)
     yield service(model)
     if replicas >= FEWEST_REPLICAS:
         yield disruption_budget(model)
-    surroundings = Surroundings(probe_image=installation.bench_image, ready_seconds=installation.ready_seconds)
-    yield deployment(model, ServingRecord(served=Served.of(settings, n_spec), surroundings=surroundings), replicas)
+    ready_seconds = model.spec.template.ready_seconds or installation.ready_seconds
+    surroundings = Surroundings(probe_image=installation.bench_image, ready_seconds=ready_seconds)
+    served = Served.of(settings, n_spec, model.spec.template.pod)
+    yield deployment(model, ServingRecord(served=served, surroundings=surroundings), replicas)
 
 
 def _n_spec_without_measuring(model: MTPModel) -> int | None:

@@ -142,7 +142,7 @@ def test_what_is_fetched_comes_first_with_a_commit_of_zeros() -> None:
         ),
         pytest.param(
             MODEL.replace("{type: VLLM}", "{type: VLLM, extraArgs: [--max-num-seqs=4]}"),
-            "MTPModel qwen: spec.engine.extraArgs: --max-num-seqs is spec.engine.vllm.maxNumSeqs",
+            "MTPModel qwen: spec.engine.extraArgs[0]: must not be --max-num-seqs, which is spec.engine.vllm.maxNumSeqs",
             id="refused by the engine",
         ),
     ],
