@@ -103,8 +103,8 @@ def time_left(run: MTPTuningRun, seconds: float) -> str:
     left = max(0.0, each - seconds)
     longest = left + each * max(0, most - ended - 1)
     return (
-        f"Trial {ended + 1} of at most {most}; time left: about {_time(left)} for this one, at most {_time(longest)} in "
-        "all; most curves need three to eight trials"
+        f"Trial {ended + 1} of at most {most}; time left: about {_time(left)} for this one, at most {_time(longest)} "
+        "in all; most curves need three to eight trials"
     )
 
 

@@ -38,11 +38,13 @@ class EvidenceFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock: IO[str] = (self.path / ".lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefusedError(f"{path}: another mtp tune is using this folder") from None
         except OSError as error:
             raise RefusedError(f"{path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise RefusedError(f"{path}: another mtp tune is using this folder") from None
 
     def close(self) -> None:
         """Let others have it."""
