@@ -93,6 +93,15 @@ cluster-down: setup  ## End it and leave nothing behind.
 kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
 
+.PHONY: try
+try: setup  ## Tune a simulated GPU on this machine: no cluster, no root, two minutes.
+	@rm -rf .try && mkdir -p .try/model
+	@echo '{"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}' > .try/model/config.json
+	@echo "== simulated: no GPU is used, and the engine is only as fast as somebody's recorded curve says"
+	PYTHONPATH=images/simulated-gpu SIMULATED_GPU_CURVES=docs/data \
+		.venv/bin/mtp tune docs/samples/demo-simulated.yaml --model-path .try/model --to .try/evidence \
+		--engine-command '$(PYTHON) -m simulated_gpu serve'
+
 .PHONY: demo
 demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm).
 	$(PYTHON) -m tests.cluster prepare operator $(DEMO_IMAGE)

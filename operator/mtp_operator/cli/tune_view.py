@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
+from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -78,7 +79,7 @@ class LiveView(PlainView):
     def wrote(self, run: MTPTuningRun, events: tuple[EventDraft, ...]) -> None:
         """See `Watch.wrote`."""
         super().wrote(run, events)
-        if events:
+        if events or not self._curve:
             self._curve = candidates_table(report_data(run).candidates)
 
     def waiting(self, run: MTPTuningRun, arm: ArmStatus, seconds: float) -> None:
@@ -110,9 +111,10 @@ def time_left(run: MTPTuningRun, seconds: float) -> str:
 
 def candidates_table(candidates: tuple[Candidate, ...]) -> Table:
     """The curve so far: one row for each n_spec."""
-    table = Table("n_spec", "trials", "tok/s", "against n_spec=0", "tokens/step", "")
-    for column in table.columns[:-1]:
-        column.no_wrap = True
+    table = Table()
+    for name in ("n_spec", "trials", "tok/s", "against n_spec=0", "tokens/step"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("", max_width=_BAR_COLUMNS)
     fastest = max((one.output_tokens_per_second or 0 for one in candidates), default=0)
     for one in candidates:
         speed = one.output_tokens_per_second
@@ -122,7 +124,7 @@ def candidates_table(candidates: tuple[Candidate, ...]) -> Table:
             number(speed) if speed else "",
             speedup(one.speedup) if one.speedup else one.failed or ("baseline" if one.n_spec == 0 else ""),
             f"{one.acceptance_length:.2f}" if one.acceptance_length else "",
-            "█" * round(_BAR_COLUMNS * speed / fastest) if speed else "",
+            Bar(fastest, 0, speed) if speed else "",
         )
     return table
 

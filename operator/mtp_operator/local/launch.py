@@ -108,13 +108,11 @@ def launch(
         RefusedError: the engine or the weights cannot be found.
     """
     engine, drafter = spec.engine.type, spec.speculation.drafter
-    model = _weights(spec.model, model_path, "spec.model.uri", "--model-path", engine)
+    model = _weights(spec.model, model_path, "spec.model.uri", "--model-path", on_hub=engine is EngineType.VLLM)
     return Launch(
         command=_command(engine, command),
         model=model,
-        drafter=_weights(drafter, drafter_path, "spec.speculation.drafter.uri", "--drafter-path", engine)
-        if drafter
-        else None,
+        drafter=_drafter(drafter, drafter_path, engine) if drafter else None,
         revision=spec.model.revision if model.path is None else None,
     )
 
@@ -132,10 +130,25 @@ def _command(engine: EngineType, stated: str | None) -> tuple[str, ...]:
     program = shutil.which(words[0]) if words else None
     if program is None:
         raise RefusedError(f"engine not found: there is no program {words[0] if words else ''!r} on PATH; {remedy}")
-    return (program, *words[1:])
+    return (str(Path(program).absolute()), *words[1:])
 
 
-def _weights(source: WeightsSource, stated: Path | None, field: str, option: str, engine: EngineType) -> Weights:
+def _drafter(source: WeightsSource, stated: Path | None, engine: EngineType) -> Weights:
+    # No flag of vLLM names a drafter's commit.
+    on_hub = engine is EngineType.VLLM and source.revision is None
+    return _weights(source, stated, "spec.speculation.drafter.uri", "--drafter-path", on_hub=on_hub)
+
+
+def _weights(source: WeightsSource, stated: Path | None, field: str, option: str, *, on_hub: bool) -> Weights:
+    """Where the weights are.
+
+    Args:
+        source: as the model states it.
+        stated: as the user states it.
+        field: of the model, for messages.
+        option: the user's, for messages.
+        on_hub: whether the engine can take a repository of the hub by its name.
+    """
     if stated is not None:
         path = stated.expanduser().absolute()
         if not path.exists():
@@ -143,7 +156,7 @@ def _weights(source: WeightsSource, stated: Path | None, field: str, option: str
         if path.is_dir() and not any(path.iterdir()):
             raise RefusedError(f"{option}: {path} is an empty folder")
         return Weights(str(path), path)
-    if source.is_fetched and engine is EngineType.VLLM:
+    if source.is_fetched and on_hub:
         repository, file = hub_parts(source.uri)
         if not file:
             return Weights(repository, None)
