@@ -15,6 +15,8 @@ from .engine import (
     EngineMetrics,
     Place,
     RequestDrafts,
+    cached_in_usage,
+    prompt_tokens_in_usage,
     tokens_in_usage,
 )
 from .llamacpp import LlamaCpp
@@ -38,7 +40,9 @@ __all__ = [
     "Place",
     "RequestDrafts",
     "TokenScore",
+    "cached_in_usage",
     "engine_for",
+    "prompt_tokens_in_usage",
     "telling_lines",
     "tokens_in_usage",
 ]

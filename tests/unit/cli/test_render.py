@@ -55,11 +55,12 @@ def test_one_trial_of_each_n_follows_the_run() -> None:
 
 def test_images_and_limits_are_those_of_the_installation() -> None:
     _, trial, *_ = rendered(MODEL, "--vllm-image=vllm:1", "--bench-image=bench:1", "--ready-seconds=60")
+    _, usual, *_ = rendered(MODEL, "--ready-seconds=1800")
     pod = trial["spec"]["template"]["spec"]
 
     assert pod["initContainers"][0]["image"] == "vllm:1"
     assert pod["containers"][0]["image"] == "bench:1"
-    assert pod["activeDeadlineSeconds"] < 1800
+    assert pod["activeDeadlineSeconds"] == usual["spec"]["template"]["spec"]["activeDeadlineSeconds"] - 1740
 
 
 def test_other_kinds_and_empty_documents_are_passed_over() -> None:
