@@ -43,6 +43,7 @@ generate: setup  ## Write what follows from the code anew: CRDs, references, res
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) -m tests.unit.cli.golden
+	$(PYTHON) -m tests.unit.cli.tables
 	$(PYTHON) -m tests.unit.report.golden
 
 .PHONY: lock

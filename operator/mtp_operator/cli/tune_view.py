@@ -21,6 +21,8 @@ from mtp_operator.reconcile.records import EventDraft
 from mtp_operator.report.data import Candidate, ReportData, report_data
 from mtp_operator.report.words import headline, number, speedup
 
+from .tables import figures_table
+
 _FILE_WIDTH: Final = 100
 """Columns where the output is not a terminal."""
 
@@ -111,10 +113,7 @@ def time_left(run: MTPTuningRun, seconds: float) -> str:
 
 def candidates_table(candidates: tuple[Candidate, ...]) -> Table:
     """The curve so far: one row for each n_spec."""
-    table = Table()
-    for name in ("n_spec", "trials", "tok/s", "against n_spec=0", "tokens/step"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("", max_width=_BAR_COLUMNS)
+    table = figures_table("n_spec", "trials", "tok/s", "against n_spec=0", "tokens/step", "", text=("",))
     fastest = max((one.output_tokens_per_second or 0 for one in candidates), default=0)
     for one in candidates:
         speed = one.output_tokens_per_second
