@@ -71,6 +71,7 @@ def tune(
     Exit status: 0 an n_spec was selected, or no speculation is best; 3 inconclusive; 1 failed; 2 wrong usage;
     130 interrupted.
     """
+    stop = _Stop()
     from mtp_operator.local.errors import BrokenError, RefusedError, StoppedError
 
     try:
@@ -79,7 +80,7 @@ def tune(
         folder = Path(to or f"mtp-tune-{asked.metadata.name}")
         times = {"ready_seconds": ready_seconds, "level_seconds": level_seconds}
         stated: dict[str, Any] = {key: value for key, value in times.items() if value is not None}
-        run = _tuned(asked, settings, launch, folder, resume=resume, port=port, prompts=prompts, **stated)
+        run = _tuned(asked, settings, launch, folder, stop, resume=resume, port=port, prompts=prompts, **stated)
     except RefusedError as error:
         _end(str(error), REFUSED)
     except BrokenError as error:
@@ -156,6 +157,7 @@ def _tuned(
     settings: "RunSettings",
     launch: "Launch",
     path: Path,
+    stop: "_Stop",
     *,
     resume: bool,
     port: int | None,
@@ -176,7 +178,6 @@ def _tuned(
 
     if port is not None:
         check_port(port)
-    stop = _Stop()
     folder = EvidenceFolder(path)
     try:
         run, kept = new_run(model, settings, datetime.now(UTC)), folder.read()

@@ -92,8 +92,9 @@ class EvidenceFolder:
                 os.fsync(file.fileno())
             draft.replace(path)
         except OSError as error:
-            message = f"{path}: {error.strerror}; nothing is lost but the trial under way: continue with --resume"
-            raise BrokenError(message) from None
+            raise BrokenError(
+                f"{path}: {error.strerror}; what was measured is kept: remedy that, then continue with --resume"
+            ) from None
 
     def configuration(self, files: Mapping[str, str]) -> None:
         """Write the files that the engine reads."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import shlex
 import signal
 import socket
@@ -77,11 +79,13 @@ class Shell:
             "SIMULATED_GPU_SPEED": "10",
         }
 
-    def start(self, *options: str, engine: str = ENGINE, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *options: str, engine: str = ENGINE, before: tuple[str, ...] = (), **environment: str
+    ) -> subprocess.Popen[str]:
         program = "from mtp_operator.cli.main import app; app()"
         arguments = ["model.yaml", "--engine-command", engine, "--model-path", "weights", "--to", "out", *options]
         return subprocess.Popen(
-            [sys.executable, "-c", program, "tune", *arguments],
+            [*before, sys.executable, "-c", program, "tune", *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,
@@ -94,7 +98,7 @@ class Shell:
         return process.returncode, output, errors
 
     def tune(self, *options: str, engine: str = ENGINE, **environment: str) -> tuple[int, str, str]:
-        return self.finish(self.start(*options, engine=engine, **environment))
+        return self.finish(self.start(*options, engine=engine, before=(), **environment))
 
     def run(self) -> MTPTuningRun:
         return MTPTuningRun.from_wire(yaml.safe_load((self.out / "run.yaml").read_text()))
@@ -206,6 +210,62 @@ def test_an_interrupted_tuning_is_continued(shell: Shell, number: signal.Signals
     assert (run.status.verdict.type, run.status.verdict.n_spec) == (VerdictType.SELECTED, BEST)
     assert run.status.trials.lost == 0
     assert (shell.out / "trials" / "n0-b0-a0" / "result").stat().st_mtime_ns == first.st_mtime_ns
+    assert shell.processes() == []
+
+
+def test_stopped_at_ten_random_moments(shell: Shell) -> None:
+    moments = random.Random(15)
+    results: dict[Path, int] = {}
+    for number in range(10):
+        process = shell.start(*(("--resume",) if (shell.out / "run.yaml").exists() else ()))
+        assert process.stdout is not None
+        process.stdout.readline()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0, 12))
+        process.send_signal(signal.SIGINT)
+        status, output, errors = shell.finish(process)
+        assert status in (0, 130), (number, output, errors)
+        shell.wait_for_nothing()
+        results = _kept(shell, results)
+
+    status, _, errors = shell.tune("--resume")
+
+    assert (status, errors) == (0, "")
+    run = shell.run()
+    assert run.status.verdict is not None
+    assert (run.status.verdict.type, run.status.verdict.n_spec) == (VerdictType.SELECTED, BEST)
+    assert [(arm.n_spec, arm.boot, arm.attempt, arm.state) for arm in run.status.arms] == [
+        (n_spec, 0, 0, ArmState.MEASURED) for n_spec in (0, 2, 1)
+    ]
+    _kept(shell, results)
+
+
+def _kept(shell: Shell, before: Mapping[Path, int]) -> dict[Path, int]:
+    """Result -> when it was written, of each finished trial; those of before are as they were."""
+    arms = shell.run().status.arms if (shell.out / "run.yaml").exists() else ()
+    folders = [arm.job_name.rpartition("-n")[2] for arm in arms if arm.state is ArmState.MEASURED]
+    files = [shell.out / "trials" / f"n{folder}" / "result" for folder in folders]
+    now = {file: file.stat().st_mtime_ns for file in files}
+    assert before.items() <= now.items()
+    return now
+
+
+@pytest.mark.parametrize("kilobytes", [8, 24, 96])
+def test_a_disk_that_is_full(shell: Shell, kilobytes: int) -> None:
+    shell.out.mkdir()
+    namespaces = ("unshare", "--user", "--map-root-user", "--mount")
+    if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be mounted without root here")
+    mounted = f'mount -t tmpfs -o size={kilobytes}k none {shlex.quote(str(shell.out))} && exec "$@"'
+
+    status, _, errors = shell.finish(shell.start(before=(*namespaces, "sh", "-c", mounted, "sh")))
+
+    assert status == 1
+    assert re.fullmatch(
+        rf"mtp tune: {shell.out}/\S+: No space left on device; what was measured is kept: remedy that, then continue "
+        r"with --resume\n",
+        errors,
+    )
     assert shell.processes() == []
 
 
