@@ -43,6 +43,7 @@ generate: setup  ## Write what follows from the code anew: CRDs, references, res
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) -m tests.unit.cli.golden
+	$(PYTHON) -m tests.unit.cli.tables
 	$(PYTHON) -m tests.unit.report.golden
 
 .PHONY: lock
@@ -92,6 +93,15 @@ cluster-down: setup  ## End it and leave nothing behind.
 .PHONY: kubeconfig
 kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
+
+.PHONY: try
+try: setup  ## Tune a simulated GPU on this machine: no cluster, no root, two minutes.
+	@rm -rf .try && mkdir -p .try/model
+	@echo '{"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}' > .try/model/config.json
+	@echo "== simulated: no GPU is used, and the engine is only as fast as somebody's recorded curve says"
+	PYTHONPATH=images/simulated-gpu SIMULATED_GPU_CURVES=docs/data \
+		.venv/bin/mtp tune docs/samples/demo-simulated.yaml --model-path .try/model --to .try/evidence \
+		--engine-command '$(PYTHON) -m simulated_gpu serve'
 
 .PHONY: demo
 demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm).
