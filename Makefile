@@ -119,11 +119,15 @@ try-llamacpp:
 		--engine-command "$$program" --level-seconds 8
 
 .PHONY: demo
-demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm).
+demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm); CONTEXT=… takes a cluster that is there.
+ifdef CONTEXT
+	$(PYTHON) -m tests.e2e.demo_there $(CONTEXT)
+else
 	$(PYTHON) -m tests.cluster prepare operator $(DEMO_IMAGE)
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator $(DEMO_IMAGE)
 	$(PYTHON) -m tests.e2e.demo $(ENGINE)
+endif
 
 .PHONY: demo-down
 demo-down: cluster-down  ## End what `make demo` left running.
