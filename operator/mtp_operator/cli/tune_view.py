@@ -40,7 +40,7 @@ def view(run: MTPTuningRun, folder: Path) -> Iterator[Watch]:
     console = _console()
     counted = run.status.trials.measured + run.status.trials.failed
     verb = f"Continuing {run.spec.model_name} after {counted} trials" if counted else f"Tuning {run.spec.model_name}"
-    console.print(f"{verb} with {escape(run.spec.engine.image or '')}; evidence: {folder}", soft_wrap=True)
+    _say(console, f"{verb} with {escape(run.spec.engine.image or '')}; evidence: {folder}")
     if not console.is_terminal:
         yield PlainView(console)
         return
@@ -64,7 +64,7 @@ class PlainView:
             seconds = self._clock() - self._begin
             said = escape(event.message)
             mark = "! " if event.type == "Warning" else ""
-            self._console.print(f"{_time(seconds):>6}  {mark}{said}", soft_wrap=True)
+            _say(self._console, f"{_time(seconds):>6}  {mark}{said}")
 
     def waiting(self, run: MTPTuningRun, arm: ArmStatus, seconds: float) -> None:
         """See `Watch.waiting`: nothing has happened."""
@@ -143,15 +143,20 @@ def conclusion(run: MTPTuningRun, data: ReportData, serve: str | None, run_file:
         console.print(candidates_table(data.candidates))
     verdict = run.status.verdict
     if verdict is not None:
-        console.print(f"[bold]{verdict.type.value}: {escape(headline(data.verdict, data.cost))}[/bold]", soft_wrap=True)
-        console.print(escape(verdict.message), soft_wrap=True)
+        _say(console, f"[bold]{verdict.type.value}: {escape(headline(data.verdict, data.cost))}[/bold]")
+        _say(console, escape(verdict.message))
         if verdict.message.startswith(SIMULATED):
-            console.print("[bold]These figures are simulated: they say nothing about any GPU.[/bold]", soft_wrap=True)
+            _say(console, "[bold]These figures are simulated: they say nothing about any GPU.[/bold]")
     if serve is not None:
         console.print("\nServe it on this machine:")
         console.print(f"  {escape(serve)}", soft_wrap=True)
     console.print(f"\nRun:    {run_file}", soft_wrap=True)
     console.print(f"Report: {report}", soft_wrap=True)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a sentence: a terminal breaks it between words and never within a figure, a file has it in one line."""
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 def _time(seconds: float) -> str:

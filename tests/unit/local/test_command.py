@@ -224,7 +224,8 @@ def test_stopped_at_ten_random_moments(shell: Shell) -> None:
             process.wait(moments.uniform(0, 12))
         process.send_signal(signal.SIGINT)
         status, output, errors = shell.finish(process)
-        assert status in (0, 130), (number, output, errors)
+        # Once all is said, Python leaves a signal to the system.
+        assert status in (0, 130) or (status, "Report: " in output) == (-signal.SIGINT, True), (number, output, errors)
         shell.wait_for_nothing()
         results = _kept(shell, results)
 

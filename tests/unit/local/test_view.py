@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.live import Live
 
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
-from mtp_operator.cli.tune_view import LiveView, candidates_table, time_left
+from mtp_operator.cli.tune_view import LiveView, PlainView, candidates_table, time_left
 from mtp_operator.local.errors import StoppedError
 from mtp_operator.local.folder import EvidenceFolder
+from mtp_operator.reconcile.records import EventDraft, Kind, Reference
 from mtp_operator.report.data import report_data
 from tests.unit.local.pretended import Desk
 
@@ -69,3 +70,14 @@ def test_no_digit_is_cut_at_80_columns(tmp_path: Path) -> None:
     for one in report_data(run).candidates:
         if one.speedup is not None:
             assert f"{one.speedup.low:.2f}-{one.speedup.high:.2f}" in text
+
+
+def test_a_terminal_breaks_sentences_between_words(interrupted: MTPTuningRun) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=40, force_terminal=True, color_system=None, highlight=False)
+    message = "n=4 (expected 2.41 times n=0, 2.10 to 2.83): one more boot of it is expected to gain 1.2%"
+    about = Reference(Kind.MODEL, "default", "gemma", "")
+    PlainView(console).wrote(interrupted, (EventDraft(about, "Normal", "TrialPlanned", message),))
+
+    assert file.getvalue().split()[1:] == message.split()
+    assert max(map(len, file.getvalue().splitlines())) <= 40
