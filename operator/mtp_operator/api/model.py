@@ -258,17 +258,15 @@ class MTPModelSpec(Schema):
             rule(
                 "!has(self.tuning.workload.levels) || self.tuning.workload.levels.all(level, "
                 f"level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
-                "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs "
-                "(at most 1024) times dataParallelSize, or "
-                f"engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
+                "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs (at most 1024) "
+                f"times dataParallelSize, or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
                 field_path=".tuning.workload.levels",
             ),
             rule(
                 f"self.tuning.workload.outputTokens <= [{_CONTEXT_TOKENS}, {LEAST_CONTEXT_TOKENS}].max() - "
                 f"{PROMPT_RESERVE_TOKENS}",
                 f"must be at most the context less {PROMPT_RESERVE_TOKENS} tokens for the prompt: lower it, or raise "
-                f"engine.vllm.maxModelLen or engine.llamaCpp.contextSize "
-                f"(default {_LLAMA_CPP.context_size})",
+                f"engine.vllm.maxModelLen or engine.llamaCpp.contextSize (default {_LLAMA_CPP.context_size})",
                 field_path=".tuning.workload.outputTokens",
             ),
         )

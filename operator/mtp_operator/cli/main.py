@@ -18,6 +18,7 @@ from . import (
     init_command,
     render_command,
     report_command,
+    tune_command,
     tuner_commands,
     validate_command,
 )
@@ -33,6 +34,7 @@ export_command.register(app)
 init_command.register(app)
 render_command.register(app)
 report_command.register(app)
+tune_command.register(app)
 tuner_commands.register(app)
 validate_command.register(app)
 

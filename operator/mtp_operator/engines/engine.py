@@ -29,6 +29,21 @@ HOME: Final = "/tmp"  # noqa: S108  # a volume of the pod's own: the root file s
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where an engine runs, as far as it has to be told. The defaults are those of a pod."""
+
+    # kubelet and Services reach the pod by its address, never by loopback.
+    host: str = "0.0.0.0"  # noqa: S104
+    port: int | None = None
+    """None: the engine's own."""
+    configuration_folder: str = CONFIGURATION_FOLDER
+    """Where the engine finds the files of `Engine.configuration_files`."""
+
+
+POD: Final = Place()
+
+
+@dataclass(frozen=True)
 class EngineMetrics:
     """Names of the engine's Prometheus counters, as they stand in the samples."""
 
@@ -72,7 +87,7 @@ class Engine(ABC):
     """One inference engine. Another one is one more subclass and its line in `engines.engine_for`."""
 
     type: ClassVar[EngineType]
-    port: ClassVar[int]
+    port: int
     health_path: ClassVar[str] = "/health"
     """Answers 200 while the server is up, which is not yet ready."""
     metrics_path: ClassVar[str] = "/metrics"
@@ -86,9 +101,12 @@ class Engine(ABC):
     load_metrics: ClassVar[tuple[str, ...]]
     """Names of the Prometheus gauges that together count the requests which are not finished."""
 
-    def __init__(self, log_path: str = LOG_FILE) -> None:
+    def __init__(self, log_path: str = LOG_FILE, place: Place = POD) -> None:
         self.log_path = log_path
         """The file that the engine logs to, beside its standard output."""
+        self.host = place.host
+        self.port = place.port or self.port
+        self.configuration_folder = place.configuration_folder
 
     @abstractmethod
     def arguments(

@@ -18,7 +18,6 @@ from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import EngineType, SpeculationMethod
 
 from .engine import (
-    CONFIGURATION_FOLDER,
     HOME,
     Engine,
     EngineMetrics,
@@ -70,8 +69,7 @@ class VLLM(Engine):
         return (
             model_path,
             *_names(served_name, settings.model.aliases),
-            # kubelet and Services reach the pod by its address, never by loopback.
-            "--host=0.0.0.0",
+            f"--host={self.host}",
             f"--port={self.port}",
             *_stated("--max-model-len", vllm.max_model_len),
             *_stated("--max-num-seqs", vllm.max_num_seqs),
@@ -93,7 +91,7 @@ class VLLM(Engine):
             # PyTorch asks for the user's name, and the image has no entry for the pod's numeric user.
             "USER": "engine",
             "LOGNAME": "engine",
-            "VLLM_LOGGING_CONFIG_PATH": f"{CONFIGURATION_FOLDER}/{_LOGGING_FILE}",
+            "VLLM_LOGGING_CONFIG_PATH": f"{self.configuration_folder}/{_LOGGING_FILE}",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             # The model lies on a volume; nothing may be looked up or fetched behind the operator's back.
