@@ -258,8 +258,8 @@ class MTPModelSpec(Schema):
             rule(
                 "!has(self.tuning.workload.levels) || self.tuning.workload.levels.all(level, "
                 f"level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
-                "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs (at most 1024) "
-                f"times dataParallelSize, or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
+                "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs (at most "
+                f"1024) times dataParallelSize, or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
                 field_path=".tuning.workload.levels",
             ),
             rule(
