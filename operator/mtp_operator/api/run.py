@@ -13,7 +13,9 @@ from .base import (
     MAX_N_SPEC,
     MAX_WARNINGS,
     MAX_WINDOWS,
+    Count,
     DecimalString,
+    Positions,
     Schema,
     Timestamp,
     rule,
@@ -93,8 +95,8 @@ class ArmLimit(Schema):
 
     metric: Annotated[LatencyMetric, Field(description="The latency, as in objective.constraints.")]
     max_milliseconds: Annotated[int, Field(ge=1, description="The limit, in milliseconds.")]
-    requests: Annotated[int, Field(ge=0, description="Requests whose latency was measured.")]
-    exceeding: Annotated[int, Field(ge=0, description="Requests of them that took longer.")]
+    requests: Annotated[Count, Field(description="Requests whose latency was measured.")]
+    exceeding: Annotated[Count, Field(description="Requests of them that took longer.")]
 
 
 class ArmCategory(Schema):
@@ -148,20 +150,21 @@ class ArmLevel(Schema):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["metric"]},
         ),
     ] = ()
-    requests: Annotated[int, Field(ge=0, description="Requests that were measured.")]
-    failed_requests: Annotated[int, Field(ge=0, description="Requests that failed or were cut.")] = 0
+    requests: Annotated[Count, Field(description="Requests that were measured.")]
+    failed_requests: Annotated[Count, Field(description="Requests that failed or were cut.")] = 0
     ended_by_eos: Annotated[
-        int,
-        Field(ge=0, alias="endedByEOS", description="Requests that the model ended by itself, before outputTokens."),
+        Count,
+        Field(
+            alias="endedByEOS",
+            description="Requests that the model ended by itself, before outputTokens.",
+        ),
     ] = 0
-    output_tokens: Annotated[int, Field(ge=0, description="Output tokens that the engine reported in `usage`.")]
-    drafts: Annotated[int | None, Field(ge=0, description="Drafting steps; absent where the engine counts none.")] = (
-        None
-    )
-    draft_tokens: Annotated[int | None, Field(ge=0, description="Tokens drafted.")] = None
-    accepted_tokens: Annotated[int | None, Field(ge=0, description="Draft tokens accepted.")] = None
+    output_tokens: Annotated[Count, Field(description="Output tokens that the engine reported in `usage`.")]
+    drafts: Annotated[Count | None, Field(description="Drafting steps; absent where the engine counts none.")] = None
+    draft_tokens: Annotated[Count | None, Field(description="Tokens drafted.")] = None
+    accepted_tokens: Annotated[Count | None, Field(description="Draft tokens accepted.")] = None
     accepted_per_position: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
+        tuple[Count, ...],
         Field(
             max_length=MAX_N_SPEC,
             description="Draft tokens accepted at each position, the first position first.",
@@ -205,7 +208,7 @@ class ArmOutput(Schema):
             "out. Unverified: that did not work, see message; the arm is never chosen by itself."
         ),
     ]
-    positions: Annotated[int, Field(ge=0, description="Output tokens that the target model alone was asked about.")] = 0
+    positions: Annotated[Positions, Field(description="Output tokens that the target model alone was asked about.")] = 0
     detection_limit: Annotated[
         DecimalString | None,
         Field(
@@ -217,11 +220,11 @@ class ArmOutput(Schema):
         DecimalString | None,
         Field(description="How much less probable than the target's own choice a token may be, in nats."),
     ] = None
-    violations: Annotated[int, Field(ge=0, description="Tokens that are less probable than that.")] = 0
-    large_gaps: Annotated[int, Field(ge=0, description="Tokens more than 5 nats less probable.")] = 0
+    violations: Annotated[Positions, Field(description="Tokens that are less probable than that.")] = 0
+    large_gaps: Annotated[Positions, Field(description="Tokens more than 5 nats less probable.")] = 0
     worst_gap: Annotated[DecimalString | None, Field(description="The largest gap that was seen, in nats.")] = None
-    texts: Annotated[int, Field(ge=0, description="Answers whose text was compared with their tokens.")] = 0
-    altered_texts: Annotated[int, Field(ge=0, description="Answers whose text is not that of their tokens.")] = 0
+    texts: Annotated[Positions, Field(description="Answers whose text was compared with their tokens.")] = 0
+    altered_texts: Annotated[Positions, Field(description="Answers whose text is not that of their tokens.")] = 0
     json_schema: Annotated[
         StructuredOutput,
         Field(

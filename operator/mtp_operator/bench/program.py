@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from pydantic import ValidationError
 
+from mtp_operator.api.base import first_problem
 from mtp_operator.api.trial import (
+    IMPLAUSIBLE,
     MODEL_MISSING,
     OUTPUT_CHECK_SECONDS,
     PROMPTS_UNUSABLE,
@@ -67,7 +70,12 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
         failure, check, status = asyncio.run(_outcome(plan, mix, runs))
     except PromptsUnusableError as error:
         failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
-    result = trial_result(plan.n_spec, runs, failure, prompts_sha256, plan.maximize, check)
+    try:
+        result = trial_result(plan.n_spec, runs, failure, prompts_sha256, plan.maximize, check)
+    except ValidationError as error:
+        message = plain(f"the engine's figures cannot be those of any server: {first_problem(error)}")
+        failure, status = TrialFailure(reason=IMPLAUSIBLE, message=message), 0
+        result = TrialResult(n_spec=plan.n_spec, failure=failure, prompts_sha256=prompts_sha256)
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status

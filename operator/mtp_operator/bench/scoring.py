@@ -160,6 +160,8 @@ class OutputChecker:
                 fitting = seen[: LONGEST_TOKENS - length]
                 salt = f"output-{self._seed}-{next(self._salts)}"
                 output = await self._engine.continuation(self._post, self._served_name, fitting, length, salt)
+                if len(output.token_ids) > length:
+                    raise CannotScoreError(f"{len(output.token_ids)} tokens came where {length} were asked for at most")
                 return Answer(fitting, output)
 
         answers: list[Answer] = []

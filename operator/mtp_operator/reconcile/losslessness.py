@@ -4,7 +4,6 @@ n=0 is the control: it has the same kernels, the same arithmetic and the same to
 wrong there too is no fault of speculation's.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
 from mtp_operator.api.trial import OutputStatus, StructuredOutput
+from mtp_operator.tuner.tails import hypergeometric_at_least
 
 SIGNIFICANCE: Final = 1e-4
 """Probability at which an equal number of violations in both arms is given up."""
@@ -106,7 +106,7 @@ def excess_probability(violations: int, positions: int, control_violations: int,
     """How likely it is that chance puts so many of all violations into the arm: Fisher's exact test, one-sided.
 
     Given the total of violations V over N + M positions, those among the arm's N are hypergeometric:
-    P(X >= v) = sum over k >= v of C(N, k) C(M, V - k) / C(N + M, V).
+    P(X >= v) = sum over k >= v of C(N, k) C(M, V - k) / C(N + M, V). Up to the mean the answer is 1: no excess.
 
     Args:
         violations: v, of the arm.
@@ -115,11 +115,7 @@ def excess_probability(violations: int, positions: int, control_violations: int,
         control_positions: M, likewise.
     """
     total = violations + control_violations
-    tail = sum(
-        math.comb(positions, k) * math.comb(control_positions, total - k)
-        for k in range(violations, min(total, positions) + 1)
-    )
-    return tail / math.comb(positions + control_positions, total)
+    return hypergeometric_at_least(violations, positions, total, positions + control_positions)
 
 
 def _divergence(check: ArmOutput) -> str:

@@ -10,6 +10,7 @@ from mtp_operator.api.run import (
     ArmState,
     ArmStatus,
     MTPTuningRun,
+    MTPTuningRunSpec,
     MTPTuningRunStatus,
     VerdictStatus,
     VerdictType,
@@ -19,8 +20,7 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.spec import Objective
-from mtp_operator.api.trial import DRIFTING
+from mtp_operator.api.trial import DRIFTING, IMPLAUSIBLE
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
@@ -160,7 +160,7 @@ def _judged(
         return status
     if _node_is_gone(status, pod, nodes, settings, now):
         return _started_over(status, arm)
-    judgement = _held_against(run.spec.objective, trial.judge(arm, job, pod))
+    judgement = _held_against(run.spec, arm, trial.judge(arm, job, pod))
     if isinstance(judgement, trial.Going | trial.MustEnd):
         return _with_arm(status, _running(arm, job, pod, judgement))
     seconds = evidence.gpu_seconds(pod, run.spec.accelerator.count, now)
@@ -188,11 +188,14 @@ def _judged(
     return _with_observation(run, status, arm, evidence.observed_by(pod, nodes, prompts))
 
 
-def _held_against(objective: Objective, judgement: trial.Judgement) -> trial.Judgement:
-    """The judgement, unless the trial has not measured what the objective needs."""
+def _held_against(spec: MTPTuningRunSpec, arm: ArmStatus, judgement: trial.Judgement) -> trial.Judgement:
+    """The judgement, unless the trial has not measured what it was asked for, or what the objective needs."""
     if not isinstance(judgement, trial.Measured):
         return judgement
-    why = evidence.unmeasured(judgement.result, objective)
+    strange = evidence.of_another_trial(judgement.result, arm.n_spec, spec.workload.levels)
+    if strange is not None:
+        return trial.Failed(IMPLAUSIBLE, strange, judgement.result)
+    why = evidence.unmeasured(judgement.result, spec.objective)
     return judgement if why is None else trial.Failed("Unmeasurable", why, judgement.result)
 
 

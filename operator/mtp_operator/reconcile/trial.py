@@ -5,10 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
-from mtp_operator.api.trial import DRIFTING, MODEL_MISSING, PROMPTS_UNUSABLE, LevelResult, TrialFailure, TrialResult
+from mtp_operator.api.trial import (
+    DRIFTING,
+    IMPLAUSIBLE,
+    MODEL_MISSING,
+    PROMPTS_UNUSABLE,
+    SLOWEST,
+    ImplausibleError,
+    LevelResult,
+    TrialFailure,
+    TrialResult,
+)
 from mtp_operator.engines import telling_lines
 from mtp_operator.resources.claim_template import DRIVER, claim_template
 from mtp_operator.resources.placement import fits, found_gpus
@@ -109,7 +120,7 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
             return Going()
         return _failed_as_recorded(arm) if ended else Lost(f"its pod is gone ({job.reason or job.finished})")
 
-    result = _result(pod.bench.terminated)
+    result = _result(arm.n_spec, pod.bench.terminated)
     if result is not None and pod.bench.terminated is not None and pod.bench.terminated.exit_code == 0:
         if result.failure is None and not (result.levels and all(map(_has_speed, result.levels))):
             return Failed("NothingMeasured", "the bench ended well, but a level has no throughput", result)
@@ -203,14 +214,16 @@ def _engine_crash(pod: Pod) -> Terminated | None:
 
 
 def _has_speed(level: LevelResult) -> bool:
-    return bool(level.windows) and min(level.windows) > 0
+    return bool(level.windows) and min(level.windows) >= SLOWEST
 
 
-def _result(end: Terminated | None) -> TrialResult | None:
+def _result(n_spec: int, end: Terminated | None) -> TrialResult | None:
     if end is None:
         return None
     try:
         return TrialResult.decode(end.message)
+    except ImplausibleError as error:
+        return TrialResult(n_spec=n_spec, failure=TrialFailure(reason=IMPLAUSIBLE, message=shorten(str(error))))
     except ValueError:
         return None
 

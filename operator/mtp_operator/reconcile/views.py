@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mtp_operator.api.base import first_problem
 from mtp_operator.api.conditions import parse_time, shorten
 from mtp_operator.api.model import MTPModel, ObjectMeta
 from mtp_operator.api.run import MTPTuningRun
@@ -108,9 +109,7 @@ def explain(error: Exception) -> str:
     """Why an object cannot be read, in a few words."""
     match error:
         case ValidationError():
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            return shorten(f"{place}: {first['msg']}" if place else first["msg"], 200)
+            return shorten(first_problem(error), 200)
         case KeyError():
             return shorten(f"{error} is missing", 200)
         case _:

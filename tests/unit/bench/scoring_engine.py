@@ -37,6 +37,8 @@ class ScoringEngine:
     text: Callable[[str], str] = lambda text: text
     runner_up_gap: float = 9.0
     ends_after: int | None = None
+    talks_on: int = 0
+    """Tokens that it writes beyond what was asked for."""
     refuses: tuple[str, ...] = ()
     """Paths answered with 400."""
     drafts_single_tokens: bool = False
@@ -90,7 +92,7 @@ class ScoringEngine:
 
     def _continue(self, prompt: list[int], count: int) -> tuple[list[int], str]:
         tokens = [prompt[-1]]
-        for position in range(min(count, self.ends_after or count)):
+        for position in range(min(count, self.ends_after or count) + self.talks_on):
             says = runner_up if self.says_second_best(position) else target
             tokens.append(says(tokens[-1]))
         if self.ends_after is not None and self.ends_after < count:

@@ -22,6 +22,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.answered = 0
         self.has_drafter = True
         self.hangs = False
+        self.claims = 1
+        """Times the tokens of an answer that it says it has."""
         self.asked = threading.Event()
         self.questions: set[str] = set()
 
@@ -56,7 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.set()
         time.sleep(60 if self.server.hangs else ANSWER_SECONDS)
         self.server.answered += 1
-        last = {"choices": [], "usage": {"completion_tokens": tokens}}
+        last = {"choices": [], "usage": {"completion_tokens": tokens * self.server.claims}}
         self._answer(event(delta(content="word")) + event(delta("length")) + event(last) + b"data: [DONE]\n\n")
 
     def _answer(self, content: bytes) -> None:

@@ -72,6 +72,16 @@ def finish(process: subprocess.Popen[str], folder: Path) -> tuple[int, TrialResu
     return process.returncode, TrialResult.decode((folder / "termination-log").read_text()), json.loads(output)
 
 
+def test_an_engine_that_claims_impossible_figures_fails_its_trial_in_words(server: Server, tmp_path: Path) -> None:
+    server.claims = 10**30
+    server.has_drafter = False
+    status, result, _ = finish(start(plan(server, tmp_path, n_spec=0), tmp_path), tmp_path)
+
+    assert status == 0
+    assert result.failure is not None
+    assert result.failure.reason in ("ResultImplausible", "CountersDisagree")
+
+
 def test_a_measured_trial(server: Server, tmp_path: Path) -> None:
     status, result, record = finish(start(plan(server, tmp_path), tmp_path), tmp_path)
 
