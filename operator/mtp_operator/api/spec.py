@@ -405,7 +405,7 @@ class EngineSpec(Schema):
             "`llama-server`). Default: the operator's pinned image of this type, resolved once into status.resolved.",
             json_schema_extra=validated(
                 rule(
-                    r"self.matches('^[a-z0-9][^\\s]*$')",
+                    r"self.matches('^[a-z0-9][!-~]*$')",
                     "must be an image's name, without blanks: registry/repository:tag or registry/repository@digest",
                 )
             ),

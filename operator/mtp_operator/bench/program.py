@@ -11,6 +11,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from mtp_operator.api.base import first_problem
+from mtp_operator.api.conditions import printable
 from mtp_operator.api.trial import (
     IMPLAUSIBLE,
     MODEL_MISSING,
@@ -164,7 +165,7 @@ def _explained(seen: Exception | str, plan: TrialPlan) -> str:
 
 def plain(message: str) -> str:
     """One line of ASCII, bounded: what a termination message has room for."""
-    return " ".join(message.encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
+    return " ".join(printable(message).encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
 
 
 def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[str, Any]:
