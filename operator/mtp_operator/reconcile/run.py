@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
+from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.run import (
     CHOICES,
     MAX_ATTEMPTS,
@@ -12,6 +13,7 @@ from mtp_operator.api.run import (
     MTPTuningRun,
     MTPTuningRunSpec,
     MTPTuningRunStatus,
+    RunSettings,
     VerdictStatus,
     VerdictType,
     job_name,
@@ -58,9 +60,26 @@ def reference(run: MTPTuningRun) -> Reference:
 
 
 def is_ours(run: MTPTuningRun) -> bool:
-    """Whether the operator made this run: its name follows from what it states."""
-    spec = run.spec
-    return run.metadata.name == run_name(spec.model_name, spec.settings_hash, spec.request)
+    """Whether the operator made this run, as far as that can be seen.
+
+    Its name and its hash follow from what it states, which nobody else can choose then. It has an owner until it has
+    its verdict. And a choice that it is evidence for was measured.
+    """
+    spec, verdict = run.spec, run.status.verdict
+    if run.metadata.name != run_name(spec.model_name, spec.settings_hash, spec.request):
+        return False
+    if spec.settings_hash != spec.settings().request_hash():
+        return False
+    if verdict is None:
+        return bool(run.metadata.owner_references)
+    return not verdict.n_spec or any(
+        arm.state is ArmState.MEASURED and arm.n_spec == verdict.n_spec for arm in run.status.arms
+    )
+
+
+def is_as_asked(run: MTPTuningRun, asked: RunSettings) -> bool:
+    """Whether the trials of the run would be those that are asked for: images and claims are not in its name."""
+    return canonical_hash(run.spec.settings()) == canonical_hash(asked)
 
 
 def is_over(run: MTPTuningRun) -> bool:
@@ -92,7 +111,7 @@ def advance(
         now: the time.
     """
     jobs = {job.name: job for job in observed.jobs if job.run_uid == run.metadata.uid}
-    pods = newest_pods(observed.pods)
+    pods = pods_by_job(observed.pods)
     before = run.status
     status = before.model_copy(
         update={
@@ -117,7 +136,7 @@ def advance(
     if arm is not None:
         obstacle = trial.failure(observed, Lane.TUNING) or trial.obstacle(job, pod, observed, run.spec, settings, now)
         if obstacle is None and job is None and arm.state is ArmState.PLANNED:
-            obstacle = hold
+            obstacle = hold or trial.waits_for(trial.in_the_way(observed.pods), now)
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
             wake = _until_node_counts_as_gone(pod, settings, now)
@@ -138,9 +157,12 @@ def advance(
     return plan, obstacle
 
 
-def newest_pods(pods: tuple[Pod, ...]) -> Mapping[str, Pod]:
-    """Uid of a Job -> its newest pod."""
-    return {pod.job_uid: pod for pod in sorted(pods, key=lambda pod: pod.created_at)}
+def pods_by_job(pods: tuple[Pod, ...]) -> Mapping[str, Pod]:
+    """Uid of a trial's Job -> its pod: the oldest that does not end.
+
+    Such a Job never makes a second pod for a first that failed: what comes later and calls it its controller is forged.
+    """
+    return {pod.job_uid: pod for pod in sorted(pods, key=lambda pod: (pod.deleting, pod.created_at), reverse=True)}
 
 
 # -- what became of the open arm ---------------------------------------------------------------------------------------
@@ -339,7 +361,7 @@ def _creates(
     arm = open_arm(run.status.arms)
     if arm is None or arm.state is not ArmState.PLANNED or arm.job_name in jobs:
         return ()
-    if any(not pod.is_over for pod in observed.pods):
+    if trial.in_the_way(observed.pods) is not None:
         return ()
     pinned = run.status.observed.node if run.status.observed else None
     body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=settings.level_seconds)
@@ -388,7 +410,7 @@ def clean_up(run: MTPTuningRun, observed: Observed) -> Plan:
 
 def disown(run: MTPTuningRun, now: datetime) -> Plan:
     """A run that the operator did not make: it says so there, and leaves it alone."""
-    message = "this run was not made by the operator and is ignored; apply an MTPModel to tune one"
+    message = "this run was not made by the operator and is ignored; delete it, and apply an MTPModel to tune one"
     conditions = _standing(run, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message)
     status = run.status.model_copy(
         update={

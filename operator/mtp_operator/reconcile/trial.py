@@ -1,6 +1,6 @@
 """What became of one trial: the order of judgement, and what keeps a trial from going on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,6 +44,9 @@ from .records import (
 
 LOOKUP_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""
+
+ENDS_WITHIN: Final = timedelta(seconds=60)
+"""What a pod of an ended trial takes until it is gone."""
 
 INTERRUPTED: Final = "Interrupted"
 """The bench's own word for having been told to stop: somebody else knows why."""
@@ -247,6 +250,19 @@ def failure(observed: Observed, lane: Lane) -> Obstacle | None:
         return None
     refused = seen.reason is FailureReason.WRITE_REFUSED
     return Obstacle(seen.reason.value, seen.message, needs_a_person=refused and needs_a_person(seen.message))
+
+
+def in_the_way(pods: Iterable[Pod]) -> Pod | None:
+    """A pod of the model that may hold a GPU: the next trial starts when none is left."""
+    return next((pod for pod in pods if not pod.is_over), None)
+
+
+def waits_for(pod: Pod | None, now: datetime) -> Obstacle | None:
+    """What to say of it, once it has been there for longer than a pod takes to end."""
+    if pod is None or now - pod.created_at < ENDS_WITHIN:
+        return None
+    message = f"the next trial waits until pod {pod.name} has ended{' (it is being deleted)' if pod.deleting else ''}"
+    return Obstacle("WaitsForPod", message, needs_a_person=False)
 
 
 def needs_a_person(refusal: str) -> bool:

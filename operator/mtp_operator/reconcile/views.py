@@ -44,6 +44,8 @@ Body = Mapping[str, Any]
 
 T = TypeVar("T")
 
+_CONTROLLERS: Final = ("Job", "ReplicaSet")
+
 
 def observe(
     model: Body | None,
@@ -68,7 +70,7 @@ def observe(
         children: objects of the kinds that plans apply.
     """
     reader = _Reader()
-    pods = list(pods)
+    pods = [pod for pod in pods if _is_controlled(pod)]
     owned = [(kind, body) for kind, bodies in (children or {}).items() for body in bodies]
     deployments = [body for kind, body in owned if kind is Kind.DEPLOYMENT and model is not None and _owns(model, body)]
     read_model = reader.read(Kind.MODEL, [model] if model is not None else [], view_model)
@@ -233,6 +235,17 @@ def _record(body: Body) -> ServingRecord | None:
         return ServingRecord.model_validate_json(body["metadata"].get("annotations", {}).get(RECORD_ANNOTATION, ""))
     except ValueError:
         return None
+
+
+def _is_controlled(pod: Body) -> bool:
+    """Whether a controller has made the pod. Labels are anybody's: `kubectl debug` copies them, and so does a template.
+
+    A pod that only says so is collected by Kubernetes, unless the Job or ReplicaSet that it names is there.
+    """
+    try:
+        return any(one.get("controller") and one["kind"] in _CONTROLLERS for one in pod["metadata"]["ownerReferences"])
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _is_server(body: Body) -> bool:

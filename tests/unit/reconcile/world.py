@@ -287,7 +287,7 @@ class World:
                 "name": f"{job['metadata']['name']}-{len(self.pods)}",
                 "uid": f"uid-{next(self._uids)}",
                 "creationTimestamp": format_time(self.now),
-                "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
+                "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"], "controller": True}],
             },
             "spec": {**job["spec"]["template"]["spec"], "nodeName": "node-a"},
             "status": {
@@ -351,7 +351,7 @@ class World:
                 "uid": f"uid-{number}",
                 "creationTimestamp": format_time(self.now),
                 "labels": dict(self.deployment()["spec"]["template"]["metadata"]["labels"]),
-                "ownerReferences": [{"uid": "uid-replica-set", "controller": True}],
+                "ownerReferences": [{"kind": "ReplicaSet", "uid": "uid-replica-set", "controller": True}],
             },
             "spec": {**self.deployment()["spec"]["template"]["spec"], "nodeName": "node-a"},
             "status": {
