@@ -1,4 +1,4 @@
-"""A copy of a compile cache: what trials have compiled, for a server that may not write to theirs."""
+"""Compile caches: the folder of one, and a copy of what trials have compiled for a server that may not write to it."""
 
 import os
 import shutil
@@ -9,6 +9,19 @@ from typing import Final
 
 MOST_BYTES: Final = 12 << 30
 """Copied at most: a server's own volume holds 16 GiB, and a pod that fills it is evicted."""
+
+
+def make_folder(folder: Path) -> str:
+    """Makes the folder of a cache, and says in a sentence what came of it: without one an engine starts cold.
+
+    Args:
+        folder: below the folder of all caches.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"{folder}: not made: {error.strerror}"
+    return f"{folder}: is there"
 
 
 def copy_cache(source: Path, target: Path) -> str:

@@ -145,6 +145,8 @@ class Pod:
     bench: Container = Container()
     """The container beside the engine: a trial's bench, a server's probe."""
     fetch: Container = Container()
+    cache: Container = Container()
+    """The one that makes or copies a compile cache, before the engine starts."""
     address: str | None = None
     """Its IP address, once it has one."""
     image_volumes: Mapping[str, str] = field(default_factory=dict)

@@ -352,6 +352,7 @@ def container_obstacle(pod: Pod) -> Obstacle | None:
         ("spec.engine.image", pod.engine),
         ("the operator's image", pod.bench),
         ("the operator's image", pod.fetch),
+        ("the operator's image", pod.cache),
     )
     for field, container in fields:
         if container.waiting_reason in _IMAGE_REASONS:

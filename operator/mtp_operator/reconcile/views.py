@@ -18,6 +18,7 @@ from mtp_operator.api.serving import ServingRecord
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from mtp_operator.resources.fetch_job import FETCH_CONTAINER
 from mtp_operator.resources.labels import COMPONENT_LABEL, N_SPEC_LABEL, SERVER, SETTINGS_LABEL
+from mtp_operator.resources.private_cache import CACHE_CONTAINER
 from mtp_operator.resources.server import PROBE_CONTAINER, RECORD_ANNOTATION
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
@@ -197,6 +198,7 @@ def view_pod(body: Body) -> Pod:
         engine=_container(engine),
         bench=_container(bench),
         fetch=_container(containers.get(FETCH_CONTAINER)),
+        cache=_container(containers.get(CACHE_CONTAINER)),
         address=status.get("podIP"),
         image_volumes={
             volume["name"]: volume["image"]["reference"]

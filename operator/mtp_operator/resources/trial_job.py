@@ -19,6 +19,7 @@ from .engine_pod import (
     without_mesh,
 )
 from .labels import trial_labels
+from .private_cache import cache_maker
 from .prompts import planned_prompts, prompt_mounts, prompt_volumes
 from .weights import cache_mounts, mounts, pull_seconds, sources
 
@@ -111,6 +112,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         **pod_basics(run.spec, run.spec.model_name, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "initContainers": [
+            *cache_maker(run.spec, run.spec.bench_image),
             {
                 **engine_container(
                     run.spec,
@@ -121,7 +123,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
                     cache_mounts=cache_mounts(run.spec),
                 ),
                 "restartPolicy": "Always",
-            }
+            },
         ],
         "containers": [_bench_container(run, plan)],
         "volumes": [*engine_volumes(run.spec, engine), *prompt_volumes(run.spec.workload.prompt_source)],
