@@ -8,12 +8,13 @@ from typing import Final
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel, TuningSpec
 from mtp_operator.api.run import MTPTuningRun, VerdictType
+from mtp_operator.resources.network_policy import trials_network_policy
 from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
 from . import run as runs
 from . import trial, unreadable, weights
-from .records import Create, Delete, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
+from .records import Create, Delete, Ensure, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
 from .serving import hold_on_trials, serve
 from .views import explain
 
@@ -94,7 +95,8 @@ def _with_model(
                 set_aside.append(Unreadable(runs.reference(run), explain(error)))
                 obstacle = unreadable.obstacle(set_aside[-1])
             else:
-                plans.append(plan)
+                # What locks a trial's pod in is there before the pod is.
+                plans += [_locked_in(model, plan, settings), plan]
     if not asked.no_tuning and not asked.refusal and lost_sight is None:
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
@@ -110,6 +112,12 @@ def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
         return False
     verdict = run.status.verdict if run is not None else None
     return verdict is None or verdict.type is VerdictType.SUPERSEDED
+
+
+def _locked_in(model: MTPModel, plan: Plan, settings: OperatorSettings) -> Plan:
+    starts = any(isinstance(action, Create) and action.kind is Kind.JOB for action in plan.actions)
+    policy = Ensure(Kind.NETWORK_POLICY, trials_network_policy(model))
+    return Plan.of(Lane.TUNING, policy if starts and settings.network_policies else None)
 
 
 def _squatted(name: str, strangers: Sequence[MTPTuningRun]) -> trial.Obstacle | None:

@@ -1,6 +1,6 @@
 """What a decision reads (`Observed`) and what it answers (`Plan`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.serving import ServingRecord
 from mtp_operator.api.spec import EngineType
+from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class OperatorSettings:
     fetch_environment: Mapping[str, str] = field(default_factory=dict)
     """Environment of a fetch: which hub, through which proxy."""
     network_policies: bool = True
-    """Whether servers get a NetworkPolicy."""
+    """Whether servers and trials get a NetworkPolicy."""
+    server_clients: Sequence[Mapping[str, Any]] = DEFAULT_CLIENTS
+    """Who may ask servers, as NetworkPolicyPeers; none: everybody."""
 
 
 class Kind(StrEnum):

@@ -210,7 +210,9 @@ def _objects(
     replicas = model.spec.serving.replicas
     if _must_pause(model, tuning, observed):
         replicas = 0
-    applies = [Apply(Kind.NETWORK_POLICY, network_policy(model))] if settings.network_policies else []
+    applies = []
+    if settings.network_policies:
+        applies.append(Apply(Kind.NETWORK_POLICY, network_policy(model, settings.server_clients)))
     applies.append(Apply(Kind.SERVICE, service(model)))
     if model.spec.serving.replicas >= FEWEST_REPLICAS:
         applies.append(Apply(Kind.DISRUPTION_BUDGET, disruption_budget(model)))
@@ -243,7 +245,11 @@ def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> t
     return tuple(
         Delete(child.reference)
         for child in observed.children
-        if child.owner_uid == model.metadata.uid and not child.deleting and child.reference.kind not in kinds
+        # What serves has the model's own name; the trials' policy has not.
+        if child.reference.name == model.metadata.name
+        and child.owner_uid == model.metadata.uid
+        and not child.deleting
+        and child.reference.kind not in kinds
     )
 
 

@@ -99,16 +99,22 @@ async def _lead(
     watches = await start(registry, make_settings(), settings.namespaces)
     _stop_on_signals(stop)  # Kopf has just put handlers of its own there
     guardian = asyncio.create_task(guard(scopes), name="guard")
+    is_drained = False
     try:
         await _until(stop, _first_failure({*ours, watches, guardian}))
         queue.close()
         log.info("stopping: decisions in hand are finished", seconds=settings.drain_seconds)
-        await asyncio.wait(workers, timeout=settings.drain_seconds)
+        _, unfinished = await asyncio.wait(workers, timeout=settings.drain_seconds)
+        is_drained = not unfinished
     finally:
         for task in (guardian, *ours):
             task.cancel()
         await asyncio.gather(guardian, *ours, return_exceptions=True)
-        await lease.release()
+        # A write that was cut off may still be under way at the API server: then the Lease has to run out.
+        if is_drained:
+            await lease.release()
+        else:
+            lease.abandon()
         quieten_kopf()
         watches.cancel()
         await asyncio.wait({watches}, timeout=STOP_SECONDS)

@@ -125,6 +125,11 @@ class Lease:
         self._renewed_at = sent_at
         return True
 
+    def abandon(self) -> None:
+        """Lets the Lease run out instead of giving it back."""
+        self._renewed_at = None
+        LEADING.set(0)
+
     async def release(self) -> None:
         """Gives the Lease back, so that the next process need not wait; a failure is only logged."""
         if not self.is_held():

@@ -207,3 +207,12 @@ def test_a_fetchs_word_that_is_no_path_is_no_result(message: str) -> None:
 
     told = world.model_condition("ModelCached")
     assert (told["status"], told["reason"]) == ("False", "FetchFailed")
+
+
+def test_a_trials_pod_is_locked_in_before_it_is_made_and_stays_so() -> None:
+    world = World()
+    world.finish()
+
+    (policy,) = world.trials_policies.values()
+    assert policy["metadata"]["name"] == "gemma-trials"
+    assert (policy["spec"]["ingress"], policy["spec"]["egress"]) == ([], [])

@@ -126,6 +126,7 @@ class World:
         self.pods: dict[str, dict[str, Any]] = {}
         self.claim_templates: dict[str, dict[str, Any]] = {}
         self.claims: dict[str, dict[str, Any]] = {}
+        self.trials_policies: dict[str, dict[str, Any]] = {}
         self.progress: dict[str, SeenProgress] = {}
         self.children: dict[tuple[Kind, str], dict[str, Any]] = {}
         self.nodes: list[dict[str, Any]] = [NODE]
@@ -218,6 +219,9 @@ class World:
 
     def _ensure(self, body: Mapping[str, Any]) -> None:
         new = copy.deepcopy(dict(body))
+        if new["kind"] == "NetworkPolicy":
+            assert self.trials_policies.setdefault(new["metadata"]["name"], new) == new
+            return
         made = self.claims if new["kind"] == "PersistentVolumeClaim" else self.claim_templates
         if new != made.setdefault(new["metadata"]["name"], new) and made is self.claim_templates:
             raise AssertionError("a claim template is made anew with the same name")
