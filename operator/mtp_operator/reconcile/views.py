@@ -45,7 +45,8 @@ Body = Mapping[str, Any]
 
 T = TypeVar("T")
 
-_CONTROLLERS: Final = ("Job", "ReplicaSet")
+_CONTROLLERS: Final = {Kind.JOB: ("MTPTuningRun", "MTPModel"), Kind.POD: ("Job", "ReplicaSet")}
+"""Kinds that make Jobs and pods that decisions are about."""
 
 
 def observe(
@@ -71,7 +72,7 @@ def observe(
         children: objects of the kinds that plans apply.
     """
     reader = _Reader()
-    pods = [pod for pod in pods if _is_controlled(pod)]
+    pods = [pod for pod in pods if is_controlled(Kind.POD, pod)]
     owned = [(kind, body) for kind, bodies in (children or {}).items() for body in bodies]
     deployments = [body for kind, body in owned if kind is Kind.DEPLOYMENT and model is not None and _owns(model, body)]
     read_model = reader.read(Kind.MODEL, [model] if model is not None else [], view_model)
@@ -239,13 +240,14 @@ def _record(body: Body) -> ServingRecord | None:
         return None
 
 
-def _is_controlled(pod: Body) -> bool:
-    """Whether a controller has made the pod. Labels are anybody's: `kubectl debug` copies them, and so does a template.
+def is_controlled(kind: Kind, body: Body) -> bool:
+    """Whether a controller has made the Job or pod. Labels are anybody's: `kubectl debug` copies them, as templates do.
 
-    A pod that only says so is collected by Kubernetes, unless the Job or ReplicaSet that it names is there.
+    One that only says so is collected by Kubernetes, unless what it names as its controller is there.
     """
     try:
-        return any(one.get("controller") and one["kind"] in _CONTROLLERS for one in pod["metadata"]["ownerReferences"])
+        owners = body["metadata"]["ownerReferences"]
+        return any(one.get("controller") and one["kind"] in _CONTROLLERS[kind] for one in owners)
     except (AttributeError, KeyError, TypeError):
         return False
 

@@ -6,11 +6,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 import structlog
 
-from mtp_operator.api.base import GROUP
 from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
@@ -30,7 +29,7 @@ from mtp_operator.reconcile.records import (
     Release,
     StatusUpdate,
 )
-from mtp_operator.resources.labels import MANAGER
+from mtp_operator.resources.labels import APPLIED_ANNOTATION, MANAGER
 
 from .cache import RESOURCES, Cache, key_of, version_of
 from .client import (
@@ -49,10 +48,6 @@ from .metrics import WRITES
 from .progress import read_progress
 
 log = structlog.get_logger(__name__)
-
-
-APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
-"""Hash of what was last applied to an object: a field that is not applied any more shows in nothing else."""
 
 
 class StalePlanError(Exception):

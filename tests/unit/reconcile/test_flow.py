@@ -681,6 +681,7 @@ def test_a_namesakes_run_is_never_taken_for_ones_own() -> None:
     world.settle()
     assert [write for write in world.writes[len(before) :] if "MTPModel" not in write] == []
     world.runs.clear()
+    world.trials_policies.clear()
     world.jobs.clear()
     world.finish()
     assert world.model["status"]["nSpec"] == 3

@@ -411,7 +411,7 @@ async def test_events_of_an_object_are_listed_by_its_uid_and_call_for_a_decision
 
 async def test_a_fetch_is_asked_how_far_it_is_and_its_answer_calls_for_a_decision_once() -> None:
     async with world() as it:
-        pod = it.has(Kind.POD, bodies.job("pod", "pod-uid"))
+        pod = it.has(Kind.POD, bodies.pod())
         read = ProgressRead(pod.uid, "10.0.0.7")
 
         first = await it.apply(read)
