@@ -101,7 +101,12 @@ def model(faults: dict[int, str]) -> dict[str, Any]:
         spec__tuning={
             "maxNSpec": max(faults),
             "budget": {"maxTrials": max(faults) + 1},
-            "workload": {"prompts": {"builtIn": ["Chat"]}, "outputTokens": tokens, "levels": [{"concurrency": 1}]},
+            "workload": {
+                "prompts": {"builtIn": ["Chat"]},
+                "outputTokens": tokens,
+                "levels": [{"concurrency": 1}],
+                "sampling": {"mode": "Greedy"},
+            },
             **objective,
         },
     )

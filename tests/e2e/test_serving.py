@@ -208,7 +208,7 @@ def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
     tuning = {
         "maxNSpec": 1,
         "budget": {"maxTrials": 2},
-        "workload": {"outputTokens": 32, "levels": [{"concurrency": 1}]},
+        "workload": {"outputTokens": 32, "levels": [{"concurrency": 1}], "sampling": {"mode": "Greedy"}},
     }
     in_place = {"rollout": {"strategy": "InPlace"}}
 

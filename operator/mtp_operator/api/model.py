@@ -49,7 +49,8 @@ class TuningSpec(Schema):
             rule(
                 # The API server holds the rule against the default {} before it fills in the levels.
                 "!has(self.objective) || !has(self.objective.constraints) || !has(self.workload) || "
-                "!has(self.workload.levels) || self.objective.constraints.all(constraint, "
+                "!has(self.workload.levels) || self.workload.levels.size() == 0 || "
+                "self.objective.constraints.all(constraint, "
                 "self.workload.levels.exists(level, level.concurrency == constraint.concurrency))",
                 "must have no concurrency that is not among workload.levels: nothing is measured there",
                 field_path=".objective.constraints",
@@ -148,18 +149,18 @@ class ServingSpec(Schema):
     rollout: Annotated[RolloutSpec, Field(description="How servers are replaced.")] = RolloutSpec()
 
 
-def _engine_setting(vllm: str, vllm_default: int, llama_cpp: str, llama_cpp_default: int) -> str:
-    """CEL for what both engines have under different names."""
+def _engine_setting(vllm: str, vllm_most: int, llama_cpp: str, llama_cpp_default: int) -> str:
+    """CEL for what both engines have under different names; where it is left to vLLM, the most that may be."""
     return (
-        f"(self.engine.type == 'VLLM' ? (has(self.engine.vllm) ? self.engine.vllm.{vllm} : {vllm_default}) : "
+        "(self.engine.type == 'VLLM' ? "
+        f"(has(self.engine.vllm) && has(self.engine.vllm.{vllm}) ? self.engine.vllm.{vllm} : {vllm_most}) : "
         f"(has(self.engine.llamaCpp) ? self.engine.llamaCpp.{llama_cpp} : {llama_cpp_default}))"
     )
 
 
-_VLLM: Final = VLLMSettings()
 _LLAMA_CPP: Final = LlamaCppSettings()
-_CONTEXT_TOKENS: Final = _engine_setting("maxModelLen", _VLLM.max_model_len, "contextSize", _LLAMA_CPP.context_size)
-_DECODED_TOGETHER: Final = _engine_setting("maxNumSeqs", _VLLM.max_num_seqs, "parallel", _LLAMA_CPP.parallel)
+_CONTEXT_TOKENS: Final = _engine_setting("maxModelLen", 1_048_576, "contextSize", _LLAMA_CPP.context_size)
+_DECODED_TOGETHER: Final = _engine_setting("maxNumSeqs", 1024, "parallel", _LLAMA_CPP.parallel)
 
 
 _FROM_HUB: Final = (
@@ -221,16 +222,17 @@ class MTPModelSpec(Schema):
                 field_path=".engine.vllm.tensorParallelSize",
             ),
             rule(
-                f"self.tuning.workload.levels.all(level, level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
+                "!has(self.tuning.workload.levels) || self.tuning.workload.levels.all(level, "
+                f"level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
                 "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs "
-                f"(default {_VLLM.max_num_seqs}) or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
+                f"(at most 1024) or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
                 field_path=".tuning.workload.levels",
             ),
             rule(
                 f"self.tuning.workload.outputTokens <= [{_CONTEXT_TOKENS}, {LEAST_CONTEXT_TOKENS}].max() - "
                 f"{PROMPT_RESERVE_TOKENS}",
                 f"must be at most the context less {PROMPT_RESERVE_TOKENS} tokens for the prompt: lower it, or raise "
-                f"engine.vllm.maxModelLen (default {_VLLM.max_model_len}) or engine.llamaCpp.contextSize "
+                f"engine.vllm.maxModelLen or engine.llamaCpp.contextSize "
                 f"(default {_LLAMA_CPP.context_size})",
                 field_path=".tuning.workload.outputTokens",
             ),

@@ -241,14 +241,17 @@ class VLLMSettings(Schema):
     """Settings of vLLM."""
 
     max_model_len: Annotated[
-        int,
+        int | None,
         Field(
-            ge=LEAST_CONTEXT_TOKENS, le=1_048_576, description="Longest prompt plus output of one request, in tokens."
+            ge=LEAST_CONTEXT_TOKENS,
+            le=1_048_576,
+            description="Longest prompt plus output of one request, in tokens. Default: vLLM's own, the model's.",
         ),
-    ] = 4096
+    ] = None
     max_num_seqs: Annotated[
-        int, Field(ge=1, le=1024, description="Requests that are decoded together; the rest waits.")
-    ] = 8
+        int | None,
+        Field(ge=1, le=1024, description="Requests that are decoded together; the rest waits. Default: vLLM's own."),
+    ] = None
     gpu_memory_utilization_percent: Annotated[
         int | None,
         Field(ge=1, le=100, description="Share of the GPU's memory that vLLM takes. Default: vLLM's own."),
@@ -257,9 +260,12 @@ class VLLMSettings(Schema):
         int, Field(ge=1, description="GPUs that share one copy of the model; at most accelerator.count.")
     ] = 1
     prefix_caching: Annotated[
-        PrefixCaching,
-        Field(description="Disabled measures what decoding gives; Enabled also reuses equal prefixes of prompts."),
-    ] = PrefixCaching.DISABLED
+        PrefixCaching | None,
+        Field(
+            description="Whether equal prefixes of prompts are reused. Default: vLLM's own. Trials measure without "
+            "reuse in either case: each of their requests has a cache of its own."
+        ),
+    ] = None
     trust_remote_code: Annotated[
         TrustRemoteCode,
         Field(
@@ -434,11 +440,18 @@ class EngineSpec(Schema):
     ] = ()
 
     @property
-    def context_tokens(self) -> int:
-        """Longest prompt plus output of one request."""
+    def context_tokens(self) -> int | None:
+        """Longest prompt plus output of one request; None where that is left to the engine."""
         if self.type is EngineType.VLLM:
             return (self.vllm or VLLMSettings()).max_model_len
         return (self.llama_cpp or LlamaCppSettings()).context_size
+
+    @property
+    def decoded_together(self) -> int | None:
+        """Requests that are decoded together; None where that is left to the engine."""
+        if self.type is EngineType.VLLM:
+            return (self.vllm or VLLMSettings()).max_num_seqs
+        return (self.llama_cpp or LlamaCppSettings()).parallel
 
 
 class Architecture(StrEnum):
@@ -762,11 +775,11 @@ class Sampling(Schema):
     mode: Annotated[
         SamplingMode,
         Field(
-            description="Greedy always takes the likeliest token; only then the output can be checked token by token. "
-            "ModelDefaults sends nothing: the model's generation_config.json applies (llama.cpp: what the GGUF file or "
-            "llama-server says). Custom sends the values below."
+            description="ModelDefaults sends nothing, as most clients do: the model's generation_config.json applies "
+            "(llama.cpp: what the GGUF file or llama-server says). Greedy always takes the likeliest token. Custom "
+            "sends the values below. The output check is greedy in each mode."
         ),
-    ] = SamplingMode.GREEDY
+    ] = SamplingMode.MODEL_DEFAULTS
     temperature_milli: Annotated[
         int | None,
         Field(ge=0, le=2000, description="Temperature in thousandths, where mode is Custom: 700 is 0.7."),
@@ -789,10 +802,9 @@ class Sampling(Schema):
         ),
     ] = None
 
-    @property
-    def is_greedy(self) -> bool:
-        """Whether each output token is the target model's likeliest: only then it can be checked token by token."""
-        return self.mode is SamplingMode.GREEDY or (self.mode is SamplingMode.CUSTOM and self.temperature_milli == 0)
+
+DEFAULT_CONCURRENCY: Final = 8
+"""The busier of the two levels that are measured where none are stated."""
 
 
 class Workload(Schema):
@@ -816,13 +828,19 @@ class Workload(Schema):
     levels: Annotated[
         tuple[Level, ...],
         Field(
-            min_length=1,
             max_length=MAX_LEVELS,
             description="Concurrencies, each measured in the same boot of the engine. The objective is the weighted "
-            "geometric mean over them.",
+            "geometric mean over them. Default: 1, and 8 or what the engine decodes together, if that is less.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
         ),
-    ] = (Level(concurrency=1),)
+    ] = ()
+
+    def of(self, engine: EngineSpec) -> "Workload":
+        """The workload in effect with this engine: levels are stated, prompts that only state the default are not."""
+        busiest = min(DEFAULT_CONCURRENCY, engine.decoded_together or DEFAULT_CONCURRENCY)
+        levels = self.levels or tuple(Level(concurrency=one) for one in sorted({1, busiest}))
+        is_default = set(self.prompt_source.built_in or ()) == set(PromptCategory)
+        return self.model_copy(update={"levels": levels, "prompts": None if is_default else self.prompts})
 
     @property
     def prompt_source(self) -> Prompts:
@@ -909,5 +927,11 @@ class Budget(Schema):
         ),
     ] = 24
     max_gpu_minutes: Annotated[
-        int, Field(ge=1, le=100_000, alias="maxGPUMinutes", description="GPU minutes of all trials together.")
-    ] = 240
+        int | None,
+        Field(
+            ge=1,
+            le=100_000,
+            alias="maxGPUMinutes",
+            description="GPU minutes of all trials together, which is minutes times GPUs. Default: no limit.",
+        ),
+    ] = None

@@ -67,10 +67,13 @@ MODEL_MISSING: Final = "ModelMissing"
 SIMULATED: Final = "Simulated"
 """Reason of a warning that nothing may be concluded without: what was measured is no engine, but a recorded curve."""
 
-LEVEL_OVERTIME: Final = 2
-"""A slow engine may take this many times a level's time for the fewest passes that make a measurement."""
+TOO_SLOW: Final = "TooSlow"
+"""Reason of a failure that more time may help: a level did not get its passes in. The trial is repeated once."""
 
-OUTPUT_CHECK_SECONDS: Final = 300
+LEVEL_CEILING: Final = 8
+"""A slow engine may take this many times a level's time, where a plan does not say how long."""
+
+OUTPUT_CHECK_SECONDS: Final = 900
 """What checking the output may take after all levels; an engine that needs longer is not checked."""
 
 Text = Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
@@ -126,9 +129,13 @@ class TrialPlan(Document):
     output_tokens: Annotated[int, Field(ge=1)]
     levels: Annotated[tuple[PlannedLevel, ...], Field(min_length=1, max_length=MAX_LEVELS)]
     level_seconds: Annotated[float, Field(gt=0)]
-    """Time for one level, warm-up included."""
+    """Time for one level, warm-up included. An engine that is too slow for it gets more; see `ceiling_seconds`."""
+    level_ceiling_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Longest time for one level, however slow the engine is; absent: `LEVEL_CEILING` times `level_seconds`."""
     ready_seconds: Annotated[float, Field(gt=0)]
     """Time that the engine may take until a real completion works."""
+    drafts_every_step: bool = True
+    """Whether the way of drafting leaves no step out, as n-grams do that find nothing, and drafters that are unsure."""
     seed: int = 0
     """Of the first request; every request has its own."""
     model_path: str | None = None
@@ -141,10 +148,14 @@ class TrialPlan(Document):
     """Limits on latency: the requests beyond each are counted, and the whole time of its level is used."""
 
     @property
+    def ceiling_seconds(self) -> float:
+        """Time for one level that no engine gets more of."""
+        return self.level_ceiling_seconds or LEVEL_CEILING * self.level_seconds
+
+    @property
     def longest_seconds(self) -> float:
         """How long the trial can take from the bench's start on: a level's last requests may take its time again."""
-        levels_seconds = len(self.levels) * (LEVEL_OVERTIME + 1) * self.level_seconds
-        return self.ready_seconds + levels_seconds + OUTPUT_CHECK_SECONDS
+        return self.ready_seconds + len(self.levels) * 2 * self.ceiling_seconds + OUTPUT_CHECK_SECONDS
 
 
 class LatencySummary(NamedTuple):

@@ -1,6 +1,9 @@
 """HTTP to one engine."""
 
 import asyncio
+import secrets
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -19,9 +22,10 @@ COMPLETIONS_PATH: Final = "/v1/chat/completions"
 _EXCERPT: Final = 300
 
 SCRAPE_TRIES: Final = 3
-"""Scrapes of the counters before they count as missing: one that fails must not disqualify a trial."""
+"""Scrapes of /metrics in a row, of which one has to work."""
 
 SCRAPE_PAUSE_SECONDS: Final = 1.0
+"""Between two of them."""
 
 _SHORT: Final = aiohttp.ClientTimeout(total=10)
 
@@ -41,6 +45,10 @@ def open_session(url: str, connector: aiohttp.BaseConnector | None = None) -> ai
     )
 
 
+class MetricsError(Exception):
+    """The engine has counters, and they could not be read; the message says why."""
+
+
 class EngineClient:
     """Talks to one boot of one engine; the running event loop is its clock."""
 
@@ -50,6 +58,15 @@ class EngineClient:
         self._served_name = served_name
         self._sampling = sampling
         self._requests = 0
+        self._salt = secrets.token_hex(8)
+        """What no other process has: another one, before this, may have asked the same."""
+        self.heard_at = 0.0
+        """When the last part of any answer arrived, on the clock of the event loop."""
+
+    @property
+    def health_path(self) -> str:
+        """What answers 200 while the server is up."""
+        return self._dialect.health_path
 
     async def is_healthy(self) -> bool:
         """Whether the server says that it is up."""
@@ -78,39 +95,57 @@ class EngineClient:
             "stream": True,
             "stream_options": {"include_usage": True},
             **sampling_fields(self._sampling, prompt.seed, self._dialect.neutral_sampling_fields()),
-            **self._dialect.cache_breaking_fields(str(self._requests)),
+            **self._dialect.cache_breaking_fields(f"{self._salt}-{self._requests}"),
         }
         reader = AnswerReader(self._dialect)
         begin = clock()
         try:
             async with self._session.post(COMPLETIONS_PATH, json=body) as response:
+                self.heard_at = clock()
                 if not response.ok:
                     message = f"HTTP {response.status}: {(await response.text(errors='replace'))[:_EXCERPT]}"
                     raise RequestError(message, is_refused=400 <= response.status < 500)
+                if response.content_type == "application/json":
+                    raise RequestError(
+                        "the server ignores stream: true, it answers with one JSON document", is_refused=True
+                    )
                 async for data in response.content.iter_any():
-                    reader.feed(data, clock() - begin)
+                    self.heard_at = clock()
+                    reader.feed(data, self.heard_at - begin)
         except aiohttp.ClientPayloadError as error:
             raise RequestError("the answer is cut: its connection was closed before its end", is_cut=True) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise RequestError(f"{type(error).__name__}: {error}") from error
         return reader.completion(prompt.category)
 
-    async def counters(self) -> Counters | None:
-        """What the engine has counted so far; None where it has no counters, or where `SCRAPE_TRIES` scrapes failed."""
+    async def counters(self, tries: int = SCRAPE_TRIES) -> Counters | None:
+        """What the engine has counted so far; None where it counts nothing.
+
+        Args:
+            tries: scrapes of which one has to work.
+
+        Raises:
+            MetricsError: none worked.
+        """
         names = self._dialect.metrics
         if names is None:
             return None
-        for attempt in range(SCRAPE_TRIES):
-            if attempt:
-                await asyncio.sleep(SCRAPE_PAUSE_SECONDS)
-            counters = await self._scrape(names)
-            if counters is not None:
-                return counters
-        return None
+        for _ in range(tries - 1):
+            with suppress(MetricsError):
+                return await self._scraped(names)
+            await asyncio.sleep(SCRAPE_PAUSE_SECONDS)
+        return await self._scraped(names)
 
-    async def _scrape(self, names: EngineMetrics) -> Counters | None:
+    async def _scraped(self, names: EngineMetrics) -> Counters | None:
+        path = self._dialect.metrics_path
         try:
-            async with self._session.get(self._dialect.metrics_path, timeout=_SHORT) as response:
-                return read_counters(await response.text(), names) if response.ok else None
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return None
+            async with self._session.get(path, timeout=_SHORT) as response:
+                if response.status == HTTPStatus.NOT_FOUND:
+                    return None
+                if not response.ok:
+                    raise MetricsError(f"{path} answers HTTP {response.status}")
+                return read_counters(await response.text(), names)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise MetricsError(f"{path} cannot be read ({str(error) or type(error).__name__})") from error
+        except ValueError as error:
+            raise MetricsError(f"{path} cannot be understood: {error}") from error

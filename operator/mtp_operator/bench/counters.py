@@ -24,8 +24,19 @@ class DraftCounters:
     accepted_per_position: tuple[int, ...]
     """The first position first."""
 
+    @property
+    def tokens_per_step(self) -> float:
+        """Output tokens of a request that a drafting step gave; 1 where none did."""
+        return 1 + self.accepted_tokens / self.drafts if self.drafts else 1.0
+
+    @property
+    def first_position_share(self) -> float:
+        """P_1: drafts whose first token was accepted; where positions are not counted, the most that it can be."""
+        accepted = self.accepted_per_position or (self.accepted_tokens,)
+        return accepted[0] / self.drafts if self.drafts else 0.0
+
     def since(self, earlier: "DraftCounters | None") -> "DraftCounters":
-        """What was counted since an earlier moment of the same boot; None stands for its start."""
+        """What was counted since an earlier moment of the same boot; None: nothing had been drafted by then."""
         if earlier is None:
             return self
         before = earlier.accepted_per_position
@@ -49,28 +60,30 @@ class Counters:
     """None where it shows none, which says that it does not speculate only where its `EngineMetrics` say so."""
     simulated_curve: str | None = None
     """Where the engine says that it is none but a simulation: the recorded curve that its figures come from."""
+    cached_tokens: int | None = None
+    """Tokens of prompts that it found in a cache."""
 
-    def since(self, earlier: "Counters | None") -> "Counters":
-        """What was counted since an earlier moment of the same boot; None stands for its start.
+    def since(self, earlier: "Counters") -> "Counters":
+        """What was counted since an earlier moment of the same boot.
 
         Raises:
             ValueError: a counter went backwards: it was not the same boot.
         """
-        if earlier is None:
-            return self
         difference = Counters(
-            generated_tokens=None
-            if self.generated_tokens is None
-            else self.generated_tokens - (earlier.generated_tokens or 0),
+            generated_tokens=_added(self.generated_tokens, earlier.generated_tokens),
             drafting=self.drafting and self.drafting.since(earlier.drafting),
             simulated_curve=self.simulated_curve,
+            cached_tokens=_added(self.cached_tokens, earlier.cached_tokens),
         )
         if (difference.generated_tokens or 0) < 0 or (
             difference.drafting
             and min(difference.drafting.drafts, difference.drafting.draft_tokens, difference.drafting.accepted_tokens)
             < 0
         ):
-            raise ValueError(f"the engine's counters went backwards, from {earlier} to {self}")
+            raise ValueError(
+                f"the engine's counters went backwards ({_told(earlier)}, then {_told(self)}): it was restarted, or a "
+                "load balancer spreads requests over several servers"
+            )
         return difference
 
 
@@ -82,22 +95,23 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
         names: of the engine's counters.
 
     Raises:
-        ValueError: the text is not a valid exposition, or a counter in it is not a finite number or lacks its position.
+        ValueError: the text is no exposition, or one of the counters is not as expected.
     """
-    totals: dict[str, float] = defaultdict(float)
+    totals: dict[str | None, float] = defaultdict(float)
     positions: dict[int, float] = defaultdict(float)
     simulated_curve = None
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
             if sample.name in names.counters and not math.isfinite(sample.value):
-                raise ValueError(f"the counter {sample.name} is {sample.value}")
+                raise ValueError(f"{sample.name} is {sample.value}")
             if sample.name == names.accepted_per_position:
-                positions[_position(sample.labels, names.position_label)] += sample.value
+                positions[_position(sample.labels, names)] += sample.value
             elif sample.name == SIMULATED_METRIC:
                 simulated_curve = sample.labels.get("curve", "")
             else:
                 totals[sample.name] += sample.value
     generated = int(totals[names.generated_tokens]) if names.generated_tokens in totals else None
+    cached = int(totals[names.cached_tokens]) if names.cached_tokens in totals else None
     drafting = None
     if names.drafts in totals or (names.absence_is_zero and generated is not None):
         drafting = DraftCounters(
@@ -106,13 +120,28 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
             accepted_tokens=int(totals[names.accepted_tokens]),
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
-    return Counters(generated_tokens=generated, drafting=drafting, simulated_curve=simulated_curve)
+    return Counters(
+        generated_tokens=generated, drafting=drafting, cached_tokens=cached, simulated_curve=simulated_curve
+    )
 
 
-def _position(labels: Mapping[str, str], label: str) -> int:
-    if label not in labels:
-        raise ValueError(f"a counter of accepted tokens has no label {label!r}, only {sorted(labels)}")
-    return int(labels[label])
+def _added(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
+
+
+def _position(labels: Mapping[str, str], names: EngineMetrics) -> int:
+    position = labels.get(names.position_label, "")
+    if not position.isdecimal():
+        raise ValueError(
+            f"{names.accepted_per_position} has no position in its label {names.position_label}, but the labels "
+            f"{dict(labels)}"
+        )
+    return int(position)
+
+
+def _told(counters: Counters) -> str:
+    generated, drafts = counters.generated_tokens, counters.drafting and counters.drafting.drafts
+    return f"{generated} tokens and {drafts} drafts"
 
 
 def read_load(exposition: str, names: tuple[str, ...]) -> int | None:

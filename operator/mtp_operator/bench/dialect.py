@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from mtp_operator.engines import EngineMetrics, RequestDrafts, tokens_in_usage
+from mtp_operator.engines import EngineMetrics, RequestDrafts, cached_in_usage, tokens_in_usage
 
 
 class Dialect(Protocol):
@@ -33,6 +33,9 @@ class Dialect(Protocol):
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """What was drafted for this completion, if this message of its stream tells it."""
 
+    def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """Tokens of the prompt that the server had computed before, if this message of its stream tells them."""
+
 
 class OpenAICompatible:
     """Any other server: nothing is sent and nothing is expected that the OpenAI API does not have."""
@@ -58,3 +61,7 @@ class OpenAICompatible:
         """Unknown."""
         del message
         return None
+
+    def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """As in `usage`."""
+        return cached_in_usage(message)

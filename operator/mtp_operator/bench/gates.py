@@ -1,6 +1,7 @@
 """What disqualifies an arm although it was measured, what leaves it in doubt, and what is tolerated and told."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mtp_operator.api.base import MAX_WARNINGS
@@ -23,6 +24,26 @@ UNCOUNTED_LIMIT: Final = 0.02
 OTHER_TOKENS_LIMIT: Final = 0.02
 """Share by which an engine may generate more tokens than its answers have."""
 
+CACHED_LIMIT: Final = 0.05
+"""Share of the tokens of prompts out of a cache from which on it is told."""
+
+SHORTEST_DRAFTED_TOKENS: Final = 2
+"""Tokens of an answer for which no engine need draft: the first comes from the prompt, and the last without a draft."""
+
+ACCEPTANCE_FELL: Final = "AcceptanceFell"
+
+LOST_ACCEPTANCE: Final = 0.2
+"""Share of P_1 that is lost over a level from which on it explains why throughput sank."""
+
+FALLEN_ACCEPTANCE: Final = 0.5
+"""The same, from which on it is told although throughput did not sink."""
+
+SEVERAL_TOKENS: Final = 1.1
+"""Tokens per step from which on tokens and messages are not as many."""
+
+EMPTY_ANSWERS_LIMIT: Final = 0.01
+"""Share of answers without any text from which on it is told."""
+
 NOISY: Final = 0.03
 """Standard error of a level's throughput, as a share, from which on it is told."""
 
@@ -36,10 +57,22 @@ BUSY_CLIENT: Final = 0.8
 """Share of a core that the bench itself takes from which on it is told: it has only one."""
 
 
-def disqualification(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
-    """The first reason against believing the throughput of this arm, if there is one."""
+def disqualification(
+    n_spec: int, runs: Iterable[LevelRun], *, drafts_every_step: bool | None = True
+) -> TrialFailure | None:
+    """The first reason against believing the throughput of this arm, if there is one.
+
+    Args:
+        n_spec: draft tokens per step.
+        runs: of the levels.
+        drafts_every_step: whether this way of drafting leaves no step out; None where that is unknown.
+    """
     for run in runs:
-        failure = _failed_requests(run) or (_no_speculation(n_spec, run) if n_spec > 0 else None) or _drifting(run)
+        failure = (
+            _failed_requests(run)
+            or (_no_speculation(n_spec, run, drafts_every_step) if n_spec > 0 else None)
+            or _drifting(run)
+        )
         if failure is not None:
             return failure
     return None
@@ -49,20 +82,30 @@ def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
     """Why nobody can tell whether the drafter took part, if so: such an arm is never chosen by itself."""
     for run in runs:
         if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is None:
+            seen = (
+                f"its answers do not speak of drafts, and {run.metrics_problem}"
+                if run.metrics_problem
+                else "neither its /metrics nor its answers speak of drafts"
+            )
             message = (
-                f"nothing proves that the engine drafts {n_spec} tokens per step: neither its /metrics nor its answers "
-                f"speak of drafts, during {run.requests} requests at concurrency {run.concurrency}; the arm is "
-                "measured, and chosen by nobody but you (spec.speculation.nSpec)"
+                f"nothing proves that the engine drafts {n_spec} tokens per step: {seen}, during {run.requests} "
+                f"requests at concurrency {run.concurrency}; the arm is measured, and chosen by nobody but you "
+                "(spec.speculation.nSpec)"
             )
             return TrialFailure(reason="DrafterUnproven", message=message)
     return None
 
 
-def warnings(n_spec: int, runs: Iterable[LevelRun]) -> tuple[TrialWarning, ...]:
-    """Faults that were tolerated, each kind once: the throughput is right all the same."""
+def warnings(
+    n_spec: int, runs: Iterable[LevelRun], *, drafts_every_step: bool | None = True
+) -> tuple[TrialWarning, ...]:
+    """Faults that were tolerated, each kind once: the throughput is right all the same. See `disqualification`."""
     first: dict[str, TrialWarning] = {}
     for run in runs:
-        for reason, message in _tolerated(n_spec, run):
+        seen = _tolerated(n_spec, run)
+        if n_spec > 0 and not drafts_every_step:
+            seen = itertools.chain(seen, _skipped_steps(run))
+        for reason, message in seen:
             first.setdefault(reason, TrialWarning(reason=reason, message=f"concurrency {run.concurrency}: {message}"))
     return tuple(first.values())[:MAX_WARNINGS]
 
@@ -85,18 +128,35 @@ def _failed_requests(run: LevelRun) -> TrialFailure | None:
     return TrialFailure(reason="RequestsFailed", message=message)
 
 
-def _no_speculation(n_spec: int, run: LevelRun) -> TrialFailure | None:
+def _no_speculation(n_spec: int, run: LevelRun, drafts_every_step: bool | None) -> TrialFailure | None:
+    """Whether speculation did not take part as it should.
+
+    What drafts only where it finds something, as n-grams do, may draft seldom, or never, and be wrong most of the time:
+    its throughput says what that is worth.
+    """
+    if drafts_every_step is False:
+        counters = _drafting(run)
+        return _miscounted(n_spec, run, counters, None) if counters is not None else None
     counters = _drafting(run)
     if counters is None:
-        return _weak_by_answers(run)
-    began = f"the engine was started with {n_spec} draft tokens per step, but"
+        return _weak_by_answers(run, drafts_every_step)
     if counters.drafts == 0:
+        began = f"the engine was started with {n_spec} draft tokens per step, but counted no draft"
+        return _not_engaged(began, run, drafts_every_step)
+    return _weak(counters.first_position_share, run) or _miscounted(n_spec, run, counters, drafts_every_step)
+
+
+def _not_engaged(seen: str, run: LevelRun, drafts_every_step: bool | None) -> TrialFailure:
+    seen = f"{seen} during {run.requests} requests at concurrency {run.concurrency}"
+    tokens = run.output_tokens / max(1, len(run.completions))
+    if tokens <= SHORTEST_DRAFTED_TOKENS:
         message = (
-            f"{began} counted no draft during {run.requests} requests at concurrency {run.concurrency}: the drafter "
-            "is not loaded"
+            f"{seen}: its answers have {tokens:.1f} tokens, too few for any step to draft; ask for longer answers "
+            "(outputTokens, other prompts)"
         )
-        return TrialFailure(reason="SpeculationNotEngaged", message=message)
-    return _weak(_first_position_share(counters), run) or _miscounted(n_spec, run, counters)
+        return TrialFailure(reason="OutputsTooShort", message=message)
+    why = "the drafter is not loaded" + ("" if drafts_every_step else ", or n-grams found nothing to draft")
+    return TrialFailure(reason="SpeculationNotEngaged", message=f"{seen}: {why}")
 
 
 def _weak(first_position: float, run: LevelRun) -> TrialFailure | None:
@@ -104,26 +164,27 @@ def _weak(first_position: float, run: LevelRun) -> TrialFailure | None:
         return None
     message = (
         f"{first_position:.1%} of the drafts had their first token accepted at concurrency {run.concurrency}; under "
-        f"{FIRST_POSITION_FLOOR:.0%} the drafter does not fit the model (another model's, badly quantised, or broken)"
+        f"{FIRST_POSITION_FLOOR:.0%} the drafter does not fit the model (another model's, badly quantized, or broken)"
     )
     return TrialFailure(reason="AcceptanceTooLow", message=message)
 
 
-def _weak_by_answers(run: LevelRun) -> TrialFailure | None:
+def _weak_by_answers(run: LevelRun, drafts_every_step: bool | None) -> TrialFailure | None:
     """The gate where only answers tell: P_1 is at most the accepted tokens per draft, which is the sum of all P_i."""
     told = _drafted_by_answers(run)
     if told is None:
         return None
     drafted, accepted = told
     if drafted == 0:
-        message = f"the answers speak of no draft, during {run.requests} requests at concurrency {run.concurrency}"
-        return TrialFailure(reason="SpeculationNotEngaged", message=f"{message}: the drafter is not loaded")
+        return _not_engaged("the answers speak of no draft", run, drafts_every_step)
     # Each step gives one token of the target's own beside the accepted ones; the first comes from the prompt.
     drafts = max(1, run.output_tokens - accepted - len(run.completions))
     return _weak(accepted / drafts, run)
 
 
-def _miscounted(n_spec: int, run: LevelRun, counters: DraftCounters) -> TrialFailure | None:
+def _miscounted(
+    n_spec: int, run: LevelRun, counters: DraftCounters, drafts_every_step: bool | None
+) -> TrialFailure | None:
     """The identity of engagement: a request gives one token from its prompt, each draft one and what was accepted.
 
     Engines also count accepted tokens that `max_tokens` then cuts off: at most n for each request. llama.cpp drafts
@@ -131,25 +192,59 @@ def _miscounted(n_spec: int, run: LevelRun, counters: DraftCounters) -> TrialFai
     """
     tokens = run.output_tokens
     surplus = run.requests + counters.drafts + counters.accepted_tokens - tokens
-    if -UNCOUNTED_LIMIT * tokens - run.requests <= surplus <= n_spec * run.requests:
+    if surplus > n_spec * run.requests:
+        why = _surplus(n_spec, run)
+    elif drafts_every_step and surplus < -UNCOUNTED_LIMIT * tokens - run.requests:
+        why = f"only {_drafted_share(run, counters):.0%} of the steps drafted"
+    else:
         return None
     message = (
         f"{run.requests} requests, {counters.drafts} drafts and {counters.accepted_tokens} accepted tokens do not make "
-        f"{tokens} output tokens at concurrency {run.concurrency}: not every step drafted, or somebody else used the "
-        "engine"
+        f"{tokens} output tokens at concurrency {run.concurrency}: {why}"
     )
     return TrialFailure(reason="CountersDisagree", message=message)
+
+
+def _surplus(n_spec: int, run: LevelRun) -> str:
+    """Why an engine may have counted more than its answers have."""
+    if _counts_messages(n_spec, run):
+        return "usage.completion_tokens is the number of messages in each stream"
+    if _others_tokens(run):
+        return "somebody else used the engine"
+    return "the engine's counters and its answers contradict each other"
+
+
+def _drafted_share(run: LevelRun, counters: DraftCounters) -> float:
+    """Share of the steps that drafted: one that does not gives a single token."""
+    other = max(0, run.output_tokens - run.requests - counters.drafts - counters.accepted_tokens)
+    return counters.drafts / max(1, counters.drafts + other)
+
+
+def _skipped_steps(run: LevelRun) -> Iterator[tuple[str, str]]:
+    counters = _drafting(run)
+    share = _drafted_share(run, counters) if counters is not None else 1.0
+    if share < 1 - UNCOUNTED_LIMIT:
+        yield "DraftsInSomeSteps", f"{share:.0%} of the steps drafted; the others gave a single token"
 
 
 def _drifting(run: LevelRun) -> TrialFailure | None:
     sank = drift(run.passes)
     if sank is None:
         return None
+    seen = f"throughput sank by {sank.lost_share:.0%} while concurrency {run.concurrency} was measured"
+    shift = run.acceptance_shift
+    if shift is not None and shift[1] < (1 - LOST_ACCEPTANCE) * shift[0]:
+        message = f"{seen}, and acceptance with it: {_fall(*shift)}; speculation itself wears out, not the machine"
+        return TrialFailure(reason=ACCEPTANCE_FELL, message=message)
     message = (
-        f"throughput sank by {sank.lost_share:.0%} while concurrency {run.concurrency} was measured, over "
-        f"{run.seconds:.0f} s; {sank.limit:.0%} is allowed: the machine throttles, or something else began to use it"
+        f"{seen}, over {run.seconds:.0f} s; {sank.limit:.0%} is allowed: the machine throttles, or something else "
+        "began to use it"
     )
     return TrialFailure(reason=DRIFTING, message=message)
+
+
+def _fall(first: float, last: float) -> str:
+    return f"{first:.0%} of the drafts had their first token accepted at the level's beginning, {last:.0%} at its end"
 
 
 def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
@@ -165,21 +260,88 @@ def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
             "counter is used",
         )
     generated = run.counters.generated_tokens if run.counters else None
-    if generated is None:
+    if run.metrics_problem is not None:
+        yield "MetricsUnreadable", f"what the engine counted is not known: {run.metrics_problem}, three times in a row"
+    elif generated is None:
         yield "MetricsMissing", "the engine shows no counter of its tokens in /metrics"
-    elif not run.failures and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens:
+    elif _others_tokens(run) and not _counts_messages(n_spec, run):
         yield (
             "OtherRequests",
             f"the engine generated {generated} tokens, our answers have {run.output_tokens}: somebody else uses it",
         )
+    yield from _odd_answers(n_spec, run)
     if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is not None:
         yield "DraftsFromAnswers", "the engine shows no counters of drafts in /metrics; those in its answers are used"
-    hidden = hidden_times(run.warm_answers)
+    shift = run.acceptance_shift
+    if shift is not None and shift[1] < (1 - FALLEN_ACCEPTANCE) * shift[0]:
+        yield ACCEPTANCE_FELL, _fall(*shift)
+    hidden = hidden_times(run.warm_answers, run.tokens_per_step)
     if hidden is not None:
         yield "LatenciesUnmeasurable", hidden
     if len(run.windows) > 1 and standard_error(run.windows) > NOISY:
         yield "Noisy", f"the mean throughput has a standard error of {standard_error(run.windows):.1%}"
     yield from _seen_of_the_machine(run)
+
+
+def _odd_answers(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
+    answers = len(run.completions)
+    generated = run.counters.generated_tokens if run.counters else None
+    if (
+        _counts_messages(n_spec, run)
+        and generated is not None
+        and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens
+    ):
+        yield (
+            "UsageCountsMessages",
+            f"usage.completion_tokens is the number of messages in each stream, {run.output_tokens} together, while "
+            f"the engine generated {generated} tokens: the throughput told is too low",
+        )
+    elif _counts_messages(n_spec, run) and generated is None:
+        yield (
+            "UsageCountsMessages",
+            "usage.completion_tokens is the number of messages in each stream, although a message may hold "
+            f"{n_spec + 1} tokens: if the server counts messages, the throughput told is too low",
+        )
+    longer = sum((one.output_tokens or 0) > run.asked_tokens for one in run.completions) if run.asked_tokens else 0
+    if longer:
+        yield (
+            "MaxTokensIgnored",
+            f"{longer} of {answers} answers have more than the {run.asked_tokens} tokens asked for",
+        )
+    empty = sum(one.first_token_seconds is None for one in run.completions)
+    if empty > EMPTY_ANSWERS_LIMIT * answers:
+        yield (
+            "NoText",
+            f"{empty} of {answers} answers have tokens and no text: a parser of the engine's answers keeps it back",
+        )
+    cached, prompts = _cached(run), sum(one.prompt_tokens or 0 for one in run.completions)
+    if cached > CACHED_LIMIT * prompts:
+        yield (
+            "CachedPrompts",
+            f"{cached} of the {prompts} tokens of prompts were found in a cache: a client whose prompts are new waits "
+            "longer for its first token; restart the server, or turn its prefix cache off",
+        )
+
+
+def _others_tokens(run: LevelRun) -> bool:
+    """Whether the engine generated more tokens than all our answers have."""
+    generated = run.counters.generated_tokens if run.counters else None
+    return generated is not None and not run.failures and generated > (1 + OTHER_TOKENS_LIMIT) * run.output_tokens
+
+
+def _counts_messages(n_spec: int, run: LevelRun) -> bool:
+    """Whether the tokens of each answer are as many as the messages of its stream, which have several if it drafts."""
+    if (run.tokens_per_step or n_spec + 1) < SEVERAL_TOKENS:
+        return False
+    return bool(run.completions) and all(
+        one.messages > 1 and one.output_tokens == one.messages for one in run.completions
+    )
+
+
+def _cached(run: LevelRun) -> int:
+    """Tokens of prompts that were found in a cache, by whoever tells more of them."""
+    told = sum(one.cached_tokens or 0 for one in run.completions)
+    return max(told, (run.counters.cached_tokens or 0) if run.counters else 0)
 
 
 def _seen_of_the_machine(run: LevelRun) -> Iterator[tuple[str, str]]:
@@ -202,9 +364,3 @@ def _drafted_by_answers(run: LevelRun) -> tuple[int, int] | None:
     """Draft tokens and accepted ones by the answers' own word; None where none says it."""
     told = [one.drafts for one in run.completions if one.drafts is not None]
     return (sum(one.draft_tokens for one in told), sum(one.accepted_tokens for one in told)) if told else None
-
-
-def _first_position_share(counters: DraftCounters) -> float:
-    """P_1; where positions are not counted, what it is at most."""
-    accepted: Sequence[int] = counters.accepted_per_position or (counters.accepted_tokens,)
-    return accepted[0] / counters.drafts

@@ -4,26 +4,41 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from mtp_operator.api.spec import LatencyConstraint
-from mtp_operator.api.trial import LEVEL_OVERTIME, TrialPlan
+from mtp_operator.api.trial import LEVEL_CEILING, TrialPlan
 from mtp_operator.tuner.constraints import LEAST_REQUESTS
 
-from .client import EngineClient
-from .counters import Counters
+from .client import EngineClient, MetricsError
+from .counters import Counters, DraftCounters
 from .machine import MachineLoad, machine_load
 from .prompts import Prompt, PromptMix
-from .steady import MIN_WINDOWS, Pass, is_enough, warm_passes, windows
+from .steady import MIN_WINDOWS, Pass, is_enough, level_time, warm_passes, windows
 from .stream import Completion, RequestError
 
 MAX_FAILED_REQUESTS: Final = 20
 """Failed requests after which a level ends: it is disqualified, and a tight loop of errors helps nobody."""
 
 
+LISTEN_SECONDS: Final = 5.0
+"""Between two looks at whether anything still comes from the engine."""
+
+SILENCE_SECONDS: Final = 120.0
+"""Without any part of any answer, after which an engine that is asked hangs: an engine that compiles may need less."""
+
+PATIENCE: Final = 4
+"""Times the longest answer so far that any silence may last."""
+
+
 class EngineGoneError(Exception):
     """The engine was ready and is not there any more."""
+
+
+class EngineHungError(Exception):
+    """The engine is there, and has stopped answering; the message says since when."""
 
 
 class TooSlowError(Exception):
@@ -48,7 +63,34 @@ class LevelRun:
     """What else the machine was busy with meanwhile."""
     counters: Counters | None = None
     """What the engine counted meanwhile, warm-up included, as in `completions`."""
+    metrics_problem: str | None = None
+    """Why its counters could not be read, although it may have some."""
+    drafting_after: dict[int, DraftCounters] = field(default_factory=dict)
+    """Number of passes that had ended -> what the engine had counted of its drafts, where that was seen."""
     limits: tuple[LatencyConstraint, ...] = ()
+    asked_tokens: int | None = None
+    """Most tokens that each answer was to have."""
+
+    @property
+    def acceptance_shift(self) -> tuple[float, float] | None:
+        """P_1 in the first third of the passes and in the last; None where it was not seen, or nothing was drafted."""
+        seen = [drafting for _, drafting in sorted(self.drafting_after.items())]
+        third = len(seen) // 3
+        if not third:
+            return None
+        first, last = seen[third].since(seen[0]), seen[-1].since(seen[-1 - third])
+        if not first.drafts or not last.drafts:
+            return None
+        return first.first_position_share, last.first_position_share
+
+    @property
+    def tokens_per_step(self) -> float | None:
+        """Output tokens of a request that a step of the engine gave; None where nothing tells its drafts."""
+        drafting = self.counters.drafting if self.counters else None
+        if drafting is not None:
+            return drafting.tokens_per_step
+        accepted = [one.drafts.accepted_tokens for one in self.completions if one.drafts is not None]
+        return self.output_tokens / max(1, self.output_tokens - sum(accepted)) if accepted else None
 
     @property
     def requests(self) -> int:
@@ -87,13 +129,20 @@ class Level:
     output_tokens: int
     """Most tokens of each answer."""
     seconds: float
-    """Time for the level, warm-up included."""
+    """Time for the level, warm-up included; an engine that is too slow for it gets more."""
     prompts: Iterator[Prompt]
     """Endless, the same in every arm."""
     pass_length: int
     """Requests of a pass over the prompt mix."""
     limits: tuple[LatencyConstraint, ...] = ()
     """On latency: the level uses its whole time then, for as many requests as it can have."""
+    ceiling_seconds: float | None = None
+    """Time that no engine gets more of; None: `LEVEL_CEILING` times the level's."""
+
+    @property
+    def longest_seconds(self) -> float:
+        """Time that no engine gets more of."""
+        return self.ceiling_seconds or LEVEL_CEILING * self.seconds
 
 
 def planned_levels(plan: TrialPlan, mix: PromptMix) -> tuple[Level, ...]:
@@ -106,6 +155,7 @@ def planned_levels(plan: TrialPlan, mix: PromptMix) -> tuple[Level, ...]:
             prompts=mix.level(index),
             pass_length=mix.pass_length(level.concurrency),
             limits=tuple(one for one in plan.limits if one.concurrency == level.concurrency),
+            ceiling_seconds=plan.ceiling_seconds,
         )
         for index, level in enumerate(plan.levels)
     )
@@ -124,27 +174,38 @@ async def run_level(client: EngineClient, level: Level, watch: Callable[[LevelRu
 
     Raises:
         EngineGoneError: the engine ended.
-        TooSlowError: too few passes within `LEVEL_OVERTIME` times the level's time.
+        EngineHungError: it answers nothing any more.
+        TooSlowError: too few passes within the longest time that a level gets.
+        MetricsError: only the engine's counters tell the tokens of its answers, and they cannot be read any more.
     """
-    run = LevelRun(level.concurrency, limits=level.limits)
-    before = await client.counters()
+    run = LevelRun(level.concurrency, limits=level.limits, asked_tokens=level.output_tokens)
+    before = await _counted(client, run)
     clock = asyncio.get_running_loop().time
     machine_before, cpu_before, begin = machine_load(), time.process_time(), clock()
+    loop = _ClosedLoop(client, run, level, before, watch)
     try:
-        async with asyncio.timeout(None) as deadline:
-            await _ClosedLoop(client, run, level, deadline, before, watch).run()
+        await loop.run()
     except TimeoutError:
-        raise TooSlowError(_too_slow(run, clock() - begin)) from None
+        raise await loop.overdue() from None
     run.seconds = clock() - begin
     run.client_cpu_seconds = time.process_time() - cpu_before
     run.machine = machine_load().since(machine_before)
-    after = await client.counters()
-    try:
-        # A scrape that failed before the level leaves no start to count from.
-        run.counters = None if after is None or before is None else after.since(before)
-    except ValueError as error:
-        raise EngineGoneError(f"the engine was restarted in the middle of a level: {error}") from error
+    after = await _counted(client, run)
+    if before is not None and after is not None:
+        try:
+            run.counters = after.since(before)
+        except ValueError as error:
+            raise EngineGoneError(f"{error}, in the middle of a level") from error
     return run
+
+
+async def _counted(client: EngineClient, run: LevelRun) -> Counters | None:
+    """What the engine has counted so far; None where it counts nothing, or cannot be asked, which the level notes."""
+    try:
+        return await client.counters()
+    except MetricsError as error:
+        run.metrics_problem = str(error)
+        return None
 
 
 class _ClosedLoop:
@@ -155,37 +216,98 @@ class _ClosedLoop:
         client: EngineClient,
         run: LevelRun,
         level: Level,
-        deadline: asyncio.Timeout,
         counters: Counters | None,
         watch: Callable[[LevelRun], None] | None,
     ) -> None:
         self._client = client
         self._run = run
         self._level = level
-        self._deadline = deadline
         self._watch = watch
         self._generated = counters.generated_tokens if counters else None
+        if counters is not None and counters.drafting is not None:
+            run.drafting_after[0] = counters.drafting
         self._clock = asyncio.get_running_loop().time
         self._begin = self._pass_begin = self._clock()
+        self._deadline = asyncio.timeout(None)
+        self._tasks = asyncio.TaskGroup()
+        self._in_flight = 0
         self._answered = 0
         self._answers: list[Completion] = []
         self._is_over = False
 
     async def run(self) -> None:
-        """Until the level is known. Requests that are under way then are waited for, and belong to no pass."""
-        overtime = asyncio.get_running_loop().call_later(LEVEL_OVERTIME * self._level.seconds, self._expire)
+        """Until the level is known. Requests that are under way then are waited for, and belong to no pass.
+
+        Raises:
+            TimeoutError: they, or the level, have had their time; see `overdue`.
+        """
+        ceiling = asyncio.get_running_loop().call_later(self._level.longest_seconds, self._expire)
         try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(self._run.concurrency):
-                    workers.create_task(self._work())
+            async with self._deadline, self._tasks as tasks:
+                listener = tasks.create_task(self._listen())
+                await asyncio.wait([tasks.create_task(self._work()) for _ in range(self._run.concurrency)])
+                listener.cancel()
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
-            overtime.cancel()
+            ceiling.cancel()
+
+    async def overdue(self) -> EngineHungError | EngineGoneError | TooSlowError:
+        """What is wrong with an engine that has had its time."""
+        run = self._run
+        if self._is_over:
+            return EngineHungError(
+                f"{self._in_flight} of the last {run.concurrency} requests at concurrency {run.concurrency} got no "
+                f"whole answer within {self._time():.0f} s, although the longest of {len(run.completions)} answers "
+                f"before took {self._longest():.1f} s: the engine has lost them; its log may say why"
+            )
+        if self._silence() > (PATIENCE * self._longest() or self._elapsed() / 2):
+            return await self._hung()
+        return TooSlowError(
+            f"only {len(run.windows)} of the {MIN_WINDOWS} passes needed ({len(run.completions)} answers) fit into "
+            f"{self._elapsed():.0f} s at concurrency {run.concurrency}: lower outputTokens of the workload, or give a "
+            "level more time (trials.levelSeconds of the chart, --seconds of mtp bench)"
+        )
+
+    async def _listen(self) -> None:
+        """End a level whose engine says nothing any more although it is asked."""
+        while True:
+            await asyncio.sleep(LISTEN_SECONDS)
+            longest = self._longest()
+            if longest and self._silence() > max(SILENCE_SECONDS, PATIENCE * longest):
+                raise await self._hung()
+
+    async def _hung(self) -> EngineHungError | EngineGoneError:
+        run = self._run
+        seen = (
+            f"nothing came for {self._silence():.0f} s with {self._in_flight} of {run.concurrency} requests in flight, "
+            f"after {len(run.completions)} answers of at most {self._longest():.1f} s"
+        )
+        path = self._client.health_path
+        if not await self._client.is_healthy():
+            return EngineGoneError(f"{seen}, and {path} does not answer 200: the engine ended")
+        return EngineHungError(f"{seen}, although {path} answers 200: the engine hangs; its log may say why")
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._begin
+
+    def _silence(self) -> float:
+        """Seconds since the last part of any answer arrived."""
+        return self._clock() - max(self._client.heard_at, self._begin)
+
+    def _longest(self) -> float:
+        """Seconds that the longest answer took; 0 while there is none."""
+        return max((one.seconds for one in self._run.completions), default=0.0)
+
+    def _time(self) -> float:
+        """Seconds that the level gets at the engine's pace."""
+        return level_time(self._run.passes, self._level.seconds, self._level.longest_seconds)
 
     async def _work(self) -> None:
         while not self._is_over:
+            self._in_flight += 1
             answer = await self._ask(next(self._level.prompts))
+            self._in_flight -= 1
             if not self._is_over:
                 await self._note(answer)
 
@@ -222,8 +344,17 @@ class _ClosedLoop:
         answers, self._answers = tuple(self._answers), []
         begin, self._pass_begin = self._pass_begin, now
         run.passes.append(Pass(await self._tokens(answers), now - begin, answers))
-        run.warm = warm_passes(run.passes, self._level.seconds)
-        run.windows = windows(run.passes, self._level.seconds)
+        run.warm = warm_passes(run.passes, self._time())
+        run.windows = windows(run.passes, self._time())
+        if run.drafting_after:
+            # Beside the load: a request that waited for this would be sent late.
+            self._tasks.create_task(self._note_drafting(len(run.passes)))
+
+    async def _note_drafting(self, passes: int) -> None:
+        with suppress(MetricsError):
+            counters = await self._client.counters(tries=1)
+            if counters is not None and counters.drafting is not None:
+                self._run.drafting_after[passes] = counters.drafting
 
     async def _tokens(self, answers: Sequence[Completion]) -> int:
         """Output tokens of a pass: by the answers' own word, where one says nothing by what the engine has counted."""
@@ -236,13 +367,13 @@ class _ClosedLoop:
         return self._generated - before
 
     def _is_enough(self) -> bool:
-        run, level = self._run, self._level
-        elapsed, last = self._clock() - self._begin, run.passes[-1].seconds
-        if not level.limits:
-            return is_enough(run.windows, elapsed, last, level.seconds)
+        run = self._run
+        last = run.passes[-1].seconds
+        if not self._level.limits:
+            return is_enough(run.windows, self._elapsed(), last, self._time())
         has_requests = len(run.warm_answers) >= LEAST_REQUESTS
-        time_limit = level.seconds if has_requests else LEVEL_OVERTIME * level.seconds
-        return len(run.windows) >= MIN_WINDOWS and elapsed + last > time_limit
+        time_limit = self._time() if has_requests else self._level.longest_seconds
+        return len(run.windows) >= MIN_WINDOWS and self._elapsed() + last > time_limit
 
     def _expire(self) -> None:
         """The level has had its time: what was measured counts, unless that is too little."""
@@ -254,12 +385,4 @@ class _ClosedLoop:
     def _end(self) -> None:
         """Send nothing more. What is under way is not cut off: the engine has counted it, so it has to be counted."""
         self._is_over = True
-        self._deadline.reschedule(self._clock() + self._level.seconds)
-
-
-def _too_slow(run: LevelRun, seconds: float) -> str:
-    return (
-        f"{len(run.completions)} answers within {seconds:.0f} s at concurrency {run.concurrency}, which makes "
-        f"{len(run.windows)} of the {MIN_WINDOWS} passes needed; lower outputTokens of the workload, or give a "
-        "level more time"
-    )
+        self._deadline.reschedule(self._clock() + self._time())

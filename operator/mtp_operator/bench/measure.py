@@ -32,7 +32,9 @@ async def measure(
     Raises:
         NotReadyError: no completion works.
         EngineGoneError: the engine ended.
-        TooSlowError: a level did not get enough passes into its time.
+        EngineHungError: the engine answers nothing any more.
+        TooSlowError: a level did not get enough passes into the longest time that it gets.
+        MetricsError: only the engine's counters tell its tokens, and they cannot be read any more.
     """
     levels = tuple(levels)
     await wait_until_ready(client, probe, max(level.output_tokens for level in levels), ready_seconds)

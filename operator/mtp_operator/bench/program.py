@@ -17,6 +17,7 @@ from mtp_operator.api.trial import (
     MODEL_MISSING,
     OUTPUT_CHECK_SECONDS,
     PROMPTS_UNUSABLE,
+    TOO_SLOW,
     OutputCheck,
     TrialFailure,
     TrialPlan,
@@ -24,9 +25,9 @@ from mtp_operator.api.trial import (
 )
 from mtp_operator.engines import engine_for, telling_lines
 
-from .client import EngineClient, open_session
+from .client import EngineClient, MetricsError, open_session
 from .gates import disqualification
-from .load import EngineGoneError, LevelRun, TooSlowError, planned_levels
+from .load import EngineGoneError, EngineHungError, LevelRun, TooSlowError, planned_levels
 from .measure import measure
 from .prompts import PromptMix, PromptsUnusableError, planned_mix
 from .readiness import NotReadyError, model_problem
@@ -72,7 +73,15 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
     except PromptsUnusableError as error:
         failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
     try:
-        result = trial_result(plan.n_spec, runs, failure, prompts_sha256, plan.maximize, check)
+        result = trial_result(
+            plan.n_spec,
+            runs,
+            failure,
+            prompts_sha256,
+            plan.maximize,
+            check,
+            drafts_every_step=plan.drafts_every_step,
+        )
     except ValidationError as error:
         message = plain(f"the engine's figures cannot be those of any server: {first_problem(error)}")
         failure, status = TrialFailure(reason=IMPLAUSIBLE, message=message), 0
@@ -94,7 +103,11 @@ async def _outcome(
         return error.failure, None, 1
     except asyncio.CancelledError:
         return await _interruption(plan), None, 1
-    return disqualification(plan.n_spec, runs), check, 0
+    return _disqualification(plan, runs), check, 0
+
+
+def _disqualification(plan: TrialPlan, runs: list[LevelRun]) -> TrialFailure | None:
+    return disqualification(plan.n_spec, runs, drafts_every_step=plan.drafts_every_step)
 
 
 async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> OutputCheck | None:
@@ -113,11 +126,15 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> Outpu
         client = EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:
             await measure(client, mix.probe, planned_levels(plan, mix), plan.ready_seconds, runs)
-            return None if disqualification(plan.n_spec, runs) else await _output_check(session, plan, mix)
+            return None if _disqualification(plan, runs) else await _output_check(session, plan, mix)
         except NotReadyError as error:
             raise TrialError("NotReady", _explained(error, plan)) from error
         except TooSlowError as error:
-            raise TrialError("TooSlow", _explained(error, plan)) from error
+            raise TrialError(TOO_SLOW, _explained(error, plan)) from error
+        except EngineHungError as error:
+            raise TrialError("EngineHung", _explained(error, plan)) from error
+        except MetricsError as error:
+            raise TrialError("MetricsUnreadable", _explained(error, plan)) from error
         except EngineGoneError as error:
             await asyncio.sleep(LOG_SETTLING_SECONDS)
             raise TrialError("EngineFailed", _explained(error, plan)) from error

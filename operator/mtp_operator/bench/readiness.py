@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .client import EngineClient
+from .client import EngineClient, MetricsError
 from .load import EngineGoneError
 from .prompts import Prompt
 from .stream import RequestError
@@ -75,9 +75,10 @@ async def _first_completion(client: EngineClient, probe: Prompt, output_tokens: 
 
 
 async def _refuse_uncountable(client: EngineClient) -> None:
-    counters = await client.counters()
+    uncounted = "nothing says how many tokens the engine generates: its answers have no usage.completion_tokens, and"
+    try:
+        counters = await client.counters()
+    except MetricsError as error:
+        raise NotReadyError(f"{uncounted} {error}") from error
     if counters is None or counters.generated_tokens is None:
-        raise NotReadyError(
-            "the engine is healthy, but nothing says how many tokens it generates: its answers have no "
-            "usage.completion_tokens, and its /metrics no counter of them"
-        )
+        raise NotReadyError(f"{uncounted} its /metrics has no counter of them")

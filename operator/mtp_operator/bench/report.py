@@ -18,6 +18,8 @@ def trial_result(
     prompts_sha256: str | None = None,
     maximize: Maximize = Maximize.OUTPUT_THROUGHPUT,
     check: OutputCheck | None = None,
+    *,
+    drafts_every_step: bool | None = True,
 ) -> TrialResult:
     """What was seen, as it is reported."""
     return TrialResult(
@@ -25,7 +27,7 @@ def trial_result(
         levels=tuple(level_result(run, maximize) for run in runs),
         failure=failure,
         doubt=doubt(n_spec, runs),
-        warnings=warnings(n_spec, runs),
+        warnings=warnings(n_spec, runs, drafts_every_step=drafts_every_step),
         prompts_sha256=prompts_sha256,
         output_check=check,
     )
@@ -43,7 +45,8 @@ def result_by_hand(n_spec: int | None, runs: Sequence[LevelRun], prompts_sha256:
     if n_spec is None:
         counted = [run.counters.drafting for run in runs if run.counters and run.counters.drafting]
         n_spec = min(MAX_N_SPEC, max((len(one.accepted_per_position) for one in counted), default=0))
-    return trial_result(n_spec, runs, disqualification(n_spec, runs), prompts_sha256)
+    failure = disqualification(n_spec, runs, drafts_every_step=None)
+    return trial_result(n_spec, runs, failure, prompts_sha256, drafts_every_step=None)
 
 
 def level_result(run: LevelRun, maximize: Maximize) -> LevelResult:
@@ -63,11 +66,11 @@ def level_result(run: LevelRun, maximize: Maximize) -> LevelResult:
         accepted_tokens=drafting.accepted_tokens if drafting else None,
         accepted_per_position=drafting.accepted_per_position[:MAX_N_SPEC] if drafting else (),
         categories=categories(answers),
-        latencies=latencies(answers) if answers else None,
-        limits=limit_counts(answers, run.limits),
+        latencies=latencies(answers, run.tokens_per_step) if answers else None,
+        limits=limit_counts(answers, run.limits, run.tokens_per_step),
         client_cpu_share=run.client_cpu_seconds / run.seconds if run.seconds else None,
     )
 
 
 def _interactivity(run: LevelRun) -> tuple[float, ...] | None:
-    return interactivity(run.warm[-MAX_WINDOWS:]) or None
+    return interactivity(run.warm[-MAX_WINDOWS:], run.tokens_per_step) or None

@@ -14,6 +14,7 @@ from mtp_operator.api.trial import Document, Latencies, Measure
 
 from .client import EngineClient
 from .counters import Counters
+from .load import EngineGoneError
 from .prompts import Prompt, PromptsUnusableError
 from .stream import Completion, RequestError
 from .summary import latencies
@@ -68,6 +69,7 @@ class ListRun:
 
     def result(self) -> ListResult:
         """As it is reported."""
+        drafting = self.counters.drafting if self.counters else None
         return ListResult(
             concurrency=self.concurrency,
             requests=len(self.answers) + len(self.failures),
@@ -77,7 +79,7 @@ class ListRun:
             generated_tokens=self.counters.generated_tokens if self.counters else None,
             output_tokens_per_second=self.tokens / self.seconds if self.seconds else 0.0,
             simulated_curve=self.counters.simulated_curve if self.counters else None,
-            latencies=latencies(self.answers),
+            latencies=latencies(self.answers, drafting.tokens_per_step if drafting else None),
         )
 
 
@@ -115,12 +117,21 @@ async def send_list(
     drain: Drain = Drain.INCLUDE,
     watch: Callable[[ListRun], None] | None = None,
 ) -> ListRun:
-    """Send all requests, each as soon as one of `concurrency` slots is free."""
+    """Send all requests, each as soon as one of `concurrency` slots is free.
+
+    Raises:
+        EngineGoneError: it was not the same engine from the first request to the last.
+        MetricsError: what it has counted cannot be read.
+    """
     run = ListRun(concurrency)
     before = await client.counters()
     await _Sender(client, run, iter(requests), drain, watch).run()
     after = await client.counters()
-    run.counters = after.since(before) if after else None
+    if before is not None and after is not None:
+        try:
+            run.counters = after.since(before)
+        except ValueError as error:
+            raise EngineGoneError(str(error)) from error
     return run
 
 

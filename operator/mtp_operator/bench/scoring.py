@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import random
+import secrets
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,16 @@ SHORTEST_OUTPUT_TOKENS: Final = 64
 """Of one answer, where the workload's are as long: much goes wrong only after a while."""
 
 FEWEST_ANSWERS: Final = 2
+
+COMPANY: Final = 8
+"""Requests in flight at which output is checked whatever the levels are, if the server decodes so many together: much
+goes wrong in company only."""
+
+PROOFS: Final = 8
+"""Tokens by which it is proven that the engine's log-probabilities are the target's."""
+
+STRANGE_PROOFS_LIMIT: Final = 1
+"""Of these, how many may look wrong: a near-tie may."""
 
 MAX_ROUNDS: Final = 8
 """Answers in a row of one slot after which a model that ends its texts early has said enough."""
@@ -84,6 +95,7 @@ class OutputChecker:
         self._served_name = served_name
         self._model_path = model_path
         self._seed = seed
+        self._salt = secrets.token_hex(8)
         self._salts = itertools.count()
 
     async def check(
@@ -99,12 +111,16 @@ class OutputChecker:
         """
         try:
             async with asyncio.timeout(limit_seconds):
-                tolerance = await self._tolerance_nats()
+                told = await self._told(self._engine.properties_path) if self._engine.properties_path else None
+                is_quantized = self._engine.is_quantized(told, _configuration(self._model_path))
+                tolerance = QUANTIZED_TOLERANCE_NATS if is_quantized else TOLERANCE_NATS
+                together = min(COMPANY, self._engine.decoded_together(told) or COMPANY)
                 answers = [
                     answer
-                    for concurrency, conversations in levels
+                    for concurrency, conversations in _in_company(levels, together)
                     for answer in await self._answers(concurrency, conversations, output_tokens)
                 ]
+                await self._prove(answers, tolerance)
                 scores = await self._scores(answers)
                 altered = [answer for answer in answers if not await self._is_faithful(answer)]
                 divergence = await self._first_divergence(scores, altered, tolerance)
@@ -132,12 +148,6 @@ class OutputChecker:
             tool_call=structured.tool_call,
         )
 
-    async def _tolerance_nats(self) -> float:
-        path = self._engine.properties_path
-        told = await self._told(path) if path else None
-        is_quantized = self._engine.is_quantized(told, _configuration(self._model_path))
-        return QUANTIZED_TOLERANCE_NATS if is_quantized else TOLERANCE_NATS
-
     async def _told(self, path: str) -> Mapping[str, Any] | None:
         """The JSON object at a path; None where there is none."""
         async with self._session.get(path) as response:
@@ -158,11 +168,7 @@ class OutputChecker:
                 seen = await self._engine.chat_token_ids(self._post, self._served_name, messages)
                 # Cut at its end: what a template says at its beginning may be what makes the model make sense.
                 fitting = seen[: LONGEST_TOKENS - length]
-                salt = f"output-{self._seed}-{next(self._salts)}"
-                output = await self._engine.continuation(self._post, self._served_name, fitting, length, salt)
-                if len(output.token_ids) > length:
-                    raise CannotScoreError(f"{len(output.token_ids)} tokens came where {length} were asked for at most")
-                return Answer(fitting, output)
+                return Answer(fitting, await self._continuation(fitting, length))
 
         answers: list[Answer] = []
         for _ in range(MAX_ROUNDS):
@@ -170,6 +176,36 @@ class OutputChecker:
             if sum(len(one.output.token_ids) for one in answers) >= TOKENS_PER_LEVEL:
                 break
         return answers
+
+    async def _continuation(self, prompt: Sequence[int], length: int) -> Continuation:
+        salt = f"{self._salt}-{next(self._salts)}"
+        output = await self._engine.continuation(self._post, self._served_name, prompt, length, salt)
+        if len(output.token_ids) > length:
+            raise CannotScoreError(f"{len(output.token_ids)} tokens came where {length} were asked for at most")
+        return output
+
+    async def _prove(self, answers: Sequence[Answer], tolerance_nats: float) -> None:
+        """Score what cannot be speculation's: single tokens after beginnings of prompts, for which nothing is drafted.
+
+        Engines have had log-probabilities that speculation overwrites, while their output was right.
+
+        Raises:
+            CannotScoreError: such tokens look wrong too, so the scores say nothing.
+        """
+        dice = random.Random(self._seed)
+        strange = scored = 0
+        for answer in answers[:PROOFS]:
+            prompt = answer.prompt[: dice.randint((len(answer.prompt) + 1) // 2, len(answer.prompt))]
+            first = (await self._continuation(prompt, 1)).token_ids[:1]
+            scores = await self._engine.scores(self._post, self._served_name, prompt, first, range(len(first)))
+            scored += len(scores)
+            strange += sum(score.gap_nats > tolerance_nats for score in scores)
+        if strange > STRANGE_PROOFS_LIMIT:
+            raise CannotScoreError(
+                f"the engine's log-probabilities cannot be used: by them, {strange} of {scored} tokens for which "
+                "nothing was drafted are not its own choice either; vLLM's older model runner "
+                "(VLLM_USE_V2_MODEL_RUNNER=0, --enable-dbo) overwrites those of prompts while it speculates"
+            )
 
     async def _scores(self, answers: Sequence[Answer]) -> list[tuple[Answer, TokenScore]]:
         places = [(index, at) for index, one in enumerate(answers) for at in range(len(one.output.token_ids))]
@@ -243,13 +279,33 @@ def unverified(message: str) -> OutputCheck:
     return OutputCheck(status=OutputStatus.UNVERIFIED, message=message)
 
 
+def _in_company(
+    levels: Iterable[tuple[int, Iterator[Messages]]], together: int
+) -> Iterator[tuple[int, Iterator[Messages]]]:
+    """The levels, and one with so many requests in flight where none of them has."""
+    most = 0
+    for concurrency, conversations in levels:
+        most = max(most, concurrency)
+        yield concurrency, conversations
+    if most < together:
+        yield together, conversations
+
+
 def _configuration(model_path: str | None) -> Mapping[str, Any] | None:
     """What the model's folder says of it; None where it is one file, or says nothing."""
-    try:
-        found = json.loads(Path(model_path, "config.json").read_text()) if model_path else None
-    except (OSError, ValueError):
+    if model_path is None:
         return None
-    return found if isinstance(found, dict) else None
+    found = {**_document(model_path, "config.json")}
+    quantization = _document(model_path, "hf_quant_config.json")
+    return found | ({"hf_quant_config": quantization} if quantization else {}) or None
+
+
+def _document(folder: str, name: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(Path(folder, name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:

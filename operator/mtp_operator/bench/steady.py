@@ -14,6 +14,9 @@ from .stream import Completion
 PASS_NOISE: Final = 0.02
 """Relative standard deviation that one pass of a warm engine is taken to have."""
 
+ENOUGH_PASSES: Final = 8
+"""Passes that an engine gets the time for, however slow it is: a warm-up, and twice the fewest that are needed."""
+
 WARM_UP_SHARE: Final = 0.3
 """Share of a level's time after which passes count whether or not they agree."""
 
@@ -53,6 +56,18 @@ class Drift:
 
     lost_share: float
     limit: float
+
+
+def level_time(passes: Sequence[Pass], level_seconds: float, ceiling_seconds: float) -> float:
+    """The seconds that a level gets: its own, or what `ENOUGH_PASSES` take at the engine's pace, within a ceiling.
+
+    Args:
+        passes: of the level so far.
+        level_seconds: what it is to get.
+        ceiling_seconds: what it gets at most.
+    """
+    pace = median(one.seconds for one in passes) if passes else 0.0
+    return max(level_seconds, min(ENOUGH_PASSES * pace, ceiling_seconds))
 
 
 def warm_passes(passes: Sequence[Pass], level_seconds: float) -> Sequence[Pass]:
@@ -122,11 +137,20 @@ def drift(passes: Sequence[Pass]) -> Drift | None:
     logs = [math.log(one.tokens_per_second) for one in kept]
     slope = linear_regression(middles, logs).slope
     lost_share = 1 - math.exp(slope * (middles[-1] - middles[0]))
-    steps = [later - earlier for earlier, later in pairwise(logs)]
-    # By the median absolute deviation: a single large step is drift, no noise.
-    noise = MAD_TO_SD * median(abs(step - fmean(steps)) for step in steps) / math.sqrt(2)
-    limit = max(DRIFT_LIMIT, DRIFT_SIGMAS * noise)
+    limit = max(DRIFT_LIMIT, DRIFT_SIGMAS * _noise([later - earlier for earlier, later in pairwise(logs)]))
     return Drift(lost_share, limit) if lost_share > limit else None
+
+
+def _noise(steps: Sequence[float]) -> float:
+    """Standard deviation of a pass, from what consecutive ones differ by; a single large step is drift, no noise.
+
+    By the median absolute deviation from the median step, which is the common trend, or by what typically goes down and
+    comes back, where that is larger: the median of steps that alternate is one of them.
+    """
+    trend = median(steps)
+    spread = median(abs(step - trend) for step in steps)
+    reversal = median(min(abs(one), abs(other)) if one * other < 0 else 0.0 for one, other in pairwise(steps))
+    return MAD_TO_SD * max(spread, reversal) / math.sqrt(2)
 
 
 def _first_at_speed(passes: Sequence[Pass]) -> int:

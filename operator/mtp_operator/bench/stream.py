@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mtp_operator.engines import RequestDrafts
+from mtp_operator.engines import RequestDrafts, prompt_tokens_in_usage
 
 from .dialect import Dialect
 
@@ -15,8 +15,8 @@ _TOKEN_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal", 
 """Parts of a delta that hold what the model said; servers differ in the name for its reasoning."""
 
 
-_COMPLETE: Final = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
-"""Finish reasons of an answer that is complete. Engines end HTTP 200 with others, as `abort` and `error`."""
+_ENDS: Final = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
+"""Reasons of an answer that is whole. Engines that give a request up end it with others, and HTTP 200."""
 
 
 class RequestError(Exception):
@@ -27,7 +27,7 @@ class RequestError(Exception):
         self.is_refused = is_refused
         """Whether the engine said that this request is wrong (4xx): it will say so again."""
         self.is_cut = is_cut
-        """Whether the engine began to answer, and its stream ended before the answer did."""
+        """Whether the engine began to answer, and gave no whole answer."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,14 @@ class Completion:
     drafts: RequestDrafts | None = None
     category: str = ""
     """Of the prompt."""
+    messages: int = 0
+    """Messages of the stream that held text."""
+    first_arrival_share: float = 0.0
+    """Share of the text that arrived together with its beginning."""
+    prompt_tokens: int | None = None
+    """As the engine counted them; None where it does not say."""
+    cached_tokens: int | None = None
+    """Those of them that it had computed before; None where it does not say."""
 
     @property
     def seconds_per_output_token(self) -> float | None:
@@ -70,7 +78,10 @@ class AnswerReader:
         self._first: float | None = None
         self._last = 0.0
         self._finish_reason: str | None = None
+        self._messages = 0
         self._output_tokens: int | None = None
+        self._prompt_tokens: int | None = None
+        self._cached_tokens: int | None = None
         self._drafts: RequestDrafts | None = None
 
     def feed(self, data: bytes, seconds: float) -> None:
@@ -98,19 +109,23 @@ class AnswerReader:
         Raises:
             RequestError: it is not whole.
         """
-        if self._finish_reason is None:
+        if self._finish_reason not in _ENDS:
             said = "before its first token" if self._first is None else f"after {sum(self._arrivals)} characters"
-            raise RequestError(f"the answer is cut: its stream ended {said}, without a finish_reason", is_cut=True)
-        if self._finish_reason not in _COMPLETE:
-            raise RequestError(f"the engine ended the answer early: finish_reason {self._finish_reason!r}", is_cut=True)
+            reason = f"with finish_reason {self._finish_reason}" if self._finish_reason else "without a finish_reason"
+            raise RequestError(f"the answer is cut: its stream ended {said}, {reason}", is_cut=True)
+        size = sum(self._arrivals)
         return Completion(
             output_tokens=self._output_tokens,
             seconds=self._last,
             finish_reason=self._finish_reason,
             first_token_seconds=self._first,
-            last_arrival_share=self._arrivals[-1] / sum(self._arrivals) if self._arrivals else 0.0,
+            last_arrival_share=self._arrivals[-1] / size if size else 0.0,
             drafts=self._drafts,
             category=category,
+            messages=self._messages,
+            first_arrival_share=self._arrivals[0] / size if size else 0.0,
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
         )
 
     def _read(self, message: Mapping[str, Any], seconds: float) -> int:
@@ -119,18 +134,25 @@ class AnswerReader:
             raise RequestError(f"the server reports an error within its answer: {_excerpt(message['error'])}")
         # Nearly every message is a token; the few that count are the last ones.
         if "usage" in message or "timings" in message:
-            tokens = self._dialect.completion_tokens(message)
-            self._output_tokens = self._output_tokens if tokens is None else tokens
-            self._drafts = self._dialect.request_drafts(message) or self._drafts
+            dialect = self._dialect
+            self._output_tokens = _newer(dialect.completion_tokens(message), self._output_tokens)
+            self._prompt_tokens = _newer(prompt_tokens_in_usage(message), self._prompt_tokens)
+            self._cached_tokens = _newer(dialect.cached_tokens(message), self._cached_tokens)
+            self._drafts = dialect.request_drafts(message) or self._drafts
         choices = message.get("choices")
         if not choices:
             return 0
         self._last = seconds
         self._finish_reason = choices[0].get("finish_reason") or self._finish_reason
         size = _size(choices[0].get("delta") or {})
-        if size and self._first is None:
-            self._first = seconds
+        if size:
+            self._messages += 1
+            self._first = seconds if self._first is None else self._first
         return size
+
+
+def _newer(told: int | None, before: int | None) -> int | None:
+    return before if told is None else told
 
 
 def _message(payload: bytes) -> Mapping[str, Any]:

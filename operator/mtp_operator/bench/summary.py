@@ -3,6 +3,7 @@
 docs/how-speed-is-measured.md has the formulas.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, quantiles
@@ -20,6 +21,15 @@ LUMP_SHARE: Final = 0.9
 LUMPY_STREAMS_LIMIT: Final = 0.01
 """Share of such streams from which on the times of tokens cannot be told; a single one may be chance."""
 
+FIRST_SHARE: Final = 0.15
+"""Share of a stream in its first arrival from which on that says nothing about when its first token was made."""
+
+TOKENS_TOGETHER: Final = 4
+"""Times what a step gives that a message may hold: some tokens are no whole character, and wait for the next."""
+
+UNKNOWN_TOKENS_PER_STEP: Final = 4.0
+"""What a step is taken to give where nothing tells it: a good drafter gives as much."""
+
 SHORTEST_STREAM_TOKENS: Final = 32
 """Speculation may bring a shorter answer in one step."""
 
@@ -35,21 +45,38 @@ _OF_TOKENS: Final = ("TimeToFirstToken", "TimePerOutputToken")
 _UNCOUNTED: Final = "there are answers that do not say how many tokens they have (usage.completion_tokens)"
 
 
-def hidden_times(answers: Sequence[Completion]) -> str | None:
-    """Why these streams do not say when their tokens were made, if so."""
+def hidden_times(answers: Sequence[Completion], tokens_per_step: float | None) -> str | None:
+    """Why these streams do not say when their tokens were made, if so.
+
+    Args:
+        answers: that were streamed.
+        tokens_per_step: that the engine gave a request in a step; None where that is unknown.
+    """
     long = [one for one in answers if one.output_tokens is None or one.output_tokens >= SHORTEST_STREAM_TOKENS]
-    lumpy = sum(one.last_arrival_share >= LUMP_SHARE for one in long)
-    if lumpy <= max(1, LUMPY_STREAMS_LIMIT * len(long)):
-        return None
-    return (
-        f"{lumpy} of {len(long)} streams brought {LUMP_SHARE:.0%} of their text or more at once at their end: "
-        "something between the engine and its client keeps tokens back"
-    )
+    limit = TOKENS_TOGETHER * (tokens_per_step or UNKNOWN_TOKENS_PER_STEP)
+    kept_back = {
+        f"brought {LUMP_SHARE:.0%} of their text or more at once at their end": (
+            sum(one.last_arrival_share >= LUMP_SHARE for one in long)
+        ),
+        f"brought {FIRST_SHARE:.0%} of their text or more at once at their beginning": (
+            sum(one.first_arrival_share >= max(FIRST_SHARE, limit / (one.output_tokens or math.inf)) for one in long)
+        ),
+        f"brought a message for more than {limit:.1f} tokens": (
+            sum((one.output_tokens or 0) > limit * one.messages > 0 for one in long)
+        ),
+    }
+    for how, streams in kept_back.items():
+        if streams > max(1, LUMPY_STREAMS_LIMIT * len(long)):
+            return (
+                f"{streams} of {len(long)} streams {how}: the engine, or something between it and its client, keeps "
+                "tokens back (parsers of reasoning and tool calls, buffers of a proxy)"
+            )
+    return None
 
 
-def latencies(answers: Sequence[Completion]) -> Latencies:
+def latencies(answers: Sequence[Completion], tokens_per_step: float | None = None) -> Latencies:
     """Mean and quantiles of the latencies."""
-    hidden = hidden_times(answers)
+    hidden = hidden_times(answers, tokens_per_step)
     told = {name: _summary(_values(name, answers)) for name in _QUANTITIES if not (hidden and name in _OF_TOKENS)}
     uncounted = any(one.output_tokens is None for one in answers)
     return Latencies(
@@ -60,9 +87,11 @@ def latencies(answers: Sequence[Completion]) -> Latencies:
     )
 
 
-def limit_counts(answers: Sequence[Completion], limits: Iterable[LatencyConstraint]) -> tuple[LimitCount, ...]:
+def limit_counts(
+    answers: Sequence[Completion], limits: Iterable[LatencyConstraint], tokens_per_step: float | None = None
+) -> tuple[LimitCount, ...]:
     """How many answers exceed each limit; nothing of a latency that cannot be measured."""
-    hidden = hidden_times(answers)
+    hidden = hidden_times(answers, tokens_per_step)
     counts = []
     for limit in limits:
         name = limit.metric.value[len("P95") :]
@@ -90,10 +119,10 @@ def categories(answers: Iterable[Completion]) -> dict[str, float]:
     return {name: tokens[name] / seconds[name] for name in tokens if seconds[name] > 0}
 
 
-def interactivity(passes: Sequence[Pass]) -> tuple[float, ...]:
+def interactivity(passes: Sequence[Pass], tokens_per_step: float | None = None) -> tuple[float, ...]:
     """Of each pass, the mean over its answers of 1 / time per output token; empty where one has none."""
     answers = [answer for one in passes for answer in one.answers]
-    if hidden_times(answers):
+    if hidden_times(answers, tokens_per_step):
         return ()
     means = []
     for one in passes:

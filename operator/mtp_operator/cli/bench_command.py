@@ -73,7 +73,9 @@ def bench(
     output_tokens: Annotated[
         int | None, typer.Option(min=1, help="Most tokens of an answer, in place of the workload's.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Time for a level; most need less.")] = 120,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Time for a level; most need less, slow servers get more.")
+    ] = 120,
     n_spec: Annotated[
         int | None,
         typer.Option(
@@ -121,6 +123,9 @@ def _workload(path: Path | None, concurrencies: Sequence[int] | None, output_tok
     from mtp_operator.api.spec import Level, Workload
 
     asked = Workload() if path is None else _read_workload(path)
+    if not asked.levels:
+        # Of a server that is there already nobody says what it decodes together.
+        asked = asked.model_copy(update={"levels": (Level(concurrency=1),)})
     update: dict[str, Any] = {}
     if concurrencies:
         if len(concurrencies) > MAX_LEVELS or len(set(concurrencies)) < len(concurrencies):
@@ -187,8 +192,8 @@ async def _measured(
     n_spec: int | None,
     console: "Console",
 ) -> "TrialResult":
-    from mtp_operator.bench.client import EngineClient, open_session
-    from mtp_operator.bench.load import EngineGoneError, Level, LevelRun, TooSlowError
+    from mtp_operator.bench.client import EngineClient, MetricsError, open_session
+    from mtp_operator.bench.load import EngineGoneError, EngineHungError, Level, LevelRun, TooSlowError
     from mtp_operator.bench.measure import measure
     from mtp_operator.bench.readiness import NotReadyError
     from mtp_operator.bench.report import result_by_hand
@@ -206,7 +211,7 @@ async def _measured(
             task = progress.add_task("a first completion")
             try:
                 await measure(client, mix.probe, levels, seconds, runs, lambda run: _show(progress, task, run, seconds))
-            except (NotReadyError, EngineGoneError, TooSlowError) as error:
+            except (NotReadyError, EngineGoneError, EngineHungError, TooSlowError, MetricsError) as error:
                 raise MeasuringError(str(error)) from error
     return result_by_hand(n_spec, runs, mix.sha256)
 
@@ -214,7 +219,8 @@ async def _measured(
 async def _sent(
     url: str, model: str | None, asked: "Workload", path: Path, drain: "Drain", console: "Console"
 ) -> list["ListResult"]:
-    from mtp_operator.bench.client import EngineClient, open_session
+    from mtp_operator.bench.client import EngineClient, MetricsError, open_session
+    from mtp_operator.bench.load import EngineGoneError
     from mtp_operator.bench.request_list import read_requests, send_list
 
     requests = read_requests(path, "--requests", asked.output_tokens)
@@ -229,7 +235,10 @@ async def _sent(
                 def show(run: "ListRun", task: Any = task) -> None:
                     progress.update(task, completed=len(run.answers) + len(run.failures))
 
-                run = await send_list(client, requests, level.concurrency, drain, show)
+                try:
+                    run = await send_list(client, requests, level.concurrency, drain, show)
+                except (EngineGoneError, MetricsError) as error:
+                    raise MeasuringError(str(error)) from error
                 if not run.answers:
                     raise MeasuringError(f"all {len(requests)} requests failed; the first: {run.failures[0]}")
                 results.append(run.result())

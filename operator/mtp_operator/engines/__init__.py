@@ -13,6 +13,8 @@ from .engine import (
     Engine,
     EngineMetrics,
     RequestDrafts,
+    cached_in_usage,
+    prompt_tokens_in_usage,
     tokens_in_usage,
 )
 from .llamacpp import LlamaCpp
@@ -34,7 +36,9 @@ __all__ = [
     "Messages",
     "RequestDrafts",
     "TokenScore",
+    "cached_in_usage",
     "engine_for",
+    "prompt_tokens_in_usage",
     "telling_lines",
     "tokens_in_usage",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import FLOORS, EngineType
+from mtp_operator.api.spec import FLOORS, EngineType, SpeculationMethod
 
 from .scoring import Continuation, Messages, Post, TokenScore
 
@@ -42,22 +42,23 @@ class EngineMetrics:
     accepted_per_position: str
     position_label: str
     """Label of `accepted_per_position` that holds the position, counted from 0."""
+    cached_tokens: str | None = None
+    """Tokens of prompts that were found in a cache."""
     absence_is_zero: bool = False
     """Whether an engine that shows `generated_tokens` and no `drafts` does not speculate, for all versions that are
     supported."""
 
     @property
     def counters(self) -> frozenset[str]:
-        """The names of all counters."""
-        return frozenset(
-            {
-                self.generated_tokens,
-                self.drafts,
-                self.draft_tokens,
-                self.accepted_tokens,
-                self.accepted_per_position,
-            }
+        """All names."""
+        names = (
+            self.generated_tokens,
+            self.drafts,
+            self.draft_tokens,
+            self.accepted_tokens,
+            self.accepted_per_position,
         )
+        return frozenset((*names, self.cached_tokens) if self.cached_tokens else names)
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,17 @@ class Engine(ABC):
     def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
         """Output tokens of a completion as the engine counted them; None where a message of it does not say."""
 
+    def drafts_every_step(self, settings: EngineSettings) -> bool:
+        """Whether every step drafts; else what is drafted says how often something was found to draft."""
+        return settings.speculation.method is not SpeculationMethod.N_GRAM
+
     @abstractmethod
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
         """What was drafted for a completion; None where a message of it does not say."""
+
+    def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """Tokens of the prompt that were not computed for this completion; None where a message does not say."""
+        return cached_in_usage(message)
 
     properties_path: ClassVar[str | None] = None
     """Where the server says what model it has loaded."""
@@ -151,6 +160,15 @@ class Engine(ABC):
             told: what the server answers at `properties_path`, if it does.
             model_configuration: the `config.json` of the model's folder, if it has one.
         """
+
+    def decoded_together(self, told: Mapping[str, Any] | None) -> int | None:
+        """Most requests that the server decodes together; None where it does not say.
+
+        Args:
+            told: what the server answers at `properties_path`, if it does.
+        """
+        del told
+        return None
 
     @abstractmethod
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
@@ -206,6 +224,18 @@ def too_old(settings: EngineSettings) -> tuple[str, ...]:
 def tokens_in_usage(message: Mapping[str, Any]) -> int | None:
     """`usage.completion_tokens` of an OpenAI-style answer."""
     tokens = (message.get("usage") or {}).get("completion_tokens")
+    return tokens if isinstance(tokens, int) else None
+
+
+def prompt_tokens_in_usage(message: Mapping[str, Any]) -> int | None:
+    """`usage.prompt_tokens` of an OpenAI-style answer."""
+    tokens = (message.get("usage") or {}).get("prompt_tokens")
+    return tokens if isinstance(tokens, int) else None
+
+
+def cached_in_usage(message: Mapping[str, Any]) -> int | None:
+    """`usage.prompt_tokens_details.cached_tokens` of an OpenAI-style answer."""
+    tokens = ((message.get("usage") or {}).get("prompt_tokens_details") or {}).get("cached_tokens")
     return tokens if isinstance(tokens, int) else None
 
 

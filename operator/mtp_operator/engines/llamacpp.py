@@ -66,6 +66,9 @@ _UNUSABLE: Final = {
     "--draft-n-min": _REMOVED,
 }
 
+_UNSURE: Final = frozenset({"--spec-draft-p-min", "--draft-p-min", "--spec-draft-n-min"})
+"""Flags by which a drafter drafts nothing where it is unsure."""
+
 _PRESETS: Final = ("--embd-gemma-", "--fim-qwen-", "--gpt-oss-", "--vision-gemma-")
 
 
@@ -157,11 +160,26 @@ class LlamaCpp(Engine):
         """In `timings`, while speculation is on."""
         return drafts_in(message.get("timings") or {}, "draft_n", "draft_n_accepted")
 
+    def drafts_every_step(self, settings: EngineSettings) -> bool:
+        """Not where a drafter that is unsure may draft less than it is asked to, or nothing."""
+        names = map(argument_name, settings.engine.extra_args)
+        return super().drafts_every_step(settings) and not any(name in _UNSURE for name in names)
+
+    def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
+        """In llama-server's own `timings`, else as in `usage`."""
+        cached = (message.get("timings") or {}).get("cache_n")
+        return cached if isinstance(cached, int) else super().cached_tokens(message)
+
     def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
         """By the name of the file's type, such as `Q8_0`."""
         del model_configuration
         file_type = str((told or {}).get("model_ftype", ""))
         return bool(file_type) and not any(name in file_type for name in _FULL_PRECISION)
+
+    def decoded_together(self, told: Mapping[str, Any] | None) -> int | None:
+        """Its slots."""
+        slots = (told or {}).get("total_slots")
+        return slots if isinstance(slots, int) and slots > 0 else None
 
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""
@@ -175,8 +193,14 @@ class LlamaCpp(Engine):
     ) -> Continuation:
         """From the server's own endpoint, which alone tells the tokens."""
         del served_name
-        body = {"prompt": list(prompt), "n_predict": max_tokens, "temperature": 0, "return_tokens": True}
-        body |= self.neutral_sampling_fields()
+        body = {
+            "prompt": list(prompt),
+            "n_predict": max_tokens,
+            "temperature": 0,
+            **self.neutral_sampling_fields(),
+            "logit_bias": [],
+            "return_tokens": True,
+        }
         answer = await post("/completion", {**body, **self.cache_breaking_fields(salt)})
         return Continuation(tuple(answer["tokens"]), answer["content"])
 

@@ -11,6 +11,9 @@ Messages = Sequence[Mapping[str, Any]]
 Post = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 """Sends a JSON document to a path of the engine; the answer's JSON."""
 
+NEUTRAL_PENALTIES: Final = {"presence_penalty": 0, "frequency_penalty": 0}
+"""Sent where text is written for scoring, which knows no penalties: a model and a server may have some by default."""
+
 WIDEST_GAP_NATS: Final = 1000.0
 """Stands for everything wider, and for what is no number at all."""
 

@@ -44,6 +44,9 @@ _METHODS: Final = {
     SpeculationMethod.N_GRAM: "ngram",
 }
 
+_QUANTIZATION: Final = ("quantization_config", "compression_config", "hf_quant_config")
+"""In a model's configuration; the last is a file of its own beside it."""
+
 _LOGGING_FILE: Final = "vllm-logging.json"
 
 _UNUSABLE: Final = {
@@ -82,6 +85,7 @@ class VLLM(Engine):
         accepted_tokens="vllm:spec_decode_num_accepted_tokens_total",
         accepted_per_position="vllm:spec_decode_num_accepted_tokens_per_pos_total",
         position_label="position",
+        cached_tokens="vllm:prefix_cache_hits_total",
         absence_is_zero=True,
     )
     lost_while_speculating = ("min_p", "logit_bias", "custom logits processors")
@@ -98,14 +102,11 @@ class VLLM(Engine):
             # kubelet and Services reach the pod by its address, never by loopback.
             "--host=0.0.0.0",
             f"--port={self.port}",
-            f"--max-model-len={vllm.max_model_len}",
-            f"--max-num-seqs={vllm.max_num_seqs}",
+            *_stated("--max-model-len", vllm.max_model_len),
+            *_stated("--max-num-seqs", vllm.max_num_seqs),
             f"--tensor-parallel-size={vllm.tensor_parallel_size}",
             *_memory(vllm),
-            # vLLM's own default depends on the model's architecture: what is measured must not.
-            "--enable-prefix-caching" if vllm.prefix_caching is PrefixCaching.ENABLED else "--no-enable-prefix-caching",
-            # One line a request would push the telling ones out of the short tail that kubelet keeps.
-            "--disable-uvicorn-access-log",
+            *_prefix_caching(vllm),
             *(("--trust-remote-code",) if vllm.trust_remote_code is TrustRemoteCode.ENABLED else ()),
             *_batched_tokens(vllm),
             *_cuda_graphs(vllm, n_spec),
@@ -183,11 +184,11 @@ class VLLM(Engine):
         return drafts_in(counts, "num_draft_tokens", "num_accepted_draft_tokens")
 
     def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
-        """By the model's own configuration."""
+        """By the model's own configuration, under each name that vLLM reads."""
         del told
         configuration = model_configuration or {}
         text = configuration.get("text_config") or {}
-        return "quantization_config" in configuration or "quantization_config" in text
+        return any(name in part for part in (configuration, text) for name in _QUANTIZATION)
 
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""
@@ -244,6 +245,21 @@ class VLLM(Engine):
         return too_old(settings) + unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
 
 
+def _stated(flag: str, value: int | None) -> tuple[str, ...]:
+    """A flag for what the spec states; vLLM's own default holds where it states nothing."""
+    return () if value is None else (f"{flag}={value}",)
+
+
+def _prefix_caching(vllm: VLLMSettings) -> tuple[str, ...]:
+    match vllm.prefix_caching:
+        case None:
+            return ()
+        case PrefixCaching.ENABLED:
+            return ("--enable-prefix-caching",)
+        case PrefixCaching.DISABLED:
+            return ("--no-enable-prefix-caching",)
+
+
 def _memory(vllm: VLLMSettings) -> tuple[str, ...]:
     percent = vllm.gpu_memory_utilization_percent
     return () if percent is None else (f"--gpu-memory-utilization={percent / 100:.2f}",)
@@ -251,13 +267,13 @@ def _memory(vllm: VLLMSettings) -> tuple[str, ...]:
 
 def _batched_tokens(vllm: VLLMSettings) -> tuple[str, ...]:
     """One step has to hold the drafts of all requests; the same for every n, for prompts are cut by it too."""
-    width = vllm.max_num_seqs * (MAX_N_SPEC + 1)
+    width = (vllm.max_num_seqs or 0) * (MAX_N_SPEC + 1)
     return () if width <= BATCHED_TOKENS else (f"--max-num-batched-tokens={max(width, WIDE_BATCHED_TOKENS)}",)
 
 
 def _cuda_graphs(vllm: VLLMSettings, n_spec: int) -> tuple[str, ...]:
     """A decode batch wider than the largest captured graph runs eagerly: a cliff that would be blamed on n."""
-    width = vllm.max_num_seqs * (n_spec + 1)
+    width = (vllm.max_num_seqs or 0) * (n_spec + 1)
     return () if width <= CUDA_GRAPH_CAPTURE_TOKENS else (f"--max-cudagraph-capture-size={width}",)
 
 

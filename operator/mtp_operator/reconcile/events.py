@@ -2,8 +2,8 @@
 
 from mtp_operator.api.conditions import Condition, ConditionType
 from mtp_operator.api.model import MTPModelStatus
-from mtp_operator.api.run import CHOICES, ArmState, MTPTuningRunStatus, VerdictType
-from mtp_operator.api.trial import DRIFTING
+from mtp_operator.api.run import CHOICES, ArmState, ArmStatus, MTPTuningRunStatus, VerdictType
+from mtp_operator.api.trial import TOO_SLOW
 
 from .records import EventDraft, Reference
 from .trial import Obstacle
@@ -20,8 +20,8 @@ def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRun
         if arm.state is ArmState.PLANNED and arm.attempt == 0:
             events.append(EventDraft(about, "Normal", "TrialPlanned", f"measuring {arm.why}"))
         elif arm.state is ArmState.PLANNED:
-            reason = "TrialDrifted" if arm.reason == DRIFTING else "TrialLost"
-            events.append(EventDraft(about, "Warning", reason, f"n={arm.n_spec}: {arm.message}; it is repeated"))
+            reason, how = _repeated(arm, older)
+            events.append(EventDraft(about, "Warning", reason, f"n={arm.n_spec}: {arm.message}; it is repeated{how}"))
         elif arm.state is ArmState.MEASURED:
             accepted = f", {arm.acceptance_length} tokens per step" if arm.acceptance_length else ""
             said = f"n={arm.n_spec}: {arm.output_tokens_per_second} tokens/s{accepted}"
@@ -31,6 +31,15 @@ def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRun
         elif arm.state is ArmState.SET_ASIDE:
             events.append(EventDraft(about, "Warning", "ArmSetAside", f"n={arm.n_spec}: {arm.message}"))
     return events
+
+
+def _repeated(arm: ArmStatus, older: ArmStatus | None) -> tuple[str, str]:
+    """Why an arm is planned again, as one word, and how else it is measured then."""
+    if arm.drifted > (older.drifted if older is not None else 0):
+        return "TrialDrifted", ""
+    if arm.reason == TOO_SLOW and (older is None or older.reason != TOO_SLOW):
+        return "TrialTooSlow", " with twice the time"
+    return "TrialLost", ""
 
 
 def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:

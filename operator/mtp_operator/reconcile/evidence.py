@@ -222,11 +222,12 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
     arms = tuple(arms)
     set_aside = sum(arm.state is ArmState.SET_ASIDE for arm in arms)
     counted_seconds = sum(arm.gpu_seconds or 0 for arm in arms if counts(arm))
+    most_minutes = spec.budget.max_gpu_minutes
     elsewhere_minutes = (trials.gpu_seconds - counted_seconds) / 60
     return tuner.Settings(
         n_specs=tuple(range(spec.max_n_spec + 1)),
         max_trials=max(spec.budget.max_trials - set_aside, 0),
-        max_gpu_minutes=max(spec.budget.max_gpu_minutes - elsewhere_minutes, 0),
+        max_gpu_minutes=None if most_minutes is None else max(most_minutes - elsewhere_minutes, 0),
         levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
         constraints=tuple(tuner.LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
     )

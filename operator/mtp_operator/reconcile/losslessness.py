@@ -4,6 +4,8 @@ n=0 is the control: it has the same kernels, the same arithmetic and the same to
 wrong there too is no fault of speculation's.
 """
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +17,12 @@ from mtp_operator.tuner.tails import hypergeometric_at_least
 
 SIGNIFICANCE: Final = 1e-4
 """Probability at which an equal number of violations in both arms is given up."""
+
+ONE_SIDED_95: Final = 1.645
+"""Standard deviations below which a normal variable is with a probability of 5 %."""
+
+SHARE_STEPS: Final = 10_000
+"""Detection limits are told in steps of one over this."""
 
 OUTPUT_CHANGED: Final = "OutputChanged"
 STRUCTURED_OUTPUT_BROKEN: Final = "StructuredOutputBroken"
@@ -80,8 +88,15 @@ def _violations(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | No
     violations = sum(control.violations for control in controls)
     p = excess_probability(check.violations, check.positions, violations, positions)
     unmatched = check.large_gaps > 0 and not any(control.large_gaps for control in controls)
-    if p >= SIGNIFICANCE and not unmatched:
+    fewer = excess_probability(violations, positions, check.violations, check.positions) < SIGNIFICANCE
+    if p >= SIGNIFICANCE and not unmatched and not fewer:
         return None
+    if fewer:
+        return Finding(
+            OUTPUT_CHANGED,
+            f"{violations} of {positions} tokens are not the model's own choice with n=0, only {check.violations} of "
+            f"{check.positions} here: what moves the output without speculation, such as a penalty, is ignored with it",
+        )
     numbers = (
         f"{check.violations} of {check.positions} tokens are not what the model says without speculation (more than "
         f"{check.tolerance} nats below its own choice, at worst {check.worst_gap}), with n=0 "
@@ -118,18 +133,50 @@ def excess_probability(violations: int, positions: int, control_violations: int,
     return hypergeometric_at_least(violations, positions, total, positions + control_positions)
 
 
+def detection_limit(check: ArmOutput, controls: Sequence[ArmOutput]) -> float:
+    """The smallest share of wrong tokens that is held against an arm with a probability of 95 %.
+
+    Where n=0 shows no violation, one wrong token is enough, if it is wrong by more than noise can be: 3 / positions.
+    Else it takes as many violations as chance does not explain, beside those that n=0 has too.
+    """
+    violations = sum(control.violations for control in controls)
+    positions = sum(control.positions for control in controls)
+    if not violations:
+        return 3 / check.positions
+    expected = check.positions * violations // positions
+    counts = range(expected, check.positions + 1)
+
+    def is_excess(count: int) -> bool:
+        return excess_probability(count, check.positions, violations, positions) < SIGNIFICANCE
+
+    needed = min(expected + bisect_left(counts, True, key=is_excess), check.positions)
+    usual = violations / positions
+
+    def is_found(share: float) -> bool:
+        """By the normal approximation of the binomial distribution."""
+        wrong = usual + share * (1 - usual)
+        spread = math.sqrt(check.positions * wrong * (1 - wrong))
+        return check.positions * wrong - ONE_SIDED_95 * spread >= needed
+
+    steps = range(1, SHARE_STEPS + 1)
+    return bisect_left(steps, True, key=lambda step: is_found(step / SHARE_STEPS)) / SHARE_STEPS
+
+
 def _divergence(check: ArmOutput) -> str:
     return check.first_divergence or "the first place was not kept"
 
 
 def _judged(arm: ArmStatus, controls: Sequence[ArmOutput]) -> ArmStatus:
-    if arm.state is not ArmState.MEASURED or arm.output_check is None:
+    check = arm.output_check
+    if arm.state is not ArmState.MEASURED or check is None:
         return arm
-    found = finding(arm.n_spec, arm.output_check, controls)
+    scored = [control for control in controls if control.positions]
+    if arm.n_spec and check.positions and scored:
+        check = check.model_copy(update={"detection_limit": f"{detection_limit(check, scored):.4f}"})
+    found = finding(arm.n_spec, check, controls)
+    update: dict[str, object] = {"output_check": check}
     if found is not None and found.disqualifies:
-        failure = {"state": ArmState.FAILED, "reason": found.reason, "message": shorten(found.message)}
-        return arm.model_copy(update=failure)
-    if arm.reason not in (None, OUTPUT_UNVERIFIED):
-        return arm
-    doubt = {"reason": found and found.reason, "message": found and shorten(found.message)}
-    return arm.model_copy(update=doubt)
+        update |= {"state": ArmState.FAILED, "reason": found.reason, "message": shorten(found.message)}
+    elif arm.reason in (None, OUTPUT_UNVERIFIED):
+        update |= {"reason": found and found.reason, "message": found and shorten(found.message)}
+    return arm.model_copy(update=update)

@@ -22,7 +22,7 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.trial import DRIFTING, IMPLAUSIBLE
+from mtp_operator.api.trial import DRIFTING, IMPLAUSIBLE, TOO_SLOW
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
@@ -50,6 +50,9 @@ from .records import (
     StatusUpdate,
 )
 from .standing import standing
+
+MORE_TIME = 2
+"""Times the time of a level that an arm which was too slow gets when it is tried again."""
 
 OPEN_STATES = frozenset({ArmState.PLANNED, ArmState.RUNNING, ArmState.ENDING})
 
@@ -191,9 +194,11 @@ def _judged(
         return _lost(run, status, arm, judgement)
     if isinstance(judgement, trial.Drifted):
         if not arm.drifted:
-            return _with_arm(status, _again(run, arm, DRIFTING, judgement.message, drifted=1))
+            return _with_arm(status, _again(run, arm, _standing_reason(arm, DRIFTING), judgement.message, drifted=1))
         message = f"{judgement.message}; so it did when it was measured before"
         judgement = trial.Failed("Unstable", message, judgement.result)
+    if isinstance(judgement, trial.Failed) and judgement.reason == TOO_SLOW and not _has_more_time(arm):
+        return _with_arm(status, _again(run, arm, TOO_SLOW, judgement.message, drifted=arm.drifted))
     ended = _running(arm, job, pod, judgement).model_copy(update={"gpu_seconds": (arm.gpu_seconds or 0) + seconds})
     if isinstance(judgement, trial.Measured):
         status = _with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
@@ -265,12 +270,22 @@ def _failed(arm: ArmStatus, reason: str, message: str) -> ArmStatus:
 
 def _lost(run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, lost: trial.Lost) -> MTPTuningRunStatus:
     status = _counted(status, lost=1)
-    times = arm.attempt - arm.drifted + 1
+    times = arm.attempt - arm.drifted - _has_more_time(arm) + 1
     if times >= MAX_ATTEMPTS:
         message = f"the trial was lost {times} times; the last time {lost.message}"
         return _counted(_with_arm(status, _failed(arm, "LostTooOften", message)), failed=1)
     message = f"attempt {arm.attempt} was lost: {lost.message}"
-    return _with_arm(status, _again(run, arm, "Lost", message, drifted=arm.drifted))
+    return _with_arm(status, _again(run, arm, _standing_reason(arm, "Lost"), message, drifted=arm.drifted))
+
+
+def _has_more_time(arm: ArmStatus) -> bool:
+    """Whether this arm, which is not over, was too slow before: each of its levels has more time now."""
+    return arm.reason == TOO_SLOW
+
+
+def _standing_reason(arm: ArmStatus, reason: str) -> str:
+    """Why the arm is tried again; that it was too slow stands, whatever else befalls it."""
+    return TOO_SLOW if _has_more_time(arm) else reason
 
 
 def _again(run: MTPTuningRun, arm: ArmStatus, reason: str, message: str, *, drifted: int) -> ArmStatus:
@@ -364,7 +379,8 @@ def _creates(
     if trial.in_the_way(observed.pods) is not None:
         return ()
     pinned = run.status.observed.node if run.status.observed else None
-    body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=settings.level_seconds)
+    level_seconds = settings.level_seconds * (MORE_TIME if _has_more_time(arm) else 1)
+    body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=level_seconds)
     return (Create(Kind.JOB, body),)
 
 

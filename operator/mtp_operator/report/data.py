@@ -217,7 +217,7 @@ class Cost(Schema):
     lost: int
     max_trials: int
     gpu_seconds: int
-    max_gpu_minutes: int
+    max_gpu_minutes: int | None
     sweep_gpu_seconds: int | None = None
     """What one trial of every n_spec would have taken, by the mean of those that were made."""
     started_at: str | None = None

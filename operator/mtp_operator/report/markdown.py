@@ -201,9 +201,10 @@ def _trials(report: ReportData) -> Iterator[str]:
 def _cost(report: ReportData) -> str:
     cost = report.cost
     running = " so far" if report.verdict.type == RUNNING else ""
+    most_minutes = "no limit of GPU time" if cost.max_gpu_minutes is None else f"{cost.max_gpu_minutes} min"
     text = (
         f"{cost.measured} trials measured, {cost.failed} failed, {cost.lost} lost{running}; "
-        f"{minutes(cost.gpu_seconds)} of GPU time (budget: {cost.max_trials} trials, {cost.max_gpu_minutes} min)."
+        f"{minutes(cost.gpu_seconds)} of GPU time (budget: {cost.max_trials} trials, {most_minutes})."
     )
     if cost.sweep_gpu_seconds is not None:
         text += f" One trial of every n_spec would take about {minutes(cost.sweep_gpu_seconds)}."

@@ -71,7 +71,10 @@ def deployment(model: MTPModel, record: ServingRecord, replicas: int) -> dict[st
 
 def longest_request_seconds(settings: EngineSettings) -> int:
     """How long the longest request that the engine takes may run: its whole context, slowly."""
-    return min(math.ceil(settings.engine.context_tokens / SLOWEST_TOKENS_PER_SECOND), LONGEST_DRAIN_SECONDS)
+    tokens = settings.engine.context_tokens
+    if tokens is None:
+        return LONGEST_DRAIN_SECONDS
+    return min(math.ceil(tokens / SLOWEST_TOKENS_PER_SECOND), LONGEST_DRAIN_SECONDS)
 
 
 def _strategy(model: MTPModel) -> dict[str, Any]:

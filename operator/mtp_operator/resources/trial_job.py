@@ -96,6 +96,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
         levels=tuple(PlannedLevel(concurrency=level.concurrency) for level in workload.levels),
         level_seconds=level_seconds,
         ready_seconds=ready_seconds,
+        drafts_every_step=engine.drafts_every_step(run.spec),
         model_path=sources(run.spec)[0].container_path,
         engine_log=engine.log_path,
         maximize=run.spec.objective.maximize,

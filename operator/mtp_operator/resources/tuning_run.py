@@ -6,7 +6,6 @@ from typing import Any
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRunSpec, RunSettings, run_name
-from mtp_operator.api.spec import PromptCategory, Workload
 from mtp_operator.api.weights import FetchedSource, WeightsSource
 
 from .labels import child_labels, owned_by
@@ -45,17 +44,11 @@ def run_settings(
             "accelerator": spec.accelerator.to_wire(),
             "speculation": speculation,
             "maxNSpec": spec.tuning.max_n_spec,
-            "workload": _effective(spec.tuning.workload).to_wire(),
+            "workload": spec.tuning.workload.of(spec.engine).to_wire(),
             "objective": spec.tuning.objective.to_wire(),
             "budget": spec.tuning.budget.to_wire(),
         }
     )
-
-
-def _effective(workload: Workload) -> Workload:
-    """The workload, with prompts that only state the default left out."""
-    built_in = workload.prompt_source.built_in
-    return workload.model_copy(update={"prompts": None}) if set(built_in or ()) == set(PromptCategory) else workload
 
 
 def tuning_run(model: MTPModel, settings: RunSettings) -> dict[str, Any]:

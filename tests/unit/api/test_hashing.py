@@ -59,7 +59,7 @@ def test_a_field_with_a_default_that_a_later_version_adds_changes_no_hash() -> N
     ("one", "other"),
     [
         ({"engine": {"type": "VLLM"}}, {"engine": {"type": "VLLM", "vllm": {}}}),
-        ({"engine": {"type": "VLLM"}}, {"engine": {"type": "VLLM", "vllm": {"maxNumSeqs": 8}}}),
+        ({"engine": {"type": "VLLM"}}, {"engine": {"type": "VLLM", "vllm": {"tensorParallelSize": 1}}}),
         ({"accelerator": {}}, {"accelerator": {"count": 1, "products": []}}),
         ({"accelerator": {"products": ["A", "B"]}}, {"accelerator": {"products": ["B", "A"]}}),
     ],

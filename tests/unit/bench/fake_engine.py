@@ -141,24 +141,31 @@ class FakeEngine:
 
 
 @asynccontextmanager
-async def served(
-    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> AsyncIterator[aiohttp.ClientSession]:
-    """A server on a Unix socket, and a session that reaches it."""
+async def listening(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]], socket: Path
+) -> AsyncIterator[None]:
+    """A server on a Unix socket."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.UnixSite(runner, str(socket)).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def served(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """The same, and a session that reaches it."""
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder, "socket")
-        await runner.setup()
-        await web.UnixSite(runner, str(socket)).start()
-        try:
-            async with open_session(
-                "http://engine", aiohttp.UnixConnector(str(socket), limit=0, force_close=True)
-            ) as session:
-                yield session
-        finally:
-            await runner.cleanup()
+        connector = aiohttp.UnixConnector(str(socket), limit=0, force_close=True)
+        async with listening(handle, socket), open_session("http://engine", connector) as session:
+            yield session
 
 
 def _hung_up(request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 The shapes of its answers are those of llama-server 0.7.0 and vLLM 0.32.0.
 """
 
+import asyncio
 import json
 import math
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+from .fake_engine import delta, event
 
 WORDS = 97
 END = 0
@@ -33,7 +36,16 @@ class ScoringEngine:
     """Right in every way, unless it is told otherwise."""
 
     says_second_best: Callable[[int], bool] = lambda _: False
-    """Whether the token at this position of an answer is the target's second choice, from which it then goes on."""
+    """Whether the token at this position of an answer is the target's second choice, from which it then goes on; the
+    first one comes from the prompt, and is right."""
+    errs_in_company: bool = False
+    """Whether it says so only with two or more answers in flight."""
+    is_penalizing: bool = False
+    """Whether it has penalties by default, by which every eighth token is the second choice."""
+    overwrites_log_probabilities: bool = False
+    """Whether those of prompts are of something else, as in vLLM's older model runner while it drafts."""
+    breaks: Callable[[dict[str, Any]], bool] = lambda _: False
+    """Whether the answer of a given form to this request is cut."""
     text: Callable[[str], str] = lambda text: text
     runner_up_gap: float = 9.0
     ends_after: int | None = None
@@ -45,6 +57,7 @@ class ScoringEngine:
     form: str = '{"on": true, "colour": "green", "percent": 50}'
     finish_reason: str = "stop"
     file_type: str = "Q8_0"
+    slots: int = 8
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -76,7 +89,7 @@ class ScoringEngine:
         return answer
 
     async def _props(self, _: web.Request) -> web.Response:
-        return web.json_response({"model_ftype": self.file_type})
+        return web.json_response({"model_ftype": self.file_type, "total_slots": self.slots})
 
     async def _template(self, request: web.Request) -> web.Response:
         return web.json_response({"prompt": (await request.json())["messages"][-1]["content"]})
@@ -90,11 +103,18 @@ class ScoringEngine:
         text = write((await request.json())["tokens"])
         return web.json_response({"content": text, "prompt": text})
 
-    def _continue(self, prompt: list[int], count: int) -> tuple[list[int], str]:
-        tokens = [prompt[-1]]
+    async def _continue(self, body: dict[str, Any], count: int) -> tuple[list[int], str]:
+        await asyncio.sleep(0.001)
+        is_neutral = body.get("presence_penalty") == 0 and 1 in (
+            body.get("repetition_penalty"),
+            body.get("repeat_penalty"),
+        )
+        errs = self.in_flight > 1 or not self.errs_in_company
+        tokens = [body["prompt"][-1]]
         for position in range(min(count, self.ends_after or count) + self.talks_on):
-            says = runner_up if self.says_second_best(position) else target
-            tokens.append(says(tokens[-1]))
+            is_wrong = position and (errs and self.says_second_best(position))
+            is_penalized = self.is_penalizing and not is_neutral and position % 8 == 3
+            tokens.append((runner_up if is_wrong or is_penalized else target)(tokens[-1]))
         if self.ends_after is not None and self.ends_after < count:
             tokens.append(END)
         return tokens[1:], self.text(write(tokens[1:]))
@@ -110,24 +130,34 @@ class ScoringEngine:
             likely = [{"id": token, "logprob": value} for token, value in ranked]
             timings = {"cache_n": 0, **({"draft_n": 2} if self.drafts_single_tokens else {})}
             return web.json_response({"timings": timings, "completion_probabilities": [{"top_logprobs": likely}]})
-        tokens, text = self._continue(body["prompt"], body["n_predict"])
+        tokens, text = await self._continue(body, body["n_predict"])
         return web.json_response({"tokens": tokens, "content": text, "timings": {}})
 
     async def _vllm(self, request: web.Request) -> web.Response:
         body = await request.json()
         if "prompt_logprobs" not in body:
-            tokens, text = self._continue(body["prompt"], body["max_tokens"])
+            tokens, text = await self._continue(body, body["max_tokens"])
             return web.json_response({"choices": [{"token_ids": tokens, "text": text}]})
         places: list[Any] = [None]
         for before, token in zip(body["prompt"], body["prompt"][1:], strict=False):
-            likely = self._likely(before)
+            likely = {93: -0.7} if self.overwrites_log_probabilities else self._likely(before)
             shown = {max(likely, key=lambda one: likely[one]): max(likely.values()), token: likely.get(token, -20.0)}
             places.append({str(one): {"logprob": value, "rank": 1} for one, value in shown.items()})
         return web.json_response({"choices": [{"prompt_logprobs": places}]})
 
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()
-        message: dict[str, Any] = {"content": self.form}
-        if "tools" in body:
-            message = {"content": None, "tool_calls": [{"function": {"name": "f", "arguments": self.form}}]}
-        return web.json_response({"choices": [{"message": message, "finish_reason": self.finish_reason}]})
+        await asyncio.sleep(0.001)
+        said = self.form[:12] if self.breaks(body) else self.form
+        if not body.get("stream"):
+            message = _message(body, said)
+            return web.json_response({"choices": [{"message": message, "finish_reason": self.finish_reason}]})
+        parts = [event(delta(None, **_message(body, part))) for part in (said[:5], said[5:])]
+        text = b"".join((event(delta(None, reasoning="The lamps.")), *parts, event(delta(self.finish_reason))))
+        return web.Response(body=text + b"data: [DONE]\n\n", content_type="text/event-stream")
+
+
+def _message(body: dict[str, Any], said: str) -> dict[str, Any]:
+    if "tools" not in body:
+        return {"content": said}
+    return {"content": None, "tool_calls": [{"index": 0, "function": {"name": "f", "arguments": said}}]}

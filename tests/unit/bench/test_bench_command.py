@@ -9,45 +9,41 @@ from typer.testing import CliRunner, Result
 
 from mtp_operator.cli.main import app
 from tests.unit.bench.small_server import Server
+from tests.unit.bench.stepping_engine import SteppingEngine, bench
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["bench", *arguments])
 
 
-def url(server: Server) -> str:
-    return f"http://127.0.0.1:{server.server_port}"
+def test_a_running_server_is_measured_as_in_a_trial() -> None:
+    engine = SteppingEngine(n_spec=2, accepted=lambda _: 1)
 
-
-def test_a_running_server_is_measured_as_in_a_trial(server: Server) -> None:
-    done = run("--url", url(server), "--concurrency", "1", "--concurrency", "2", "--output-tokens", "32",
-               "--seconds", "30", "--output", "json")  # fmt: skip
+    done = bench(engine, "--concurrency", "1", "--concurrency", "2", "--output-tokens", "32", "--output", "json")
 
     assert done.exit_code == 0, done.output
     result: dict[str, Any] = json.loads(done.stdout)
     assert "failure" not in result
     assert [level["concurrency"] for level in result["levels"]] == [1, 2]
-    assert result["levels"][0]["acceptedPerPosition"][0] == 10 * result["levels"][0]["requests"]
+    assert result["levels"][0]["acceptedPerPosition"] == [result["levels"][0]["drafts"], 0]
 
 
-def test_the_table_says_what_speaks_against_the_figures(server: Server) -> None:
-    server.has_drafter = False
-
-    done = run("--url", url(server), "--output-tokens", "32", "--seconds", "30", "--n-spec", "2")
+def test_the_table_says_what_speaks_against_the_figures() -> None:
+    done = bench(SteppingEngine(), "--output-tokens", "32", "--n-spec", "2")
 
     assert done.exit_code == 1
     assert "time to first token" in done.stdout
     assert "SpeculationNotEngaged: the engine was started with 2 draft tokens per step" in done.stdout
 
 
-def test_a_workload_is_that_of_a_manifest(server: Server, tmp_path: Path) -> None:
+def test_a_workload_is_that_of_a_manifest(tmp_path: Path) -> None:
     manifest = tmp_path / "model.yaml"
     manifest.write_text(
         "kind: MTPModel\nspec: {tuning: {workload: {outputTokens: 32, levels: [{concurrency: 3}], "
         "prompts: {builtIn: [Chat]}}}}\n"
     )
 
-    done = run("--url", url(server), "--workload", str(manifest), "--seconds", "30", "--output", "json")
+    done = bench(SteppingEngine(), "--workload", str(manifest), "--output", "json")
 
     assert done.exit_code == 0, done.output
     (level,) = json.loads(done.stdout)["levels"]
@@ -55,17 +51,22 @@ def test_a_workload_is_that_of_a_manifest(server: Server, tmp_path: Path) -> Non
     assert list(level["categories"]) == ["Chat"]
 
 
-def test_a_list_is_sent_once_in_its_order(server: Server, tmp_path: Path) -> None:
+def test_a_list_is_sent_once_in_its_order(tmp_path: Path) -> None:
     requests = tmp_path / "requests.jsonl"
     requests.write_text('{"prompt": "one", "output_tokens": 32}\n\n{"prompt": "two", "output_tokens": 32}\n')
+    engine = SteppingEngine()
 
-    done = run("--url", url(server), "--requests", str(requests), "--output", "json")
+    done = bench(engine, "--requests", str(requests), "--output", "json")
 
     assert done.exit_code == 0, done.output
     (result,) = json.loads(done.stdout)
     assert (result["requests"], result["outputTokens"], result["generatedTokens"]) == (2, 64, 64)
-    assert server.questions == {"one", "two"}
+    assert [body["messages"][-1]["content"] for body in engine.bodies] == ["one", "two"]
     assert result["outputTokensPerSecond"] == pytest.approx(64 / result["seconds"])
+
+
+def url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.mark.parametrize(

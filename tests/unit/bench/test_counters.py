@@ -85,7 +85,19 @@ def test_difference_between_two_moments() -> None:
 
     assert later.since(earlier) == Counters(50, DraftCounters(5, 10, 7, (4, 7)))
     assert later.since(Counters(100, None)) == Counters(50, later.drafting)
-    assert later.since(None) == later
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (VLLM.replace('position="0"', 'pos="0"'), "has no position in its label position, but the labels"),
+        (VLLM.replace("1673.0", "+Inf"), "vllm:spec_decode_num_drafts_total is inf"),
+        (VLLM.replace("3339.0", "NaN"), "vllm:generation_tokens_total is nan"),
+    ],
+)
+def test_counters_that_are_not_as_expected_are_an_error(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read(EngineType.VLLM, text)
 
 
 @pytest.mark.parametrize(
@@ -110,5 +122,5 @@ def test_counters_that_go_backwards_are_of_another_boot(now: Counters, before: C
 def test_a_counter_that_cannot_be_is_one_clear_error(line: str) -> None:
     name = line.partition("{")[0]
 
-    with pytest.raises(ValueError, match=r"no label 'position'|is inf"):
+    with pytest.raises(ValueError, match=r"no position in its label position|is inf"):
         read(EngineType.VLLM, f"# TYPE {name} counter\n{line}\n")

@@ -86,14 +86,31 @@ def by_answers(drafted: int, accepted: int) -> LevelRun:
         (N_SPEC, [level(drafting=HEALTHY), level(drafting=drafting(0, 0))], "SpeculationNotEngaged", "no draft"),
         # The engine counts tokens that max_tokens cut off: up to n for each request.
         (N_SPEC, [level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS))], None, ""),
-        (N_SPEC, [level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS + 1))], "CountersDisagree", "somebody"),
+        (
+            N_SPEC,
+            [level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS + 1))],
+            "CountersDisagree",
+            "contradict each other",
+        ),
+        (
+            N_SPEC,
+            [level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS + 1), generated=2 * REQUESTS * TOKENS)],
+            "CountersDisagree",
+            "somebody else used the engine",
+        ),
         # 2 % of the tokens, and one a request for which llama.cpp drafts nothing.
         (N_SPEC, [level(drafting=drafting(accepted=7700 - 356))], None, ""),
         (
             N_SPEC,
             [level(drafting=drafting(accepted=7700 - 357))],
             "CountersDisagree",
-            "do not make 12800 output tokens",
+            "do not make 12800 output tokens at concurrency 1: only 93% of the steps drafted",
+        ),
+        (
+            N_SPEC,
+            [level(answers=[answer(1)] * REQUESTS, generated=REQUESTS, drafting=drafting(0, 0))],
+            "OutputsTooShort",
+            "its answers have 1.0 tokens, too few for any step to draft",
         ),
         (N_SPEC, [level(drafting=drafting(12700, 0, 0, 0, 0))], "AcceptanceTooLow", "0.0% of the drafts"),
         (N_SPEC, [level(drafting=drafting(11600, 1100, 1000, 100, 0))], "AcceptanceTooLow", "8.6% of the drafts"),
@@ -127,6 +144,61 @@ def test_an_arm_is_in_doubt_only_where_nothing_speaks_of_drafts(n_spec: int, run
     found = doubt(n_spec, [run])
 
     assert (found.reason if found else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("run", "failure", "warning"),
+    [
+        (level(drafting=HEALTHY), None, None),
+        (level(drafting=drafting(600, 1700, 600, 560, 540)), None, "5% of the steps drafted"),
+        (level(drafting=drafting(12000, 700, 700, 0, 0)), None, None),
+        (level(drafting=drafting(0, 0)), None, "0% of the steps drafted"),
+        (level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS + 1)), "CountersDisagree", None),
+    ],
+    ids=["always", "sometimes", "seldom-accepted", "never", "miscounted"],
+)
+def test_what_drafts_only_where_it_finds_something(run: LevelRun, failure: str | None, warning: str | None) -> None:
+    found = disqualification(N_SPEC, [run], drafts_every_step=False)
+    told = [one.message for one in warnings(N_SPEC, [run], drafts_every_step=False)]
+
+    assert (found.reason if found else None) == failure
+    assert (warning or "") in "".join(told)
+    assert bool(told) == bool(warning)
+
+
+def with_acceptance(*shares: float, speeds: Sequence[float] = (100.0,) * 6) -> LevelRun:
+    """Of 1,000 drafts in each pass, this share had their first token accepted."""
+    run = level(drafting=HEALTHY, speeds=speeds)
+    counted = DraftCounters(0, 0, 0, (0,))
+    for passes, share in enumerate((0.0, *shares)):
+        drafts, accepted = 1000 * bool(passes), round(1000 * share)
+        counted = DraftCounters(
+            counted.drafts + drafts,
+            counted.draft_tokens + drafts,
+            counted.accepted_tokens + accepted,
+            (counted.accepted_per_position[0] + accepted,),
+        )
+        run.drafting_after[passes] = counted
+    return run
+
+
+def test_throughput_that_sinks_with_acceptance_is_no_fault_of_the_machine() -> None:
+    sinking = (100.0, 100.0, 100.0, 60.0, 60.0, 60.0, 60.0)
+    worn = disqualification(N_SPEC, [with_acceptance(0.8, 0.8, 0.8, 0, 0, 0, 0, speeds=sinking)])
+    slowed = disqualification(N_SPEC, [with_acceptance(*[0.8] * 7, speeds=sinking)])
+
+    assert worn is not None
+    assert worn.reason == "AcceptanceFell"
+    assert "80% of the drafts had their first token accepted at the level's beginning, 0% at its end" in worn.message
+    assert slowed is not None
+    assert slowed.reason == "Drifting"
+
+
+def test_acceptance_that_falls_is_told_although_throughput_does_not() -> None:
+    assert [one.reason for one in warnings(N_SPEC, [with_acceptance(0.8, 0.8, 0.8, 0.4, 0.3, 0.3)])] == [
+        "AcceptanceFell"
+    ]
+    assert warnings(N_SPEC, [with_acceptance(0.8, 0.7, 0.8, 0.6, 0.7, 0.6)]) == ()
 
 
 def noticed(run: LevelRun, n_spec: int = 0) -> list[str]:

@@ -3,7 +3,15 @@
 import pytest
 
 from mtp_operator.api.spec import LatencyConstraint, LatencyMetric, PromptCategory, Sampling, SamplingMode
-from mtp_operator.bench.load import MAX_FAILED_REQUESTS, EngineGoneError, Level, LevelRun, TooSlowError, run_level
+from mtp_operator.bench.load import (
+    MAX_FAILED_REQUESTS,
+    EngineGoneError,
+    EngineHungError,
+    Level,
+    LevelRun,
+    TooSlowError,
+    run_level,
+)
 from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.steady import MIN_WINDOWS
 from tests.unit.bench.fake_engine import FakeEngine
@@ -19,8 +27,10 @@ def measure(
     level_seconds: float = 60,
     sampling: Sampling | None = None,
     limits: tuple[LatencyConstraint, ...] = (),
+    ceiling_seconds: float | None = None,
 ) -> LevelRun:
-    level = Level(concurrency, output_tokens, level_seconds, MIX.level(0), MIX.pass_length(concurrency), limits)
+    pass_length = MIX.pass_length(concurrency)
+    level = Level(concurrency, output_tokens, level_seconds, MIX.level(0), pass_length, limits, ceiling_seconds)
     return run_in_virtual_time(engine.run(lambda client: run_level(client, level), sampling))
 
 
@@ -76,10 +86,11 @@ def test_every_arm_gets_the_same_prompts_in_the_same_order() -> None:
 def test_requests_are_greedy_and_never_answered_from_a_cache() -> None:
     engine = FakeEngine()
 
-    measure(engine)
+    measure(engine, sampling=Sampling(mode=SamplingMode.GREEDY))
 
     for body in engine.bodies:
         assert body["temperature"] == 0
+        assert body["top_p"] == body["repeat_penalty"] == 1
         assert body["cache_prompt"] is False
         assert "ignore_eos" not in body
 
@@ -122,7 +133,7 @@ def test_requests_under_way_at_the_end_are_waited_for_and_counted() -> None:
 
 
 def test_a_request_that_hangs_at_the_end_is_not_waited_for_for_ever() -> None:
-    with pytest.raises(TooSlowError, match="8 answers within 8 s"):
+    with pytest.raises(EngineHungError, match=r"1 of the last 2 requests .* got no whole answer within 10 s"):
         measure(FakeEngine(tokens_per_second=lambda number: 1e-9 if number == 8 else 100.0), 2, level_seconds=3)
 
 
@@ -181,7 +192,10 @@ def test_a_last_pass_that_is_slower_than_the_one_before_does_not_spoil_a_level_w
     """Passes of 4 s; the last begins when there is time for one more, and takes twice as long."""
     limit = LatencyConstraint(metric=LatencyMetric.P95_REQUEST_LATENCY, concurrency=1, max_milliseconds=5_000)
     run = measure(
-        FakeEngine(tokens_per_second=lambda number: 64.0 if number < 18 else 32.0), level_seconds=20, limits=(limit,)
+        FakeEngine(tokens_per_second=lambda number: 64.0 if number < 18 else 32.0),
+        level_seconds=20,
+        limits=(limit,),
+        ceiling_seconds=40,
     )
 
     assert run.seconds == pytest.approx(40)
@@ -202,16 +216,40 @@ def test_an_engine_that_dies_ends_the_level(concurrency: int) -> None:
         measure(FakeEngine(dies_at_request=3), concurrency)
 
 
-def test_an_engine_that_hangs_ends_the_level_at_twice_its_time() -> None:
-    with pytest.raises(TooSlowError, match=r"3 answers within 120 s at concurrency 1.*outputTokens"):
-        measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number < 3 else 1e-9))
+def test_an_engine_that_hangs_is_told_from_one_that_is_slow() -> None:
+    with pytest.raises(EngineHungError, match=r"nothing came for 12\d s with 4 of 4 requests.* /health answers 200"):
+        measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number < 13 else 1e-9), concurrency=4)
 
 
-def test_a_slow_engine_gets_twice_the_time_for_its_fewest_windows() -> None:
-    run = measure(FakeEngine(tokens_per_second=lambda _: 30.0), output_tokens=256, level_seconds=60)
+def test_an_engine_that_hangs_within_a_short_level_is_told_at_its_end() -> None:
+    with pytest.raises(EngineHungError, match=r"nothing came for 60 s with 1 of 1 requests"):
+        measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number < 3 else 1e-9), level_seconds=8)
 
-    assert len(run.windows) == MIN_WINDOWS
-    assert 60 < run.seconds < 120
+
+def test_an_engine_that_hangs_from_the_first_request_on_is_not_called_slow() -> None:
+    with pytest.raises(EngineHungError, match=r"nothing came for 64 s with 1 of 1"):
+        measure(FakeEngine(tokens_per_second=lambda _: 1e-9), level_seconds=8)
+
+
+def test_a_slow_engine_gets_the_time_that_it_needs() -> None:
+    """A pass takes 17 s, a level 8 s."""
+    run = measure(FakeEngine(tokens_per_second=lambda _: 30.0), output_tokens=256, level_seconds=8, ceiling_seconds=200)
+
+    assert run.windows == pytest.approx([30.0] * MIN_WINDOWS)
+    assert run.seconds == pytest.approx(MIN_WINDOWS * 2 * 256 / 30)
+
+
+def test_a_slow_and_noisy_engine_is_measured_for_as_many_passes_as_any_other() -> None:
+    run = measure(FakeEngine(tokens_per_second=lambda number: 30.0 if number % 4 < 2 else 24.0), level_seconds=8)
+
+    assert len(run.passes) == 6
+    assert run.seconds <= 8 * 8
+
+
+def test_an_engine_that_is_too_slow_even_for_the_ceiling() -> None:
+    words = r"only 0 of the 4 passes needed \(3 answers\) fit into 64 s at concurrency 1: lower outputTokens.*--seconds"
+    with pytest.raises(TooSlowError, match=words):
+        measure(FakeEngine(tokens_per_second=lambda _: 15.0), output_tokens=256, level_seconds=8)
 
 
 def test_a_scrape_that_fails_once_is_tried_again() -> None:
@@ -219,7 +257,3 @@ def test_a_scrape_that_fails_once_is_tried_again() -> None:
 
     assert once.counters is not None
     assert once.counters == steady.counters
-
-
-def test_without_a_scrape_before_the_level_nothing_is_counted_since_the_start() -> None:
-    assert measure(FakeEngine(failing_scrapes=3)).counters is None

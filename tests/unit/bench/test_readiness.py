@@ -73,7 +73,7 @@ def test_an_engine_that_dies_at_its_first_completion() -> None:
 
 
 def test_an_engine_whose_tokens_nobody_counts() -> None:
-    with pytest.raises(NotReadyError, match="nothing says how many tokens it generates"):
+    with pytest.raises(NotReadyError, match="nothing says how many tokens the engine generates"):
         wait(FakeEngine(says_usage=False, has_metrics=False))
 
     assert wait(FakeEngine(says_usage=False)) > 0

@@ -12,7 +12,8 @@ NEUTRAL = engine_for(EngineType.VLLM).neutral_sampling_fields()
 @pytest.mark.parametrize(
     ("stated", "sent"),
     [
-        ({}, {**NEUTRAL, "temperature": 0}),
+        ({}, {}),
+        ({"mode": "Greedy"}, {**NEUTRAL, "temperature": 0}),
         ({"mode": "ModelDefaults"}, {}),
         ({"mode": "Custom", "temperatureMilli": 0}, {**NEUTRAL, "temperature": 0, "top_p": 1, "top_k": 0}),
         (
@@ -23,16 +24,3 @@ NEUTRAL = engine_for(EngineType.VLLM).neutral_sampling_fields()
 )
 def test_fields_of_a_request(stated: dict[str, object], sent: dict[str, float]) -> None:
     assert sampling_fields(Sampling.model_validate(stated), seed=42, neutral=NEUTRAL) == {"seed": 42, **sent}
-
-
-@pytest.mark.parametrize(
-    ("stated", "is_greedy"),
-    [
-        ({}, True),
-        ({"mode": "ModelDefaults"}, False),
-        ({"mode": "Custom", "temperatureMilli": 0}, True),
-        ({"mode": "Custom", "temperatureMilli": 1}, False),
-    ],
-)
-def test_only_greedy_output_can_be_checked(stated: dict[str, object], is_greedy: bool) -> None:
-    assert Sampling.model_validate(stated).is_greedy is is_greedy

@@ -1,5 +1,6 @@
 """An answer as it arrives, however the network cuts it."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -43,6 +44,9 @@ def test_times_are_those_of_the_first_token_and_of_the_last_message_with_a_choic
         first_token_seconds=0.25,
         last_arrival_share=10 / 13,
         category="Code",
+        messages=2,
+        first_arrival_share=3 / 13,
+        prompt_tokens=3,
     )
     assert answer.seconds_per_output_token == pytest.approx(0.75 / 6)
 
@@ -64,7 +68,7 @@ def test_a_first_token_of_any_kind_counts(said: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("reason", ["abort", "error"])
 def test_an_answer_that_the_engine_aborted_is_cut_although_it_came_with_http_200(reason: str) -> None:
-    with pytest.raises(RequestError, match=f"finish_reason '{reason}'") as caught:
+    with pytest.raises(RequestError, match=f"finish_reason {reason}") as caught:
         read((0.2, event(delta(content="a"))), (0.3, event(delta(reason))), (0.3, USAGE + DONE))
 
     assert caught.value.is_cut
@@ -109,6 +113,26 @@ def test_vllm_tells_drafts_beside_usage_if_it_is_told_to() -> None:
     assert read((0.1, event(delta("length", content="x"))), (0.1, last)).drafts == RequestDrafts(6, 5)
 
 
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "function_call"])
+def test_a_whole_answer_ends_for_one_of_four_reasons(reason: str) -> None:
+    assert read((0.1, event(delta(reason, content="a")) + USAGE)).finish_reason == reason
+
+
+@pytest.mark.parametrize(
+    ("dialect", "last"),
+    [
+        (VLLM, {"usage": {"completion_tokens": 8, "prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 5}}}),
+        (VLLM, {"usage": {"completion_tokens": 8, "prompt_tokens": 9, "prompt_tokens_details": None}}),
+        (LLAMA_CPP, {"timings": {"predicted_n": 8, "cache_n": 5}, "usage": {"prompt_tokens": 9}}),
+    ],
+)
+def test_tokens_out_of_a_cache(dialect: Dialect, last: dict[str, Any]) -> None:
+    answer = read((0.1, event(delta("length", content="x"))), (0.1, event({"choices": [], **last})), dialect=dialect)
+
+    assert answer.prompt_tokens == 9
+    assert answer.cached_tokens == (5 if "5" in json.dumps(last) else None)
+
+
 def test_any_other_server_is_understood_too() -> None:
     lines = (ROLE + event(delta("stop", content="a")) + USAGE + DONE).replace(b"\n", b"\r\n")
 
@@ -121,6 +145,8 @@ def test_any_other_server_is_understood_too() -> None:
         (b"", "its stream ended before its first token"),
         (ROLE, "its stream ended before its first token"),
         (event(delta(content="four")) + DONE, "its stream ended after 4 characters"),
+        (event(delta("abort", content="four")) + DONE, "ended after 4 characters, with finish_reason abort"),
+        (event(delta("error")) + DONE, "ended before its first token, with finish_reason error"),
         (event({"error": {"message": "CUDA error", "code": 500}}), "reports an error within its answer.*CUDA error"),
         (b"data: {nonsense\n\n", "no JSON: {nonsense"),
         (b"data: [1]\n\n", "no JSON object"),

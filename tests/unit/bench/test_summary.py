@@ -1,5 +1,7 @@
 """What is told of answers, with definitions checked against numpy's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,9 +60,34 @@ def test_lumps_hide_the_times_of_tokens_but_not_those_of_requests() -> None:
 
 
 def test_one_lump_in_a_hundred_and_short_answers_are_tolerated() -> None:
-    assert hidden_times(LUMPS[1:]) is None
-    assert hidden_times([answer(tokens=17, last_share=1.0)] * 100) is None
-    assert hidden_times([answer(tokens=None, last_share=1.0)] * 100) is not None
+    assert hidden_times(LUMPS[1:], 1.0) is None
+    assert hidden_times([answer(tokens=17, last_share=1.0)] * 100, 1.0) is None
+    assert hidden_times([answer(tokens=None, last_share=1.0)] * 100, 1.0) is not None
+
+
+@pytest.mark.parametrize(
+    ("messages", "first_share", "tokens_per_step", "words"),
+    [
+        (101, 0.01, 1.0, None),
+        (26, 0.03, 1.0, None),
+        (25, 0.03, 1.0, "100 of 100 streams brought a message for more than 4.0 tokens"),
+        (25, 0.03, 2.5, None),
+        (7, 0.14, None, None),
+        (6, 0.14, None, "brought a message for more than 16.0 tokens"),
+        (101, 0.15, 1.0, "brought 15% of their text or more at once at their beginning"),
+        (101, 0.15, 4.0, None),
+        (101, 0.16, 4.0, "at once at their beginning"),
+    ],
+)
+def test_few_messages_of_many_tokens_hide_their_times(
+    messages: int, first_share: float, tokens_per_step: float | None, words: str | None
+) -> None:
+    streams = [replace(answer(), messages=messages, first_arrival_share=first_share)] * 100
+
+    hidden = hidden_times(streams, tokens_per_step)
+
+    assert (hidden is None) == (words is None)
+    assert (words or "") in (hidden or "")
 
 
 def test_uncounted_answers_have_no_time_per_token() -> None:

@@ -119,3 +119,19 @@ def test_tokens_are_in_usage_or_in_the_servers_own_timings() -> None:
     assert ENGINE.completion_tokens({"usage": {"completion_tokens": 7}, "timings": {"predicted_n": 8}}) == 7
     assert ENGINE.completion_tokens({"timings": {"predicted_n": 8}}) == 8
     assert ENGINE.completion_tokens({"choices": []}) is None
+
+
+@pytest.mark.parametrize(
+    ("speculation", "extra", "every"),
+    [
+        ({}, (), True),
+        ({"method": "NGram"}, (), False),
+        ({}, ("--spec-draft-p-min=0.75",), False),
+        ({}, ("--spec-draft-p-min", "0.75"), False),
+        ({}, ("--threads=4",), True),
+    ],
+)
+def test_whether_every_step_drafts(speculation: Any, extra: Any, *, every: bool) -> None:
+    engine = {"type": "LlamaCpp", "image": "engine:1", "extraArgs": list(extra)}
+
+    assert ENGINE.drafts_every_step(run_settings(engine=engine, speculation=speculation)) is every

@@ -23,17 +23,13 @@ def arguments(n_spec: int, drafter: str | None = None, speculation: Any = None, 
     return ENGINE.arguments(settings, n_spec, "qwen", "/models/weights/qwen", drafter)
 
 
-def test_defaults_are_stated_and_extra_arguments_come_last() -> None:
+def test_what_the_spec_does_not_state_is_left_to_vllm_and_extra_arguments_come_last() -> None:
     assert arguments(0) == (
         "/models/weights/qwen",
         "--served-model-name=qwen",
         "--host=0.0.0.0",
         "--port=8000",
-        "--max-model-len=4096",
-        "--max-num-seqs=8",
         "--tensor-parallel-size=1",
-        "--no-enable-prefix-caching",
-        "--disable-uvicorn-access-log",
         '--limit-mm-per-prompt={"image":0}',
     )
 
@@ -161,3 +157,10 @@ def test_an_old_default_image_is_refused() -> None:
 
 def test_each_request_has_a_cache_of_its_own() -> None:
     assert ENGINE.cache_breaking_fields("a") != ENGINE.cache_breaking_fields("b")
+
+
+@pytest.mark.parametrize(
+    ("caching", "flag"), [("Enabled", "--enable-prefix-caching"), ("Disabled", "--no-enable-prefix-caching")]
+)
+def test_prefix_caching_is_as_it_is_stated(caching: str, flag: str) -> None:
+    assert flag in arguments(0, prefixCaching=caching)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -161,12 +162,29 @@ def test_a_lost_pod_is_repeated_and_not_counted() -> None:
 
 def drifting(world: World) -> dict[str, Any]:
     """The open trial ends with sinking throughput; answers its arm, after everything has settled."""
+    return failing(world, "Drifting", "throughput sank by 20%")
+
+
+def too_slow(world: World) -> dict[str, Any]:
+    """The open trial ends without enough passes."""
+    return failing(world, "TooSlow", "only 1 of the 4 passes needed")
+
+
+def planned_level_seconds(world: World) -> float:
+    """Time of a level of the open trial."""
+    (bench,) = world.open_job()["spec"]["template"]["spec"]["containers"]
+    seconds: float = json.loads(bench["args"][-1].replace("$$", "$"))["levelSeconds"]
+    return seconds
+
+
+def failing(world: World, reason: str, message: str) -> dict[str, Any]:
+    """The open trial ends with this against it; answers its arm, after everything has settled."""
     job = world.open_job()
     n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
     pod = world.start_pod(job)
     world.settle()
     world.tick(60)
-    world.end_bench(pod, 0, disqualified(n_spec, "Drifting", "throughput sank by 20%").encode())
+    world.end_bench(pod, 0, disqualified(n_spec, reason, message).encode())
     world.settle()
     arm: dict[str, Any] = next(one for one in world.run()["status"]["arms"] if one["nSpec"] == n_spec)
     return arm
@@ -213,6 +231,53 @@ def test_a_lost_attempt_in_between_does_not_make_up_for_drifting() -> None:
     world.settle()
 
     assert drifting(world)["reason"] == "Unstable"
+
+
+def test_an_arm_that_is_too_slow_is_tried_again_with_twice_the_time_before_it_counts() -> None:
+    world = World()
+    world.settle()
+    usual = planned_level_seconds(world)
+
+    arm = too_slow(world)
+
+    assert (arm["state"], arm["attempt"], arm["reason"]) == ("Running", 1, "TooSlow")
+    assert world.events[-1] == (
+        "TrialTooSlow",
+        "n=0: only 1 of the 4 passes needed; it is repeated with twice the time",
+    )
+    assert planned_level_seconds(world) == 2 * usual
+    assert world.run()["status"]["trials"]["failed"] == 0
+    world.finish()
+    assert world.run()["status"]["verdict"]["nSpec"] == 3
+
+
+def test_an_arm_that_is_too_slow_twice_has_failed() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    too_slow(world)
+
+    arm = too_slow(world)
+
+    assert (arm["state"], arm["reason"]) == ("Failed", "TooSlow")
+    assert world.run()["status"]["trials"]["failed"] == 1
+
+
+def test_a_lost_attempt_in_between_does_not_take_the_time_from_a_slow_arm() -> None:
+    world = World()
+    world.settle()
+    usual = planned_level_seconds(world)
+    too_slow(world)
+
+    world.jobs.pop(world.open_job()["metadata"]["name"])
+    world.settle()
+
+    assert planned_level_seconds(world) == 2 * usual
+    assert world.events[-1][0] == "TrialLost"
+    assert drifting(world)["state"] == "Running"
+    assert planned_level_seconds(world) == 2 * usual
+    assert too_slow(world)["state"] == "Failed"
 
 
 def test_an_arm_that_is_lost_three_times_fails() -> None:

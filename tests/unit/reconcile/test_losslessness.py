@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from typing import Any
 
 import pytest
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 
 from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
 from mtp_operator.api.trial import Divergence, OutputCheck, OutputStatus, StructuredOutput
-from mtp_operator.reconcile.losslessness import SIGNIFICANCE, excess_probability, finding, judged_outputs
+from mtp_operator.reconcile.losslessness import (
+    SIGNIFICANCE,
+    detection_limit,
+    excess_probability,
+    finding,
+    judged_outputs,
+)
 
 from .world import SPEEDS, World, result
 
@@ -41,6 +48,8 @@ UNVERIFIED = ArmOutput(status=OutputStatus.UNVERIFIED, message="the engine ended
         (scored(violations=14), [scored(violations=5)], None),
         (scored(violations=14), [scored(positions=100_000, violations=300)], "OutputChanged"),
         (scored(violations=14), [scored(violations=5), scored(violations=9)], None),
+        (CLEAN, [scored(violations=13)], None),
+        (CLEAN, [scored(violations=14)], "OutputChanged"),
         (scored(violations=1, large_gaps=1), [CLEAN], "OutputChanged"),
         (scored(violations=1, large_gaps=1), [CLEAN, scored(violations=1, large_gaps=1)], None),
         (scored(altered_texts=1), [CLEAN], "OutputChanged"),
@@ -71,6 +80,43 @@ def test_the_message_says_what_came_out_and_what_it_is_held_against() -> None:
         "20 of 512 tokens are not what the model says without speculation (more than 0.25 nats below its own choice, "
         f"at worst 9.10), with n=0 0 of 1024: {divergence}"
     )
+
+
+def test_an_output_that_lacks_what_n_0_shows_has_changed_too() -> None:
+    """Penalties that are ignored while the engine speculates."""
+    found = finding(3, scored(positions=1024), [scored(positions=1024, violations=101, large_gaps=20)])
+
+    assert found is not None
+    assert found.message == (
+        "101 of 1024 tokens are not the model's own choice with n=0, only 0 of 1024 here: what moves the output "
+        "without speculation, such as a penalty, is ignored with it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("violations", "limit"),
+    [(0, 0.003), (1, 0.025), (51, 0.063), (205, 0.115)],
+)
+def test_the_detection_limit_grows_with_what_n_0_shows(violations: int, limit: float) -> None:
+    control = scored(positions=1024, violations=violations)
+
+    assert detection_limit(scored(positions=1024), [control]) == pytest.approx(limit, rel=0.1)
+
+
+@pytest.mark.parametrize("violations", [10, 51, 205])
+def test_as_many_wrong_tokens_as_the_detection_limit_are_mostly_found(violations: int) -> None:
+    control = scored(positions=1024, violations=violations)
+    share = violations / 1024
+    share += (1 - share) * detection_limit(scored(positions=1024), [control])
+    dice = random.Random(1)
+
+    found = sum(
+        finding(3, scored(positions=1024, violations=sum(dice.random() < share for _ in range(1024))), [control])
+        is not None
+        for _ in range(200)
+    )
+
+    assert 180 <= found <= 199
 
 
 def arm(n_spec: int, check: ArmOutput | None, boot: int = 0, **changes: Any) -> ArmStatus:

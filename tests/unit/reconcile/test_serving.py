@@ -177,7 +177,7 @@ def test_scaling_neither_tunes_anew_nor_takes_newer_images() -> None:
 def test_what_was_served_goes_on_while_changed_settings_are_tuned() -> None:
     world = tuned(SURGE)
     template = world.deployment()["spec"]["template"]
-    world.change_spec(engine={"type": "VLLM", "image": "vllm:2"})
+    world.change_spec(engine={"type": "VLLM", "image": "vllm:2", "vllm": {"maxNumSeqs": 1}})
     world.settle()
 
     assert world.deployment()["spec"]["template"] == template

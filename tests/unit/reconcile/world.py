@@ -80,7 +80,8 @@ def model_body(name: str = "gemma", **spec: Any) -> dict[str, Any]:
         },
         "spec": {
             "model": {"uri": "pvc://weights/gemma"},
-            "engine": {"type": "VLLM"},
+            # It decodes one request at a time, so that one level is measured.
+            "engine": {"type": "VLLM", "vllm": {"maxNumSeqs": 1}},
             "tuning": {"maxNSpec": 6},
             "serving": {"replicas": 0},
             **spec,

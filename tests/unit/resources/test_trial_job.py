@@ -108,11 +108,13 @@ def test_the_bench_is_told_everything_in_its_arguments() -> None:
     assert (plan.n_spec, plan.output_tokens, plan.served_name) == (3, 128, "qwen")
     assert [level.concurrency for level in plan.levels] == [1, 8]
     assert plan.model_path == "/models/weights/qwen"
+    assert plan.drafts_every_step
+    assert not plan_of(build(speculation={"method": "NGram"})).drafts_every_step
     seen = {mount["mountPath"] for mount in bench["volumeMounts"]}
     assert "/models/weights" in seen
     assert plan.engine_log is not None
     assert plan.engine_log.rpartition("/")[0] in seen
-    assert pod_of(job)["activeDeadlineSeconds"] > plan.longest_seconds == 600 + 2 * 3 * 60 + 300
+    assert pod_of(job)["activeDeadlineSeconds"] > plan.longest_seconds == 600 + 2 * 2 * 8 * 60 + 900
 
 
 def test_built_in_prompts_need_no_volume() -> None:
