@@ -190,7 +190,8 @@ class ServerPod:
     """A server's pod, and what it was made to serve."""
 
     pod: Pod
-    n_spec: Int64
+    n_spec: Int64 | None
+    """None where somebody has removed the label, or put something else there: it may still be ready and serve."""
     settings_hash: str
 
     @property

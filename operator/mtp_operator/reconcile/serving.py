@@ -290,7 +290,7 @@ def _fits(model: MTPModel, asked: RunSettings, one: ServerPod) -> bool:
 
 def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> int | None:
     """The n of the servers that are ready; of two, the older one."""
-    served = {one.n_spec for one in ready}
+    served = {one.n_spec for one in ready if one.n_spec is not None}
     if record is not None and len(served) > 1:
         served.discard(record.served.n_spec)
     return min(served, default=None)
@@ -318,7 +318,8 @@ def _told(
     if record is None:
         return say("NoChoiceYet", "the first server starts with the n_spec that is chosen (spec.serving.whileTuning)")
     n_spec = record.served.n_spec
-    others = [one for one in ready if not _is(record.served, one)]
+    # A pod that does not say what it serves is kept for debugging: it is neither counted nor waited for.
+    others = [one for one in ready if one.n_spec is not None and not _is(record.served, one)]
     current = [one for one in ready if _is(record.served, one)]
     counted = f"n_spec={n_spec}: {len(current)} of {replicas} servers ready"
     if record.failed is not None:
@@ -343,7 +344,7 @@ def _told(
         return say("RollingOut", counted + goes_on)
     ending = [one for one in observed.server_pods if one.pod.deleting and not one.pod.is_over]
     if ending and _in_place(model):
-        return say("Replacing", f"{counted}; it starts when the server with n_spec={ending[0].n_spec} has ended")
+        return say("Replacing", f"{counted}; it starts when pod {ending[0].pod.name} has ended")
     return say("Starting", counted)
 
 

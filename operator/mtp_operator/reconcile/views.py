@@ -17,7 +17,7 @@ from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.serving import ServingRecord
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from mtp_operator.resources.fetch_job import FETCH_CONTAINER
-from mtp_operator.resources.labels import COMPONENT_LABEL, N_SPEC_LABEL, SERVER, SETTINGS_LABEL
+from mtp_operator.resources.labels import N_SPEC_LABEL, SETTINGS_LABEL
 from mtp_operator.resources.private_cache import CACHE_CONTAINER
 from mtp_operator.resources.server import PROBE_CONTAINER, RECORD_ANNOTATION
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 _CONTROLLERS: Final = {Kind.JOB: ("MTPTuningRun", "MTPModel"), Kind.POD: ("Job", "ReplicaSet")}
 """Kinds that make Jobs and pods that decisions are about."""
+
+_DIGITS: Final = 4
+"""Of the n that a label may name; more are nobody's n."""
 
 
 def observe(
@@ -210,9 +213,11 @@ def view_pod(body: Body) -> Pod:
 
 
 def view_server_pod(body: Body) -> ServerPod:
-    """One server's pod."""
-    labels = body["metadata"]["labels"]
-    return ServerPod(view_pod(body), n_spec=int(labels[N_SPEC_LABEL]), settings_hash=labels[SETTINGS_LABEL])
+    """One server's pod. Its labels say what it serves, as long as nobody has edited them."""
+    labels = body["metadata"].get("labels") or {}
+    n_spec = str(labels.get(N_SPEC_LABEL))
+    is_number = n_spec.isascii() and n_spec.isdigit() and len(n_spec) <= _DIGITS
+    return ServerPod(view_pod(body), int(n_spec) if is_number else None, str(labels.get(SETTINGS_LABEL, "")))
 
 
 def view_server(body: Body) -> Server:
@@ -252,9 +257,10 @@ def is_controlled(kind: Kind, body: Body) -> bool:
         return False
 
 
-def _is_server(body: Body) -> bool:
-    labels = body["metadata"].get("labels")
-    return isinstance(labels, Mapping) and labels.get(COMPONENT_LABEL) == SERVER
+def _is_server(pod: Body) -> bool:
+    """Whether a ReplicaSet has made the pod: people edit the labels of a bad server to keep it for debugging."""
+    owners = pod["metadata"]["ownerReferences"]
+    return any(one.get("controller") and one["kind"] == "ReplicaSet" for one in owners)
 
 
 def _owns(model: Body, body: Body) -> bool:

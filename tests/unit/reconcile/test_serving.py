@@ -227,7 +227,7 @@ def test_in_place_the_pause_is_told() -> None:
     world.settle()
 
     assert reason(world, "Ready") == ("False", "Replacing")
-    assert "n_spec=2 has ended" in world.model_condition("Serving")["message"]
+    assert "it starts when pod server-4 has ended" in world.model_condition("Serving")["message"]
 
 
 def test_no_server_starts_while_a_trial_has_the_gpu() -> None:
@@ -490,3 +490,36 @@ def test_after_an_upgrade_no_edit_but_of_the_engine_takes_the_newer_images(tunin
     world.settle()
 
     assert status(world)["resolved"] == before
+
+
+@pytest.mark.parametrize("strategy", [{}, {"rollout": {"strategy": "InPlace"}}], ids=["Surge", "InPlace"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"app.kubernetes.io/component": "debug"},
+        {"mtp-operator.dev/n-spec": None},
+        {"mtp-operator.dev/n-spec": "three"},
+        {"mtp-operator.dev/n-spec": "9" * 63},
+        {"mtp-operator.dev/settings": None},
+    ],
+    ids=repr,
+)
+def test_a_servers_pod_whose_labels_are_edited_stops_no_other_and_no_decision(
+    edit: dict[str, str | None], strategy: dict[str, Any]
+) -> None:
+    """The usual way to keep a bad pod for debugging: its ReplicaSet makes another one, or still owns this one."""
+    world = tuned({"replicas": 3, **strategy})
+    labels = world.servers()[0]["metadata"]["labels"]
+    for name, value in edit.items():
+        labels[name] = value
+        if value is None:
+            del labels[name]
+    world.settle()
+
+    assert world.deployment()["spec"]["replicas"] == 3
+    assert reason(world, "Serving")[0] == "True" or reason(world, "Serving")[1] == "RollingOut"
+
+    world.change_spec(serving={"replicas": 2, **strategy})
+    world.settle()
+    assert world.deployment()["spec"]["replicas"] == 2
+    assert status(world)["observedGeneration"] == 2
