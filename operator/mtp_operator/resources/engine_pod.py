@@ -28,7 +28,7 @@ def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def without_mesh(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The metadata of a trial's pod: a proxy between bench and engine would be measured, and would not end."""
+    """The metadata of a pod without the proxy of a service mesh, which would be measured, and would not end."""
     return {
         "labels": {**metadata["labels"], **_NO_MESH_LABELS},
         "annotations": {**_NO_MESH_ANNOTATIONS, **metadata["annotations"]},

@@ -9,7 +9,7 @@ from mtp_operator.api.fetch import PERMANENT_FAILURE, PROGRESS_PORT, FetchPlan
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.weights import WeightsSource
 
-from .engine_pod import USER_ID, container_security, literal
+from .engine_pod import USER_ID, container_security, literal, without_mesh
 from .labels import child_labels, owned_by
 from .placement import gpu_affinity, gpu_tolerations
 from .weights import claim_name
@@ -91,7 +91,10 @@ def fetch_job(model: MTPModel, image: str, environment: Mapping[str, str]) -> di
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 ]
             },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(model, image, environment)},
+            "template": {
+                "metadata": without_mesh({"labels": labels, "annotations": {}}),
+                "spec": _pod(model, image, environment),
+            },
         },
     }
 

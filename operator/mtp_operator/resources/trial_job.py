@@ -31,6 +31,12 @@ DEADLINE_MARGIN_SECONDS: Final = 120
 ENGINE_CPU_REQUEST: Final = "1"
 """A core of its own: without one, whatever else runs on the node would be measured."""
 
+_NOT_TO_BE_MOVED: Final = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""What keeps autoscalers from emptying a trial's node: the trial would have to start anew."""
+
 GRACE_SECONDS: Final = 10
 """Bench and engine have nothing to finish, and the next trial waits until the GPU is free."""
 
@@ -74,11 +80,16 @@ def trial_job(
             # A lost pod is replaced by nothing before it has let go of its GPU.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": without_mesh(pod_metadata(engine, labels)),
+                "metadata": _metadata(engine, labels),
                 "spec": _pod(run, arm, engine, plan, pinned_node),
             },
         },
     }
+
+
+def _metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
+    metadata = without_mesh(pod_metadata(engine, labels))
+    return {**metadata, "annotations": {**metadata["annotations"], **_NOT_TO_BE_MOVED}}
 
 
 def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level_seconds: float) -> TrialPlan:

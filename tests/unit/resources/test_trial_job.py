@@ -195,6 +195,13 @@ def test_pods_stay_out_of_meshes() -> None:
     assert metadata["annotations"]["linkerd.io/inject"] == "disabled"
 
 
+def test_autoscalers_leave_a_trials_node_alone() -> None:
+    annotations = build()["spec"]["template"]["metadata"]["annotations"]
+
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert annotations["karpenter.sh/do-not-disrupt"] == "true"
+
+
 def test_configuration_files_come_from_the_pods_own_annotations() -> None:
     job = build()
     annotations = job["spec"]["template"]["metadata"]["annotations"]

@@ -124,6 +124,13 @@ def test_the_program_is_told_what_and_whereto() -> None:
     assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "gemma-weights"}
 
 
+def test_a_fetch_stays_out_of_meshes() -> None:
+    metadata = fetch_job(model(), "operator:1", {})["spec"]["template"]["metadata"]
+
+    assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+    assert metadata["annotations"] == {"linkerd.io/inject": "disabled"}
+
+
 def test_what_no_repetition_mends_ends_the_job_at_once() -> None:
     rules = fetch_job(model(), "operator:1", {})["spec"]["podFailurePolicy"]["rules"]
 
