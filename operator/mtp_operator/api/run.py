@@ -31,8 +31,11 @@ from .trial import OutputStatus, StructuredOutput
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
 
-MAX_ATTEMPTS: Final = 3
-"""Jobs of one arm at most: a pod that was lost is repeated."""
+MAX_LOSSES: Final = 8
+"""Lost trials of one arm after which it fails."""
+
+MAX_ATTEMPTS: Final = MAX_LOSSES + 2
+"""Jobs of one arm at most: one that was lost is repeated, and one that drifted or was too slow once."""
 
 
 class RunSettings(EngineSettings):
@@ -278,6 +281,9 @@ class ArmStatus(Schema):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
+    retry_after: Annotated[
+        Timestamp | None, Field(description="When the next attempt begins, after one that was lost.")
+    ] = None
     node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
     started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
     gpu_seconds: Annotated[int | None, Field(ge=0, description="Seconds of GPU time that the arm held.")] = None

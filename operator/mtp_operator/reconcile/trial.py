@@ -1,14 +1,13 @@
 """What became of one trial: the order of judgement, and what keeps a trial from going on."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
 from mtp_operator.api.trial import (
     DRIFTING,
     IMPLAUSIBLE,
@@ -21,14 +20,13 @@ from mtp_operator.api.trial import (
     TrialResult,
 )
 from mtp_operator.engines import telling_lines
-from mtp_operator.resources.claim_template import DRIVER, claim_template
-from mtp_operator.resources.placement import fits, found_gpus
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.weights import IMAGE_FIELDS
 
+from .gpus import no_node_fits
+from .patience import is_hopeless, is_new
 from .records import (
     Container,
-    Ensure,
     EventsRead,
     FailureReason,
     Job,
@@ -53,6 +51,10 @@ INTERRUPTED: Final = "Interrupted"
 
 CRASHES_WITHOUT_BENCH: Final = 2
 """Restarts of an engine, about ten seconds, in which its bench may still start: it often knows better why."""
+
+IMAGE_UNAVAILABLE: Final = "ImageUnavailable"
+
+QUEUED: Final = "Queued"
 
 _IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONTAINER_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -134,6 +136,8 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
         return Failed(result.failure.reason, result.failure.message, result)
     if ended:
         return _end_of_ended(arm, pod, result)
+    if job.suspended:
+        return Going()
     if pod.conditions.get("DisruptionTarget", ("",))[0] == "True":
         return Lost(f"its pod was disrupted ({pod.conditions['DisruptionTarget'][1]})")
     if pod.deleting:
@@ -281,6 +285,9 @@ def obstacle(
     """What keeps a trial from going on, if it does not."""
     if job is None:
         return None
+    if pod is None and job.suspended:
+        words = f"Job {job.name} is suspended, by a queue such as Kueue or by hand; the trial starts when it is resumed"
+        return Obstacle(QUEUED, words, needs_a_person=False)
     if pod is None:
         return _refused(observed.lookups.get(job.uid))
     return pod_obstacle(pod, observed, asked, settings, now)
@@ -292,14 +299,18 @@ def pod_obstacle(
     """What keeps a pod, a trial's or a server's, from running all its containers."""
     found = container_obstacle(pod)
     if found is not None:
-        return found
+        certain = found.reason != IMAGE_UNAVAILABLE or is_hopeless(found.message) or not is_new(pod, now)
+        return found if certain else replace(found, needs_a_person=False)
     scheduled, reason, message = pod.conditions.get("PodScheduled", ("", "", ""))
     if scheduled == "False" and reason == "Unschedulable":
         overdue = now - pod.created_at >= timedelta(seconds=settings.pending_seconds)
-        if "persistentvolumeclaim" in message:
-            return Obstacle("ClaimUnusable", f"{_claim_field(asked, message)}: {message}", needs_a_person=True)
-        words = _no_node_fits(asked.accelerator, observed, settings, message)
+        if "persistentvolumeclaim" in message.lower():
+            may_come = "unbound" in message and is_new(pod, now)
+            return Obstacle("ClaimUnusable", f"{_claim_field(asked, message)}: {message}", not may_come)
+        words = no_node_fits(asked.accelerator, observed, settings, message)
         return Obstacle("NoNodeFits", words, needs_a_person=overdue)
+    if reason == "SchedulingGated":
+        return Obstacle(QUEUED, f"pod {pod.name} is held back, as queues such as Kueue do: {message}", False)
     if is_starting(pod):
         return _not_started(observed.lookups.get(pod.uid))
     return None
@@ -358,7 +369,7 @@ def container_obstacle(pod: Pod) -> Obstacle | None:
         if container.waiting_reason in _IMAGE_REASONS:
             named = _weights_field(pod, container.waiting_message) or field
             return Obstacle(
-                "ImageUnavailable",
+                IMAGE_UNAVAILABLE,
                 f"{named} cannot be pulled ({container.waiting_reason}): {container.waiting_message}",
                 needs_a_person=True,
             )
@@ -381,38 +392,6 @@ def _weights_field(pod: Pod, message: str) -> str | None:
         if image is not None and any(f'"{reference}"' in message for reference in (image, f"{image}:latest")):
             return field
     return None
-
-
-def _no_node_fits(accelerator: AcceleratorSpec, observed: Observed, settings: OperatorSettings, message: str) -> str:
-    """What was looked for, what there is, and the scheduler's words."""
-    wanted = looked_for(accelerator)
-    if accelerator.allocation is not Allocation.DEVICE_PLUGIN or not settings.nodes_readable:
-        return f"no node has {wanted} free: {message}"
-    labels = [node.labels for node in observed.nodes.values()]
-    fitting = [one for one in labels if fits(accelerator, one)]
-    if not fitting:
-        return f"no node has {wanted}; found: {found_gpus(labels)}: {message}"
-    return f"no node has {wanted} free; found: {found_gpus(fitting)}: {message}"
-
-
-def gpu_claims(model: Reference, accelerator: AcceleratorSpec) -> tuple[Ensure, ...]:
-    """What a pod with these GPUs refers to, and nothing watches."""
-    if accelerator.allocation is Allocation.DEVICE_PLUGIN:
-        return ()
-    return (Ensure(Kind.CLAIM_TEMPLATE, claim_template(model.namespace, model.name, model.uid, accelerator)),)
-
-
-def looked_for(accelerator: AcceleratorSpec) -> str:
-    """The GPU that is asked for, in words."""
-    by_claim = accelerator.allocation is Allocation.DYNAMIC_RESOURCE_ALLOCATION
-    wanted = [f"{accelerator.count} x {DRIVER if by_claim else accelerator.resource_name}"]
-    if accelerator.architecture is not Architecture.ANY:
-        wanted.append(f"of family {accelerator.architecture.value.lower()}")
-    if accelerator.products:
-        wanted.append("of product " + " or ".join(accelerator.products))
-    if accelerator.compute_capabilities:
-        wanted.append("of compute capability " + " or ".join(accelerator.compute_capabilities))
-    return " ".join(wanted)
 
 
 def _claim_field(asked: EngineSettings, message: str) -> str:

@@ -140,7 +140,8 @@ def view_run(body: Body) -> MTPTuningRun:
     """One run."""
     run = MTPTuningRun.from_wire(dict(body))
     _check_times(run.metadata)
-    for time in (run.status.started_at, run.status.completed_at):
+    retries = (arm.retry_after for arm in run.status.arms)
+    for time in (run.status.started_at, run.status.completed_at, *retries):
         _time(time)
     return run
 
@@ -173,6 +174,7 @@ def view_job(body: Body) -> Job:
         reason=end.get("reason", ""),
         message=end.get("message", ""),
         deleting="deletionTimestamp" in body["metadata"],
+        suspended=body["spec"].get("suspend") is True,
         active_deadline_seconds=body["spec"].get("activeDeadlineSeconds"),
     )
 

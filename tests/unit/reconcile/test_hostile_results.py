@@ -103,7 +103,7 @@ def test_what_is_no_result_is_a_lost_trial_and_is_repeated(left: str) -> None:
     world = left_by_the_first_trial(left)
 
     (arm,) = world.run()["status"]["arms"]
-    assert (arm["state"], arm["attempt"], arm["reason"]) == ("Running", 1, "Lost")
+    assert (arm["state"], arm["attempt"], arm["reason"]) == ("Planned", 1, "Lost")
 
 
 def arm(n_spec: int, boot: int, positions: int, violations: int) -> ArmStatus:

@@ -364,8 +364,27 @@ def test_in_place_a_server_that_takes_too_long_is_given_up() -> None:
     world.start_server(ready=False)
     world.roll({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"})
     world.settle()
+    assert template_n_spec(world) == 5, "the Deployment's clock began before the server had a GPU"
+    assert world.plan().wake_after_seconds is not None
 
+    world.tick(SETTINGS.ready_seconds)
+    world.settle()
     assert template_n_spec(world) == 2
+
+
+def test_a_server_that_kubelet_does_not_let_in_is_told() -> None:
+    world = world_with(SURGE, speculation=PINNED)
+    pod = world.start_server(ready=False)
+    pod["status"] = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no GPU is allocatable"}
+    world.settle()
+
+    assert reason(world, "Ready") == ("False", "ServerRefused")
+    message = world.model_condition("Ready")["message"]
+    assert f"does not let pod {pod['metadata']['name']} in (UnexpectedAdmissionError: no GPU is allocatable)" in message
+
+    world.start_server(ready=True)
+    world.settle()
+    assert world.model_condition("Ready")["status"] == "True"
 
 
 def test_a_choice_that_fails_in_place_leaves_a_model_ready_that_is_served_with_another() -> None:

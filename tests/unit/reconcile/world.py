@@ -408,6 +408,13 @@ class World:
         """Time goes by."""
         self.now += timedelta(seconds=seconds)
 
+    def lose_trial(self, seconds: float = 10) -> None:
+        """The Job of the open trial ends without a word, and the pause after that is over."""
+        self.end_job(self.open_job()["metadata"]["name"], "Failed", "BackoffLimitExceeded")
+        self.settle()
+        self.tick(seconds)
+        self.settle()
+
     def run_trial(self, speeds: Mapping[int, float] = SPEEDS) -> int:
         """The open trial runs to a good end; answers its n."""
         job = self.open_job()
