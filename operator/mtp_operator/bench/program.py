@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -103,6 +104,9 @@ async def _outcome(
         return error.failure, None, 1
     except asyncio.CancelledError:
         return await _interruption(plan), None, 1
+    except Exception as error:  # a fault of the bench's own, or an engine that answers as nobody has foreseen
+        traceback.print_exc()
+        return TrialFailure(reason="BenchFailed", message=plain(f"{type(error).__name__}: {error}")), None, 1
     return _disqualification(plan, runs), check, 0
 
 
