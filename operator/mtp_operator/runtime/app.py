@@ -86,7 +86,7 @@ async def _lead(
     scopes = watched_scopes(settings)
     cache = Cache()
     queue: WorkQueue[ModelKey] = WorkQueue()
-    applier = Applier(client, cache)
+    applier = Applier(client, cache, wake=queue.add)
     sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds)
     health.sweep = sweep
     worker = Worker(queue, cache, applier, settings.for_decisions())
@@ -110,6 +110,7 @@ async def _lead(
         for task in (guardian, *ours):
             task.cancel()
         await asyncio.gather(guardian, *ours, return_exceptions=True)
+        await applier.close()
         # A write that was cut off may still be under way at the API server: then the Lease has to run out.
         if is_drained:
             await lease.release()
