@@ -337,7 +337,8 @@ def _slim(resource: Resource, body: Body) -> dict[str, Any]:
     """The body without what no decision reads: memory must not grow with what strangers write into objects."""
     metadata = body["metadata"]
     if resource is NODES:
-        return {"metadata": {name: metadata[name] for name in ("name", "uid", "labels") if name in metadata}}
+        labels = {name: value for name, value in (metadata.get("labels") or {}).items() if _is_of_gpu(name)}
+        return {"metadata": {"name": metadata["name"], "uid": metadata["uid"], "labels": labels}}
     kept = {name: metadata[name] for name in _METADATA if name in metadata}
     kept |= {name: _ours(metadata[name]) for name in ("labels", "annotations") if metadata.get(name)}
     slim = {name: body[name] for name in ("apiVersion", "kind") if name in body} | {"metadata": kept}
@@ -356,6 +357,11 @@ def _slim(resource: Resource, body: Body) -> dict[str, Any]:
     if images:
         parts["spec"]["volumes"] = images
     return slim | parts
+
+
+def _is_of_gpu(label: str) -> bool:
+    """Whether a node's label says something of its GPUs: all others, and when they were found, wake nobody."""
+    return label.startswith("nvidia.com/") and not label.endswith(".timestamp")
 
 
 def _ours(named: Mapping[str, str]) -> dict[str, str]:

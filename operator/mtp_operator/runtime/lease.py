@@ -113,6 +113,9 @@ class Lease:
                 return False
             self._observe(await self._client.replace(LEASES, self._record()))
         except NotFoundError:
+            # Somebody has deleted it: its holder, perhaps cut off, still believes in it for as long as it lasts.
+            if self._renewed_at is None and self._is_held_by_another():
+                return False
             self._body = None
             try:
                 self._observe(await self._client.create(LEASES, self._record()))

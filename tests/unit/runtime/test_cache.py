@@ -128,17 +128,18 @@ def test_a_job_whose_label_is_changed_wakes_the_old_and_the_new_model() -> None:
 def test_a_node_is_kept_as_name_and_labels_and_its_heartbeat_wakes_nobody() -> None:
     cache = Cache()
     cache.watched(MODELS, bodies.model())
-    cache.watched(NODES, bodies.node(version=1, product="B200"))
+    product = "nvidia.com/gpu.product"
+    cache.watched(NODES, bodies.node(version=1, **{product: "B200", "nvidia.com/gfd.timestamp": "1", "pool": "a"}))
     list(cache.take_changed())
 
-    cache.watched(NODES, bodies.node(version=2, product="B200"))
+    cache.watched(NODES, bodies.node(version=2, **{product: "B200", "nvidia.com/gfd.timestamp": "2", "pool": "b"}))
     assert list(cache.take_changed()) == []
     assert cache.has_seen("node-uid", 2)
 
-    cache.watched(NODES, bodies.node(version=3, product="B300"))
+    cache.watched(NODES, bodies.node(version=3, **{product: "B300"}))
     assert list(cache.take_changed()) == [KEY]
     assert cache.snapshot(KEY).nodes == [
-        {"metadata": {"name": "gpu-1", "uid": "node-uid", "labels": {"product": "B300"}}}
+        {"metadata": {"name": "gpu-1", "uid": "node-uid", "labels": {product: "B300"}}}
     ]
 
 

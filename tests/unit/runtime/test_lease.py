@@ -172,6 +172,27 @@ async def test_a_lease_whose_last_write_may_still_be_under_way_runs_out() -> Non
         assert await second.lease.try_acquire()
 
 
+async def test_a_deleted_lease_is_not_taken_before_its_holder_has_given_up() -> None:
+    async with running() as server, Process(server, "a") as first, Process(server, "b") as second:
+        await first.lease.try_acquire()
+        assert not await second.lease.try_acquire()
+
+        server.objects.clear()
+
+        assert not await second.lease.try_acquire()
+        second.clock.advance(15.1)
+        assert await second.lease.try_acquire()
+
+
+async def test_the_holder_makes_its_lease_anew_if_it_is_deleted() -> None:
+    async with running() as server, Process(server, "a") as first:
+        await first.lease.try_acquire()
+        server.objects.clear()
+
+        assert await first.lease.try_acquire()
+        assert spec(server)["holderIdentity"] == "a"
+
+
 async def test_a_lease_of_another_is_not_released() -> None:
     async with running() as server, Process(server, "a") as first, Process(server, "b") as second:
         await first.lease.try_acquire()
