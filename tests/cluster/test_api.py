@@ -294,6 +294,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "short flag": (model(("spec.engine.extraArgs", ["-tp=2"])), "spec.engine.extraArgs[0]", "--flag or --flag=value"),
     "nothing but dashes": (model(("spec.engine.extraArgs", ["--"])), "spec.engine.extraArgs[0]", "--flag=value"),
+    "flag as a value": (
+        model(("spec.engine.extraArgs", ["--verbose=--agent"]), engine="LlamaCpp"),
+        "spec.engine.extraArgs[0]",
+        "must not have a flag as its value",
+    ),
     "value in an argument of its own": (
         model(("spec.engine.extraArgs", ["--seed=1", "--dtype half"])),
         "spec.engine.extraArgs[1]",

@@ -1,5 +1,6 @@
 """llama.cpp's llama-server."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -57,6 +58,8 @@ _UNUSABLE: Final = {
     "--rerank": "turns text generation off",
     "--reranking": "turns text generation off",
     "--spec-default": "turns speculation on at every n",
+    "--spec-ngram-map-k-size-m": "is what the operator tunes",
+    "--spec-ngram-map-k-size-n": "is set by the operator",
     "--spec-synth-len": "pretends acceptance",
     "--spec-synth-rates": "pretends acceptance",
     "--draft": _REMOVED,
@@ -65,6 +68,9 @@ _UNUSABLE: Final = {
     "--draft-min": _REMOVED,
     "--draft-n-min": _REMOVED,
 }
+
+_FLAG_AS_VALUE: Final = re.compile(r"[^=]*=-[-a-zA-Z]")
+"""Would be a flag of its own, once flag and value are two arguments."""
 
 _UNSURE: Final = frozenset({"--spec-draft-p-min", "--draft-p-min", "--spec-draft-n-min"})
 """Flags by which a drafter drafts nothing where it is unsure."""
@@ -240,7 +246,12 @@ class LlamaCpp(Engine):
         """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
         extra = settings.engine.extra_args
         presets = {argument_name(one): _DOWNLOADS for one in extra if one.startswith(_PRESETS)}
-        return too_old(settings) + unusable(extra, {**_UNUSABLE, **presets})
+        flags = tuple(
+            f"spec.engine.extraArgs: {argument_name(one)} must not have a flag as its value: write each as an item"
+            for one in extra
+            if _FLAG_AS_VALUE.match(one)
+        )
+        return too_old(settings) + flags + unusable(extra, {**_UNUSABLE, **presets})
 
 
 def split_values(arguments: tuple[str, ...]) -> tuple[str, ...]:

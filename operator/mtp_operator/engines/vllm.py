@@ -68,6 +68,7 @@ _UNUSABLE: Final = {
     "--gpu-memory-utilization": "is spec.engine.vllm.gpuMemoryUtilizationPercent",
     "--tensor-parallel-size": "is spec.engine.vllm.tensorParallelSize",
     "--enable-prefix-caching": "is spec.engine.vllm.prefixCaching",
+    "--disable-prefix-caching": "is spec.engine.vllm.prefixCaching",
     "--no-enable-prefix-caching": "is spec.engine.vllm.prefixCaching",
     "--pipeline-parallel-size": "does not work together with MTP: draft heads live on the last stage only",
 }

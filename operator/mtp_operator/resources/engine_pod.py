@@ -133,8 +133,8 @@ def container_security() -> dict[str, Any]:
 
 
 def literal(text: str) -> str:
-    """The text with Kubernetes' own expansion of $(NAME) turned off."""
-    return text.replace("$(", "$$(")
+    """The text with Kubernetes' own expansion of $(NAME) turned off, which makes one dollar of two."""
+    return text.replace("$", "$$")
 
 
 def _environment(settings: EngineSettings, engine: Engine) -> dict[str, str]:

@@ -59,6 +59,7 @@ def test_the_operator_may_read_no_secret_and_run_nothing_in_a_pod() -> None:
 
     granted = {resource for rule in rules for resource in rule["resources"]}
     assert granted.isdisjoint({"secrets", "pods/exec", "pods/log", "roles", "rolebindings", "serviceaccounts/token"})
+    assert [rule["verbs"] for rule in rules if rule["resources"] == ["pods"]] == [["list", "watch"]]
     assert "*" not in {one for rule in rules for one in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]}
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -323,12 +324,27 @@ def test_every_alternative_is_pinned_to_the_first_trials_node() -> None:
         assert "nvidia.com/gpu.family" not in str(term)
 
 
-def test_arguments_reach_the_engine_as_they_were_written() -> None:
-    engine = {"type": "VLLM", "image": "engine:1", "extraArgs": ["--compilation-config=$(HOME)"]}
+def expanded(text: str, variables: dict[str, str]) -> str:
+    """What kubelet makes of an argument: `$$` is a dollar, `$(NAME)` a variable that there is, all else as it is."""
+
+    def meaning(found: re.Match[str]) -> str:
+        return "$" if found.group() == "$$" else variables.get(found.group(1), found.group())
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", meaning, text)
+
+
+@pytest.mark.parametrize("value", ["$(HOME)", "$$(HOME)", "a$$b", "$", "$$$", "costs $5", "$(NOTHING)"])
+def test_arguments_and_variables_reach_the_engine_as_they_were_written(value: str) -> None:
+    engine = {
+        "type": "VLLM",
+        "image": "engine:1",
+        "extraArgs": [f"--compilation-config={value}"],
+        "env": [{"name": "OMP_NUM_THREADS", "value": value}],
+    }
     (container,) = pod_of(build(engine=engine))["initContainers"]
 
-    # Kubernetes reads $$(HOME) as the text $(HOME), and would expand the latter.
-    assert container["args"][-1] == "--compilation-config=$$(HOME)"
+    assert expanded(container["args"][-1], {"HOME": "/tmp"}) == f"--compilation-config={value}"
+    assert expanded(container["env"][-1]["value"], {"HOME": "/tmp"}) == value
 
 
 def test_two_jobs_share_nothing() -> None:
@@ -346,12 +362,12 @@ def test_two_jobs_share_nothing() -> None:
 
 
 def test_variables_of_the_spec_reach_the_engine_literally() -> None:
-    variables = [{"name": "NCCL_P2P_DISABLE", "value": "1"}, {"name": "OMP_NUM_THREADS", "value": "$(HOME)"}]
+    variables = [{"name": "NCCL_P2P_DISABLE", "value": "1"}, {"name": "OMP_NUM_THREADS", "value": "2"}]
     (container,) = pod_of(build(engine={"type": "VLLM", "image": "engine:1", "env": variables}))["initContainers"]
 
     assert container["env"][-2:] == [
         {"name": "NCCL_P2P_DISABLE", "value": "1"},
-        {"name": "OMP_NUM_THREADS", "value": "$$(HOME)"},
+        {"name": "OMP_NUM_THREADS", "value": "2"},
     ]
 
 
