@@ -6,9 +6,11 @@ from mtp_operator.api.spec import EngineType
 
 from .engine import (
     CONFIGURATION_FOLDER,
+    EVERYWHERE,
     HOME,
     LOG_FILE,
     LOG_FOLDER,
+    LOOPBACK,
     NO_LOG_FILE,
     Engine,
     EngineMetrics,
@@ -26,9 +28,11 @@ _ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engin
 
 __all__ = [
     "CONFIGURATION_FOLDER",
+    "EVERYWHERE",
     "HOME",
     "LOG_FILE",
     "LOG_FOLDER",
+    "LOOPBACK",
     "NO_LOG_FILE",
     "Continuation",
     "Engine",
@@ -44,6 +48,6 @@ __all__ = [
 ]
 
 
-def engine_for(engine_type: EngineType, log_path: str = LOG_FILE) -> Engine:
-    """The engine of this type, which logs to this file beside its standard output."""
-    return _ENGINES[engine_type](log_path)
+def engine_for(engine_type: EngineType, log_path: str = LOG_FILE, host: str = EVERYWHERE) -> Engine:
+    """The engine of this type, which logs to this file beside its standard output, and listens on this address."""
+    return _ENGINES[engine_type](log_path, host)

@@ -19,6 +19,9 @@ N_GRAM_LOOKUP_TOKENS: Final = 4
 LOG_FILE: Final = f"{LOG_FOLDER}/engine.log"
 """Where an engine logs to, beside its standard output."""
 
+EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # kubelet and Services reach a server by its pod's address
+LOOPBACK: Final = "127.0.0.1"
+
 NO_LOG_FILE: Final = "/dev/null"
 """For engines that only log to their standard output."""
 
@@ -84,9 +87,11 @@ class Engine(ABC):
     load_metrics: ClassVar[tuple[str, ...]]
     """Names of the Prometheus gauges that together count the requests which are not finished."""
 
-    def __init__(self, log_path: str = LOG_FILE) -> None:
+    def __init__(self, log_path: str = LOG_FILE, host: str = EVERYWHERE) -> None:
         self.log_path = log_path
         """The file that the engine logs to, beside its standard output."""
+        self.host = host
+        """The address that it listens on."""
 
     @abstractmethod
     def arguments(

@@ -112,8 +112,7 @@ class LlamaCpp(Engine):
         flags = {
             "--model": model_path,
             "--alias": served_name,
-            # kubelet and Services reach the pod by its address, never by loopback.
-            "--host": "0.0.0.0",  # noqa: S104
+            "--host": self.host,
             "--port": str(self.port),
             # The total, which is divided evenly among the slots.
             "--ctx-size": str(llama.context_size * llama.parallel),

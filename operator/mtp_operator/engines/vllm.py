@@ -100,8 +100,7 @@ class VLLM(Engine):
         return (
             model_path,
             f"--served-model-name={served_name}",
-            # kubelet and Services reach the pod by its address, never by loopback.
-            "--host=0.0.0.0",
+            f"--host={self.host}",
             f"--port={self.port}",
             *_stated("--max-model-len", vllm.max_model_len),
             *_stated("--max-num-seqs", vllm.max_num_seqs),

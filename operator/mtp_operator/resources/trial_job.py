@@ -7,7 +7,7 @@ from typing import Any, Final
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.api.trial import PlannedLevel, TrialPlan
-from mtp_operator.engines import LOG_FOLDER, Engine, engine_for
+from mtp_operator.engines import LOG_FOLDER, LOOPBACK, Engine, engine_for
 
 from .engine_pod import (
     container_security,
@@ -53,7 +53,8 @@ def trial_job(
         ready_seconds: time until a completion must work.
         level_seconds: time for one concurrency level.
     """
-    engine = engine_for(run.spec.engine.type)
+    # The bench beside it asks it, and nobody else may: load from elsewhere would be measured.
+    engine = engine_for(run.spec.engine.type, host=LOOPBACK)
     plan = trial_plan(run, arm, ready_seconds=ready_seconds, level_seconds=level_seconds)
     labels = trial_labels(run.spec.model_name, run.metadata.name, arm.n_spec)
     return {
@@ -98,7 +99,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
     workload = run.spec.workload
     return TrialPlan(
         engine=run.spec.engine.type,
-        url=f"http://127.0.0.1:{engine.port}",
+        url=f"http://{LOOPBACK}:{engine.port}",
         served_name=served_name(run),
         n_spec=arm.n_spec,
         prompts=planned_prompts(workload.prompt_source),
