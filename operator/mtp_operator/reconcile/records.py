@@ -142,6 +142,8 @@ class Pod:
     node: str | None = None
     started_at: Moment | None = None
     deleting: bool = False
+    gone_by: Moment | None = None
+    """When a pod that is being deleted has to have ended, by its grace period."""
     conditions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """type -> (status, reason, message)"""
     engine: Container = Container()

@@ -153,6 +153,8 @@ def advance(
             wake = next_limit_seconds(pod, limits(settings), now) or settings.pending_seconds
         if (left := _pause_seconds(arm, now)) > 0:
             wake = left
+        elif job is None and trial.in_the_way(observed.pods) is not None:
+            wake = trial.ENDS_WITHIN.total_seconds()
     status = status.model_copy(
         update={"conditions": merge_conditions(before.conditions, _conditions(run, status, obstacle, now))}
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from mtp_operator.api.conditions import shorten
+from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.trial import (
@@ -24,7 +24,7 @@ from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.weights import IMAGE_FIELDS
 
 from .gpus import no_node_fits
-from .patience import is_hopeless, is_new
+from .patience import PATIENCE, is_hopeless, is_new
 from .records import (
     Container,
     EventsRead,
@@ -265,8 +265,12 @@ def waits_for(pod: Pod | None, now: datetime) -> Obstacle | None:
     """What to say of it, once it has been there for longer than a pod takes to end."""
     if pod is None or now - pod.created_at < ENDS_WITHIN:
         return None
-    message = f"the next trial waits until pod {pod.name} has ended{' (it is being deleted)' if pod.deleting else ''}"
-    return Obstacle("WaitsForPod", message, needs_a_person=False)
+    message = f"the next trial waits until pod {pod.name} has ended"
+    if pod.gone_by is None or now - pod.gone_by < PATIENCE:
+        return Obstacle("WaitsForPod", message + (" (it is being deleted)" if pod.deleting else ""), False)
+    where = f"node {pod.node}" if pod.node else "its node"
+    message += f", which should have been by {format_time(pod.gone_by)}: {where} does not answer; delete the node, or "
+    return Obstacle("WaitsForPod", message + "the pod by force once nothing of it runs any more", needs_a_person=True)
 
 
 def needs_a_person(refusal: str) -> bool:

@@ -197,6 +197,7 @@ def view_pod(body: Body) -> Pod:
         node=body.get("spec", {}).get("nodeName"),
         started_at=_time(status.get("startTime")),
         deleting="deletionTimestamp" in body["metadata"],
+        gone_by=_time(body["metadata"].get("deletionTimestamp")),
         conditions={
             condition["type"]: (condition["status"], condition.get("reason", ""), condition.get("message", ""))
             for condition in status.get("conditions", ())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mtp_operator.api.conditions import format_time
 from mtp_operator.api.fetch import FetchResult
 from mtp_operator.api.weights import FetchedSource
 from mtp_operator.resources.labels import COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, MODEL_LABEL, SERVER
@@ -155,6 +156,28 @@ def test_a_pod_that_a_trial_waits_for_is_named() -> None:
     told = world.model_condition("Ready")
     assert told["reason"] == "WaitsForPod"
     assert "pod stranger" in told["message"]
+
+
+def test_a_pod_that_hangs_on_a_dead_node_stalls_and_says_what_to_do() -> None:
+    world = World()
+    hanging = stranger("uid-of-a-job-that-is-gone")
+    hanging["metadata"]["deletionTimestamp"] = format_time(world.now)
+    hanging["spec"]["nodeName"] = "node-dead"
+    world.pods["stranger"] = hanging
+    world.tick(299)
+    world.settle()
+    assert world.model_condition("Stalled")["status"] == "False"
+    wake = world.plan().wake_after_seconds
+    assert wake is not None
+    assert wake <= 60
+
+    world.tick(1)
+    world.settle()
+    stalled = world.model_condition("Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "WaitsForPod")
+    assert "pod stranger" in stalled["message"]
+    assert "node node-dead does not answer" in stalled["message"]
+    assert "delete the node, or the pod by force" in stalled["message"]
 
 
 def fetching() -> World:
