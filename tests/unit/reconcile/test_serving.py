@@ -425,7 +425,7 @@ def test_reasons_of_a_server_that_does_not_start() -> None:
     assert world.model_condition("Stalled")["status"] == "False"
 
     pod = world.start_server(ready=False)
-    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
     world.settle()
     assert reason(world, "Stalled") == ("True", "ImageUnavailable")
 
