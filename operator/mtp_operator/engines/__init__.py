@@ -5,15 +5,16 @@ from typing import Final
 from mtp_operator.api.spec import EngineType
 
 from .engine import (
+    BESIDE_THE_BENCH,
     CONFIGURATION_FOLDER,
-    EVERYWHERE,
     HOME,
     LOG_FILE,
     LOG_FOLDER,
-    LOOPBACK,
     NO_LOG_FILE,
+    POD,
     Engine,
     EngineMetrics,
+    Place,
     RequestDrafts,
     cached_in_usage,
     prompt_tokens_in_usage,
@@ -27,17 +28,18 @@ from .vllm import VLLM
 _ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engine in (VLLM, LlamaCpp)}
 
 __all__ = [
+    "BESIDE_THE_BENCH",
     "CONFIGURATION_FOLDER",
-    "EVERYWHERE",
     "HOME",
     "LOG_FILE",
     "LOG_FOLDER",
-    "LOOPBACK",
     "NO_LOG_FILE",
+    "POD",
     "Continuation",
     "Engine",
     "EngineMetrics",
     "Messages",
+    "Place",
     "RequestDrafts",
     "TokenScore",
     "cached_in_usage",
@@ -48,6 +50,6 @@ __all__ = [
 ]
 
 
-def engine_for(engine_type: EngineType, log_path: str = LOG_FILE, host: str = EVERYWHERE) -> Engine:
-    """The engine of this type, which logs to this file beside its standard output, and listens on this address."""
-    return _ENGINES[engine_type](log_path, host)
+def engine_for(engine_type: EngineType, log_path: str = LOG_FILE, place: Place = POD) -> Engine:
+    """The engine of this type at this place, which logs to this file beside its standard output."""
+    return _ENGINES[engine_type](log_path, place)

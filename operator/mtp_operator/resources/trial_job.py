@@ -7,7 +7,7 @@ from typing import Any, Final
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.api.trial import PlannedLevel, TrialPlan
-from mtp_operator.engines import LOG_FOLDER, LOOPBACK, Engine, engine_for
+from mtp_operator.engines import BESIDE_THE_BENCH, LOG_FOLDER, Engine, engine_for
 
 from .engine_pod import (
     container_security,
@@ -51,7 +51,7 @@ def trial_job(
         level_seconds: time for one concurrency level.
     """
     # The bench beside it asks it, and nobody else may: load from elsewhere would be measured.
-    engine = engine_for(run.spec.engine.type, host=LOOPBACK)
+    engine = engine_for(run.spec.engine.type, place=BESIDE_THE_BENCH)
     plan = trial_plan(run, arm, ready_seconds=ready_seconds, level_seconds=level_seconds)
     labels = trial_labels(run.spec.model_name, run.metadata.name, arm.n_spec)
     return {
@@ -78,15 +78,15 @@ def trial_job(
             # A lost pod is replaced by nothing before it has let go of its GPU.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": _metadata(engine, labels),
+                "metadata": _metadata(run, engine, labels),
                 "spec": _pod(run, arm, engine, plan, pinned_node),
             },
         },
     }
 
 
-def _metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
-    metadata = without_mesh(pod_metadata(engine, labels))
+def _metadata(run: MTPTuningRun, engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
+    metadata = without_mesh(pod_metadata(engine, labels, run.spec.template))
     return {**metadata, "annotations": {**metadata["annotations"], **_NOT_TO_BE_MOVED}}
 
 
@@ -96,7 +96,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
     workload = run.spec.workload
     return TrialPlan(
         engine=run.spec.engine.type,
-        url=f"http://{LOOPBACK}:{engine.port}",
+        url=f"http://{BESIDE_THE_BENCH.host}:{engine.port}",
         served_name=served_name(run),
         n_spec=arm.n_spec,
         prompts=planned_prompts(workload.prompt_source),
@@ -119,7 +119,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
         "activeDeadlineSeconds": math.ceil(plan.longest_seconds + DEADLINE_MARGIN_SECONDS + pull_seconds(run.spec)),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        **pod_basics(run.spec, run.spec.model_name, pinned_node),
+        **pod_basics(run.spec, run.spec.template, run.spec.model_name, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "initContainers": [
             *cache_maker(run.spec, run.spec.bench_image),
@@ -129,13 +129,17 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
                     arm.n_spec,
                     served_name(run),
                     engine,
+                    run.spec.template,
                     cache_mounts=cache_mounts(run.spec),
                 ),
                 "restartPolicy": "Always",
             },
         ],
         "containers": [_bench_container(run, plan)],
-        "volumes": [*engine_volumes(run.spec, engine), *prompt_volumes(run.spec.workload.prompt_source)],
+        "volumes": [
+            *engine_volumes(run.spec, engine, run.spec.template),
+            *prompt_volumes(run.spec.workload.prompt_source),
+        ],
     }
 
 

@@ -6,11 +6,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mtp_operator.api.base import Schema
+from mtp_operator.api.engines.vllm_settings import TrustRemoteCode
 from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER, path_of
 from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import AcceleratorSpec, EnvironmentVariable, TrustRemoteCode
+from mtp_operator.api.spec import AcceleratorSpec, EnvironmentVariable
 from mtp_operator.api.weights import IMAGE_SCHEME, FetchedSource, NewClaim, WeightsSource
 from mtp_operator.engines import engine_for
 
@@ -27,6 +28,7 @@ IMAGE_MOUNTS: Final = "/images"
 
 MODEL_VOLUME: Final = "model-image"
 DRAFTER_VOLUME: Final = "drafter-image"
+CACHE_VOLUME: Final = "compile-cache"
 
 IMAGE_FIELDS: Final = {MODEL_VOLUME: "spec.model.uri", DRAFTER_VOLUME: "spec.speculation.drafter.uri"}
 """Volume of an image with weights -> the field that names the image."""
@@ -129,9 +131,10 @@ def pull_seconds(settings: EngineSettings) -> int:
 def cache_folder(settings: EngineSettings) -> str | None:
     """The compile cache of these settings as the engine's container sees it; None where there is none.
 
-    It is kept beside fetched weights. A claim that is used as it is (pvc://) may be read-only, and belongs to the user.
+    It is kept beside fetched weights, or on a claim of its own. A claim with weights that are used as they are (pvc://)
+    may be read-only, and belongs to the user.
     """
-    if settings.weights_claim is None or not engine_for(settings.engine.type).cache_environment(CACHE_MOUNT):
+    if _caches_claim(settings) is None or not engine_for(settings.engine.type).cache_environment(CACHE_MOUNT):
         return None
     return f"{CACHE_MOUNT}/{cache_key(settings)}"
 
@@ -185,7 +188,19 @@ def all_caches_mount(settings: EngineSettings, path: str, *, read_only: bool) ->
 
 
 def _on_claim(settings: EngineSettings) -> dict[str, Any]:
-    return {"name": _volume_names(sources(settings))[settings.weights_claim or ""]}
+    return {"name": _volume_names(sources(settings)).get(_caches_claim(settings) or "", CACHE_VOLUME)}
+
+
+def cache_volumes(settings: EngineSettings) -> list[dict[str, Any]]:
+    """The volume of a claim that holds compile caches and no weights, where there is one."""
+    claim = _caches_claim(settings)
+    if cache_folder(settings) is None or claim in (None, *_volume_names(sources(settings))):
+        return []
+    return [{"name": CACHE_VOLUME, "persistentVolumeClaim": {"claimName": claim}}]
+
+
+def _caches_claim(settings: EngineSettings) -> str | None:
+    return settings.weights_claim or settings.cache_claim
 
 
 def _volume_names(sources: tuple[Weights, ...]) -> dict[str, str]:
@@ -197,7 +212,7 @@ def _volume_names(sources: tuple[Weights, ...]) -> dict[str, str]:
 def claim_name(model: MTPModel) -> str | None:
     """The claim that fetched weights of the model are kept on; None where spec.storage names none."""
     storage = model.spec.storage
-    if storage is None:
+    if storage is None or storage.cache_claim is not None:
         return None
     return storage.existing_claim or f"{model.metadata.name}-weights"
 

@@ -11,7 +11,8 @@ import pytest
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.serving import ProbePlan, Served, ServingRecord, Surroundings
-from mtp_operator.engines import EVERYWHERE, LOG_FILE, LOOPBACK, NO_LOG_FILE
+from mtp_operator.api.template import PodTemplate
+from mtp_operator.engines import BESIDE_THE_BENCH, LOG_FILE, NO_LOG_FILE, POD
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server import RECORD_ANNOTATION, deployment
@@ -39,7 +40,7 @@ def model(**serving: Any) -> MTPModel:
 
 
 def build(n_spec: int = 3, serving: dict[str, Any] | None = None, replicas: int = 1, **changes: Any) -> dict[str, Any]:
-    record = ServingRecord(served=Served.of(run_settings(**changes), n_spec), surroundings=SURROUNDINGS)
+    record = ServingRecord(served=Served.of(run_settings(**changes), n_spec, PodTemplate()), surroundings=SURROUNDINGS)
     return deployment(model(**(serving or {})), record, replicas)
 
 
@@ -122,12 +123,12 @@ def test_how_a_new_server_comes_in(serving: dict[str, Any], strategy: dict[str, 
 def test_a_deployment_says_what_it_serves() -> None:
     record = ServingRecord.model_validate_json(build()["metadata"]["annotations"][RECORD_ANNOTATION])
 
-    assert record.served == Served.of(run_settings(), 3)
+    assert record.served == Served.of(run_settings(), 3, PodTemplate())
 
 
 def as_served(arguments: list[str]) -> list[str]:
     """Arguments of a trial with a server's surroundings: nobody reads its log file, and it is reached by others."""
-    surroundings = {LOG_FILE: NO_LOG_FILE, LOOPBACK: EVERYWHERE}
+    surroundings = {LOG_FILE: NO_LOG_FILE, BESIDE_THE_BENCH.host: POD.host}
     return [functools.reduce(lambda one, part: one.replace(*part), surroundings.items(), one) for one in arguments]
 
 
@@ -164,9 +165,12 @@ def test_a_server_leaves_the_mesh_to_its_namespace_and_a_trial_does_not() -> Non
 def test_servers_do_not_depend_on_the_workload_that_was_measured() -> None:
     other = run_settings(workload={"outputTokens": 64, "levels": [{"concurrency": 4}]}, budget={"maxTrials": 3})
 
-    assert Served.of(other, 3) == Served.of(run_settings(), 3)
-    assert Served.of(other, 3).settings_hash == Served.of(run_settings(), 2).settings_hash
-    assert Served.of(run_settings(engine=LLAMA_CPP), 3).settings_hash != Served.of(run_settings(), 3).settings_hash
+    assert Served.of(other, 3, PodTemplate()) == Served.of(run_settings(), 3, PodTemplate())
+    assert Served.of(other, 3, PodTemplate()).settings_hash == Served.of(run_settings(), 2, PodTemplate()).settings_hash
+    assert (
+        Served.of(run_settings(engine=LLAMA_CPP), 3, PodTemplate()).settings_hash
+        != Served.of(run_settings(), 3, PodTemplate()).settings_hash
+    )
 
 
 def test_everything_selects_servers_and_no_trials() -> None:
@@ -198,7 +202,7 @@ def test_the_service_is_what_the_url_says() -> None:
 
 
 def test_building_changes_nothing_that_was_given() -> None:
-    record = ServingRecord(served=Served.of(run_settings(), 3), surroundings=SURROUNDINGS)
+    record = ServingRecord(served=Served.of(run_settings(), 3, PodTemplate()), surroundings=SURROUNDINGS)
     before = copy.deepcopy(record)
     first = deployment(model(), record, 1)
     first["spec"]["template"]["spec"]["containers"][0]["args"].append("--x")

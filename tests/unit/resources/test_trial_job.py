@@ -10,7 +10,7 @@ import pytest
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
 from mtp_operator.api.spec import Maximize, PromptCategory
 from mtp_operator.api.trial import PlannedPrompts, TrialPlan
-from mtp_operator.engines import EVERYWHERE, LOOPBACK
+from mtp_operator.engines import BESIDE_THE_BENCH, POD
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.weights import IMAGE_PULL_SECONDS
 from tests.unit.engines.settings import run_settings
@@ -104,8 +104,8 @@ def test_the_engine_is_a_native_sidecar_that_holds_the_gpus() -> None:
 def test_an_engine_on_trial_is_asked_by_its_bench_alone(engine: str) -> None:
     (container,) = pod_of(build(engine={"type": engine, "image": "engine:1"}))["initContainers"]
 
-    assert LOOPBACK in " ".join(container["args"])
-    assert EVERYWHERE not in " ".join(container["args"])
+    assert BESIDE_THE_BENCH.host in " ".join(container["args"])
+    assert POD.host not in " ".join(container["args"])
 
 
 def test_the_bench_is_told_everything_in_its_arguments() -> None:
