@@ -28,6 +28,8 @@ from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, vllm_s
         "--kernel-config.moe_backend=marlin",
         "--compilation-config.custom_ops+=+quant_fp8",
         "--mmproj=/models/weights/mmproj.gguf",
+        "--temp=-1",
+        "--rope-freq-base=-.5",
     ],
 )
 def test_what_spoils_nothing_passes(argument: str) -> None:
