@@ -68,6 +68,14 @@ class Faults:
     wrong: Counter[str] = field(default_factory=Counter)
     """Path -> how many times it is sent with wrong bytes."""
     ignores_range: bool = False
+    commit: str | None = None
+    """What it says the commit is, whatever is asked for."""
+    surplus: int = 0
+    """Bytes that it sends beyond the end of a large file."""
+    redirects_to: str | None = None
+    """Where large files are said to be."""
+    status_line: str | None = None
+    """What it sends in place of an answer to a request for a small file."""
 
 
 class Hub:
@@ -139,23 +147,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         repository = self._opened(name)
         if repository is None or self._fails(self.server.hub.faults.list_statuses):
             return
-        if revision not in (None, repository.commit):
+        faults = self.server.hub.faults
+        if revision not in (None, repository.commit) and faults.commit is None:
             self._answer(404, {"error": "Revision not found"}, {"X-Error-Code": "RevisionNotFound"})
             return
         siblings = self.server.hub.listing(name)
-        self._answer(200, {"id": name, "modelId": name, "sha": repository.commit, "siblings": siblings})
+        sha = repository.commit if faults.commit is None else faults.commit
+        self._answer(200, {"id": name, "modelId": name, "sha": sha, "siblings": siblings})
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         repository = self._opened(name)
         if repository is None or self._fails(self.server.hub.faults.statuses):
             return
+        faults = self.server.hub.faults
         if revision != repository.commit or path not in repository.paths():
             self._answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
         elif repository.is_large(path):
             # By another name of the same host, which must not be shown the token.
             port = self.server.server_port
+            if faults.redirects_to is not None:
+                self._answer(302, {}, {"Location": faults.redirects_to})
+                return
             host = "localhost" if self.headers["Host"].startswith("127.0.0.1") else self.headers["Host"].split(":")[0]
             self._answer(302, {}, {"Location": f"http://{host}:{port}/lfs/{name}/{path}"})
+        elif faults.status_line is not None:
+            self.wfile.write(faults.status_line.encode())
+            self.close_connection = True
         else:
             self._send(repository, path)
 
@@ -194,7 +211,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 hub.faults.wrong[path] -= 1
                 spoilt = True
         self.send_response(206 if start or (asked and not hub.faults.ignores_range) else 200)
-        self.send_header("Content-Length", str(size - start))
+        surplus = hub.faults.surplus if repository.is_large(path) else 0
+        self.send_header("Content-Length", str(size - start + surplus))
         self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         self.end_headers()
         for part in _parts(file, start, min(size, start + cut)):
@@ -203,6 +221,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 hub.bytes_sent += len(part)
                 sent = hub.bytes_sent
             hub.watch(sent)
+        with contextlib.suppress(OSError):
+            for _ in range(0, surplus, CHUNK_BYTES):
+                self.wfile.write(bytes(CHUNK_BYTES))
+                hub.watch(hub.bytes_sent)
         if start + cut < size:
             self.close_connection = True
             with contextlib.suppress(OSError):

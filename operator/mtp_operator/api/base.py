@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 GROUP: Final = "mtp-operator.dev"
@@ -33,6 +33,18 @@ MAX_WARNINGS: Final = 8
 
 MAX_WINDOWS: Final = 32
 """Throughput windows kept of one level of one arm."""
+
+MAX_COUNT: Final = 10**9
+"""The largest count (requests, tokens, drafts, seconds) that is believed: what a pod says becomes work and numbers."""
+
+MAX_POSITIONS: Final = 10**6
+"""Output tokens of one arm whose scores are believed."""
+
+MAX_MEASURE: Final = 1e9
+"""The largest speed in tokens per second, time in milliseconds or gap in nats that is believed."""
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Positions = Annotated[int, Field(ge=0, le=MAX_POSITIONS)]
 
 
 class Schema(BaseModel):
@@ -68,6 +80,13 @@ def rule(
 def validated(*rules: Mapping[str, str], **extra: Any) -> dict[str, Any]:
     """`json_schema_extra` with CEL rules and further `x-kubernetes-…` keywords."""
     return {**({"x-kubernetes-validations": [dict(one) for one in rules]} if rules else {}), **extra}
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where a document is wrong first, and why, in a few words."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else first["msg"]
 
 
 DecimalString = Annotated[str, Field(max_length=24, pattern=r"^-?[0-9]+(\.[0-9]+)?$")]

@@ -60,8 +60,26 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def printable(text: str) -> str:
+    """The text without what a terminal obeys or the eye does not see: control characters, marks of direction.
+
+    Engines, hubs, kubelets and API objects say what they like, and `kubectl describe` prints it as it is.
+    """
+    return "".join(_shown(one) for one in text)
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else "\N{REPLACEMENT CHARACTER}"
+
+
 def shorten(message: str, limit: int = MESSAGE_LIMIT) -> str:
-    """The message cut to `limit` characters, with an ellipsis where something is missing."""
+    """The message as every status, Event and result holds it: printable, and cut to `limit` characters.
+
+    An ellipsis stands where something is missing.
+    """
+    message = printable(message)
     return message if len(message) <= limit else message[: limit - 1] + "…"
 
 

@@ -29,6 +29,9 @@ CACHE_FOLDER: Final = "cache"
 MESSAGE_LIMIT: Final = 700
 
 
+Bytes = Annotated[int, Field(ge=0, le=1 << 60)]
+
+
 class FetchPlan(Schema):
     """What the fetch program shall do."""
 
@@ -51,9 +54,9 @@ class FetchProgress(Schema):
     """How far a fetch is."""
 
     stage: FetchStage = FetchStage.ASKING
-    fetched_bytes: Annotated[int, Field(ge=0)] = 0
-    total_bytes: Annotated[int, Field(ge=0)] = 0
-    bytes_per_second: Annotated[int, Field(ge=0)] = 0
+    fetched_bytes: Bytes = 0
+    total_bytes: Bytes = 0
+    bytes_per_second: Bytes = 0
     """Since the last time that somebody asked."""
 
 
@@ -69,7 +72,7 @@ class FetchResult(Schema):
 
     version: Literal[1] = 1
     fetched: Annotated[tuple[FetchedSource, ...], Field(max_length=2)] = ()
-    total_bytes: Annotated[int, Field(ge=0)] = 0
+    total_bytes: Bytes = 0
     failure: FetchFailure | None = None
 
     def to_json(self) -> str:

@@ -13,7 +13,9 @@ from .base import (
     MAX_N_SPEC,
     MAX_WARNINGS,
     MAX_WINDOWS,
+    Count,
     DecimalString,
+    Positions,
     Schema,
     Timestamp,
     rule,
@@ -30,8 +32,11 @@ from .trial import OutputStatus, StructuredOutput
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
 
-MAX_ATTEMPTS: Final = 3
-"""Jobs of one arm at most: a pod that was lost is repeated."""
+MAX_LOSSES: Final = 8
+"""Lost trials of one arm after which it fails."""
+
+MAX_ATTEMPTS: Final = MAX_LOSSES + 2
+"""Jobs of one arm at most: one that was lost is repeated, and one that drifted or was too slow once."""
 
 
 class RunSettings(EngineSettings):
@@ -97,8 +102,8 @@ class ArmLimit(Schema):
 
     metric: Annotated[LatencyMetric, Field(description="The latency, as in objective.constraints.")]
     max_milliseconds: Annotated[int, Field(ge=1, description="The limit, in milliseconds.")]
-    requests: Annotated[int, Field(ge=0, description="Requests whose latency was measured.")]
-    exceeding: Annotated[int, Field(ge=0, description="Requests of them that took longer.")]
+    requests: Annotated[Count, Field(description="Requests whose latency was measured.")]
+    exceeding: Annotated[Count, Field(description="Requests of them that took longer.")]
 
 
 class ArmCategory(Schema):
@@ -152,20 +157,21 @@ class ArmLevel(Schema):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["metric"]},
         ),
     ] = ()
-    requests: Annotated[int, Field(ge=0, description="Requests that were measured.")]
-    failed_requests: Annotated[int, Field(ge=0, description="Requests that failed or were cut.")] = 0
+    requests: Annotated[Count, Field(description="Requests that were measured.")]
+    failed_requests: Annotated[Count, Field(description="Requests that failed or were cut.")] = 0
     ended_by_eos: Annotated[
-        int,
-        Field(ge=0, alias="endedByEOS", description="Requests that the model ended by itself, before outputTokens."),
+        Count,
+        Field(
+            alias="endedByEOS",
+            description="Requests that the model ended by itself, before outputTokens.",
+        ),
     ] = 0
-    output_tokens: Annotated[int, Field(ge=0, description="Output tokens that the engine reported in `usage`.")]
-    drafts: Annotated[int | None, Field(ge=0, description="Drafting steps; absent where the engine counts none.")] = (
-        None
-    )
-    draft_tokens: Annotated[int | None, Field(ge=0, description="Tokens drafted.")] = None
-    accepted_tokens: Annotated[int | None, Field(ge=0, description="Draft tokens accepted.")] = None
+    output_tokens: Annotated[Count, Field(description="Output tokens that the engine reported in `usage`.")]
+    drafts: Annotated[Count | None, Field(description="Drafting steps; absent where the engine counts none.")] = None
+    draft_tokens: Annotated[Count | None, Field(description="Tokens drafted.")] = None
+    accepted_tokens: Annotated[Count | None, Field(description="Draft tokens accepted.")] = None
     accepted_per_position: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
+        tuple[Count, ...],
         Field(
             max_length=MAX_N_SPEC,
             description="Draft tokens accepted at each position, the first position first.",
@@ -209,7 +215,7 @@ class ArmOutput(Schema):
             "out. Unverified: that did not work, see message; the arm is never chosen by itself."
         ),
     ]
-    positions: Annotated[int, Field(ge=0, description="Output tokens that the target model alone was asked about.")] = 0
+    positions: Annotated[Positions, Field(description="Output tokens that the target model alone was asked about.")] = 0
     detection_limit: Annotated[
         DecimalString | None,
         Field(
@@ -221,11 +227,11 @@ class ArmOutput(Schema):
         DecimalString | None,
         Field(description="How much less probable than the target's own choice a token may be, in nats."),
     ] = None
-    violations: Annotated[int, Field(ge=0, description="Tokens that are less probable than that.")] = 0
-    large_gaps: Annotated[int, Field(ge=0, description="Tokens more than 5 nats less probable.")] = 0
+    violations: Annotated[Positions, Field(description="Tokens that are less probable than that.")] = 0
+    large_gaps: Annotated[Positions, Field(description="Tokens more than 5 nats less probable.")] = 0
     worst_gap: Annotated[DecimalString | None, Field(description="The largest gap that was seen, in nats.")] = None
-    texts: Annotated[int, Field(ge=0, description="Answers whose text was compared with their tokens.")] = 0
-    altered_texts: Annotated[int, Field(ge=0, description="Answers whose text is not that of their tokens.")] = 0
+    texts: Annotated[Positions, Field(description="Answers whose text was compared with their tokens.")] = 0
+    altered_texts: Annotated[Positions, Field(description="Answers whose text is not that of their tokens.")] = 0
     json_schema: Annotated[
         StructuredOutput,
         Field(
@@ -279,6 +285,9 @@ class ArmStatus(Schema):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
+    retry_after: Annotated[
+        Timestamp | None, Field(description="When the next attempt begins, after one that was lost.")
+    ] = None
     node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
     started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
     gpu_seconds: Annotated[int | None, Field(ge=0, description="Seconds of GPU time that the arm held.")] = None

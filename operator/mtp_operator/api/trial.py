@@ -7,11 +7,23 @@ short lists and its own statement of length.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from .base import MAX_CATEGORIES, MAX_CONSTRAINTS, MAX_LEVELS, MAX_N_SPEC, MAX_WARNINGS, MAX_WINDOWS, Schema
+from .base import (
+    MAX_CATEGORIES,
+    MAX_CONSTRAINTS,
+    MAX_LEVELS,
+    MAX_MEASURE,
+    MAX_N_SPEC,
+    MAX_WARNINGS,
+    MAX_WINDOWS,
+    Count,
+    Positions,
+    Schema,
+    first_problem,
+)
 from .conditions import shorten
 from .spec import EngineType, LatencyConstraint, LatencyMetric, Maximize, PromptCategory, Sampling
 
@@ -43,6 +55,12 @@ DRIFTING: Final = "Drifting"
 PROMPTS_UNUSABLE: Final = "PromptsUnusable"
 """Reason of a failure that no arm is to blame for: the user's own prompts are wrong, and stay so for every n."""
 
+SLOWEST: Final = 0.01
+"""Tokens per second below which a trial has measured nothing: speeds are kept with few decimals."""
+
+IMPLAUSIBLE: Final = "ResultImplausible"
+"""Reason of a failure: the figures are not of the trial that was asked for, or cannot be those of any trial."""
+
 MODEL_MISSING: Final = "ModelMissing"
 """Reason of a failure that an engine may die of as well, before or after the bench has seen it: no model is there."""
 
@@ -63,7 +81,17 @@ Reason = Annotated[str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
 Category = Annotated[str, Field(max_length=16, pattern=r"^[A-Za-z][-_A-Za-z0-9]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Measure = Annotated[float, Field(ge=0, le=MAX_MEASURE, allow_inf_nan=False)]
+
+
+class ImplausibleError(ValueError):
+    """A whole result of this version, with figures that no trial can have."""
+
+
+def refuse_more(part: str, number: int, whole: str, of: int) -> None:
+    """Refuses a part that is larger than its whole."""
+    if number > of:
+        raise ValueError(f"{part}: {number} is more than the {of} {whole}")
 
 
 class Document(Schema):
@@ -155,8 +183,13 @@ class LimitCount(Document):
 
     metric: LatencyMetric
     max_milliseconds: Annotated[int, Field(ge=1)]
-    requests: Annotated[int, Field(ge=0)]
-    exceeding: Annotated[int, Field(ge=0)]
+    requests: Count
+    exceeding: Count
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        refuse_more("exceeding", self.exceeding, "requests", self.requests)
+        return self
 
 
 class LevelResult(Document):
@@ -168,18 +201,18 @@ class LevelResult(Document):
     interactivity: Annotated[tuple[Measure, ...], Field(max_length=MAX_WINDOWS)] | None = None
     """Of each window, the mean over its requests of 1 / time per output token: what one request sees, in tokens per
     second. Only where the plan maximizes Interactivity and the times of tokens could be measured."""
-    requests: Annotated[int, Field(ge=0)]
+    requests: Count
     """Requests of the whole level, warm-up included, as in the engine's counters."""
-    failed_requests: Annotated[int, Field(ge=0)] = 0
+    failed_requests: Count = 0
     """Requests that failed or were cut."""
-    ended_by_eos: Annotated[int, Field(ge=0, alias="endedByEOS")] = 0
+    ended_by_eos: Annotated[Count, Field(alias="endedByEOS")] = 0
     """Requests that the model ended by itself, before `max_tokens`."""
-    output_tokens: Annotated[int, Field(ge=0)]
+    output_tokens: Count
     """Of the whole level likewise."""
-    drafts: Annotated[int, Field(ge=0)] | None = None
-    draft_tokens: Annotated[int, Field(ge=0)] | None = None
-    accepted_tokens: Annotated[int, Field(ge=0)] | None = None
-    accepted_per_position: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=MAX_N_SPEC)] = ()
+    drafts: Count | None = None
+    draft_tokens: Count | None = None
+    accepted_tokens: Count | None = None
+    accepted_per_position: Annotated[tuple[Count, ...], Field(max_length=MAX_N_SPEC)] = ()
     """The first position first."""
     categories: Annotated[Mapping[Category, Measure], Field(max_length=MAX_CATEGORIES, default_factory=dict)]
     """Category of prompts -> output tokens per second of one request, over the requests after the warm-up."""
@@ -188,6 +221,12 @@ class LevelResult(Document):
     """One for each limit of the plan at this level whose latency could be measured."""
     client_cpu_share: Annotated[Measure | None, Field(alias="clientCPUShare")] = None
     """CPU seconds that the bench itself took, over the seconds of the level: 1 is one core."""
+
+    @model_validator(mode="after")
+    def _each_limit_once(self) -> Self:
+        if len({limit.metric for limit in self.limits}) < len(self.limits):
+            raise ValueError("limits: a metric is there twice")
+        return self
 
 
 class TrialFailure(Document):
@@ -222,7 +261,7 @@ class StructuredOutput(StrEnum):
 class Divergence(Document):
     """The first place where the output parts from what the target model alone would say."""
 
-    position: Annotated[int, Field(ge=0)]
+    position: Positions
     """Output tokens before it."""
     context: Annotated[str, Field(max_length=_MESSAGE_LIMIT)]
     """The end of the text before it."""
@@ -234,19 +273,19 @@ class OutputCheck(Document):
     """What was seen of an arm's output: whether it speaks against the arm is decided against that of n=0."""
 
     status: OutputStatus
-    positions: Annotated[int, Field(ge=0)] = 0
+    positions: Positions = 0
     """Output tokens scored by the target model alone."""
     tolerance_nats: Measure = 0
     """How much less probable than the target's own choice a token may be."""
-    violations: Annotated[int, Field(ge=0)] = 0
+    violations: Positions = 0
     """Tokens that are less probable than that."""
-    large_gaps: Annotated[int, Field(ge=0)] = 0
+    large_gaps: Positions = 0
     """Tokens that no noise of the arithmetic explains."""
     worst_gap_nats: Measure = 0
     """Largest gap between the target's choice and the token."""
-    texts: Annotated[int, Field(ge=0)] = 0
+    texts: Positions = 0
     """Answers whose text was compared with their tokens."""
-    altered_texts: Annotated[int, Field(ge=0)] = 0
+    altered_texts: Positions = 0
     """Answers whose text is not what their tokens say."""
     first_divergence: Divergence | None = None
     json_schema: StructuredOutput = StructuredOutput.NOT_CHECKED
@@ -255,6 +294,13 @@ class OutputCheck(Document):
     """Whether the arguments of a tool call follow the tool's schema."""
     message: Text | None = None
     """Why the output is Unverified."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        refuse_more("violations", self.violations, "positions", self.positions)
+        refuse_more("largeGaps", self.large_gaps, "positions", self.positions)
+        refuse_more("alteredTexts", self.altered_texts, "texts", self.texts)
+        return self
 
 
 class TrialResult(Document):
@@ -297,12 +343,17 @@ class TrialResult(Document):
         """The result in a termination message.
 
         Raises:
+            ImplausibleError: it is one, but its figures are out of bounds or contradict each other.
             ValueError: the message is no complete result of this version.
         """
         length, _, document = text.strip().partition(" ")
         if not length.isdigit() or int(length) != len(document.encode()):
             raise ValueError("the termination message is cut or is no result")
-        return cls.model_validate_json(document)
+        try:
+            return cls.model_validate_json(document)
+        except ValidationError as error:
+            is_another = error.errors()[0]["type"] == "json_invalid" or error.errors()[0]["loc"] == ("version",)
+            raise (ValueError if is_another else ImplausibleError)(first_problem(error)) from error
 
 
 def _line(document: Mapping[str, Any]) -> str:

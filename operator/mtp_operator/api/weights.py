@@ -1,9 +1,10 @@
 """Where weights come from, and where fetched ones are kept: fields of `spec.model`, its drafter and `spec.storage`."""
 
+import re
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from .base import Schema, rule, validated
 
@@ -223,9 +224,20 @@ class StorageSpec(Schema):
 
 
 class FetchedSource(WeightsSource):
-    """Weights that lie on a claim, named without doubt: one commit, and of a GGUF the one file to begin with."""
+    """Weights that lie on a claim, named without doubt: one commit, and of a GGUF the one file to begin with.
+
+    Both become a path, and a hub has told them to a pod: so they are checked here, not by the API server alone.
+    """
 
     revision: Commit
+
+    @model_validator(mode="after")
+    def _is_a_path(self) -> Self:
+        if not re.fullmatch("[0-9a-f]{40}", self.revision):
+            raise ValueError("revision: must be a commit: 40 hexadecimal digits in lower case")
+        if not re.fullmatch(_HUB_URI.strip("^$"), self.uri) or "*" in self.uri:
+            raise ValueError("uri: must be hf://<organisation>/<repository>, for a GGUF followed by /<file>")
+        return self
 
 
 class WeightsStatus(Schema):

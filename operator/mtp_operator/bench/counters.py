@@ -125,6 +125,9 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
     )
 
 
+_POSITION_DIGITS: Final = 3
+
+
 def _added(now: int | None, before: int | None) -> int | None:
     return None if now is None else now - (before or 0)
 
@@ -136,6 +139,8 @@ def _position(labels: Mapping[str, str], names: EngineMetrics) -> int:
             f"{names.accepted_per_position} has no position in its label {names.position_label}, but the labels "
             f"{dict(labels)}"
         )
+    if len(position) > _POSITION_DIGITS:
+        raise ValueError(f"{names.accepted_per_position} speaks of position {position[:9]}…, which nobody drafts")
     return int(position)
 
 

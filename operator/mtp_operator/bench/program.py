@@ -3,13 +3,18 @@
 import asyncio
 import json
 import signal
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from pydantic import ValidationError
 
+from mtp_operator.api.base import first_problem
+from mtp_operator.api.conditions import printable
 from mtp_operator.api.trial import (
+    IMPLAUSIBLE,
     MODEL_MISSING,
     OUTPUT_CHECK_SECONDS,
     PROMPTS_UNUSABLE,
@@ -68,15 +73,20 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
         failure, check, status = asyncio.run(_outcome(plan, mix, runs))
     except PromptsUnusableError as error:
         failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
-    result = trial_result(
-        plan.n_spec,
-        runs,
-        failure,
-        prompts_sha256,
-        plan.maximize,
-        check,
-        drafts_every_step=plan.drafts_every_step,
-    )
+    try:
+        result = trial_result(
+            plan.n_spec,
+            runs,
+            failure,
+            prompts_sha256,
+            plan.maximize,
+            check,
+            drafts_every_step=plan.drafts_every_step,
+        )
+    except ValidationError as error:
+        message = plain(f"the engine's figures cannot be those of any server: {first_problem(error)}")
+        failure, status = TrialFailure(reason=IMPLAUSIBLE, message=message), 0
+        result = TrialResult(n_spec=plan.n_spec, failure=failure, prompts_sha256=prompts_sha256)
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status
@@ -94,6 +104,9 @@ async def _outcome(
         return error.failure, None, 1
     except asyncio.CancelledError:
         return await _interruption(plan), None, 1
+    except Exception as error:  # a fault of the bench's own, or an engine that answers as nobody has foreseen
+        traceback.print_exc()
+        return TrialFailure(reason="BenchFailed", message=plain(f"{type(error).__name__}: {error}")), None, 1
     return _disqualification(plan, runs), check, 0
 
 
@@ -173,7 +186,7 @@ def _explained(seen: Exception | str, plan: TrialPlan) -> str:
 
 def plain(message: str) -> str:
     """One line of ASCII, bounded: what a termination message has room for."""
-    return " ".join(message.encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
+    return " ".join(printable(message).encode("ascii", "replace").decode().split())[:_MESSAGE_LIMIT]
 
 
 def _record(plan: TrialPlan, runs: list[LevelRun], result: TrialResult) -> dict[str, Any]:

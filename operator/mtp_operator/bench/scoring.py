@@ -179,7 +179,10 @@ class OutputChecker:
 
     async def _continuation(self, prompt: Sequence[int], length: int) -> Continuation:
         salt = f"{self._salt}-{next(self._salts)}"
-        return await self._engine.continuation(self._post, self._served_name, prompt, length, salt)
+        output = await self._engine.continuation(self._post, self._served_name, prompt, length, salt)
+        if len(output.token_ids) > length:
+            raise CannotScoreError(f"{len(output.token_ids)} tokens came where {length} were asked for at most")
+        return output
 
     async def _prove(self, answers: Sequence[Answer], tolerance_nats: float) -> None:
         """Score what cannot be speculation's: single tokens after beginnings of prompts, for which nothing is drafted.

@@ -11,6 +11,9 @@ from .dialect import Dialect
 
 _EXCERPT: Final = 300
 
+_LONGEST_MESSAGE: Final = 8 << 20
+"""Bytes of a line of a stream; a whole answer in one has kilobytes."""
+
 _TOKEN_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls")
 """Parts of a delta that hold what the model said; servers differ in the name for its reasoning."""
 
@@ -99,7 +102,13 @@ class AnswerReader:
         for line in lines:
             payload = line[5:].strip() if line.startswith(b"data:") else b""
             if payload and payload != b"[DONE]":
-                size += self._read(_message(payload), seconds)
+                try:
+                    size += self._read(_message(payload), seconds)
+                except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+                    said = payload[:_EXCERPT].decode(errors="replace")
+                    raise RequestError(f"the server's answer is not of the form of the API: {said}") from error
+        if len(self._rest) > _LONGEST_MESSAGE:
+            raise RequestError(f"the server's answer has a line of more than {_LONGEST_MESSAGE >> 20} MiB")
         if size:
             self._arrivals.append(size)
 

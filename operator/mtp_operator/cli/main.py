@@ -95,6 +95,14 @@ def copy_cache(
 
 
 @app.command()
+def make_cache(folder: Annotated[Path, typer.Argument(help="The folder of the cache.")]) -> None:
+    """Make the folder of a compile cache (what a trial's pod runs first)."""
+    from mtp_operator.fetch.cache import make_folder
+
+    print(make_folder(folder))
+
+
+@app.command()
 def probe(plan: Annotated[str, typer.Option(help="Which engine to ask: a ProbePlan as JSON.")]) -> None:
     """Say when a server's engine is ready and when it has finished (what runs beside a server's engine)."""
     from mtp_operator.api.serving import ProbePlan

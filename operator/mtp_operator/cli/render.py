@@ -18,7 +18,7 @@ from mtp_operator.reconcile.records import OperatorSettings
 from mtp_operator.resources.claim_template import claim_template
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.fetch_job import fetch_job, fetched_sources
-from mtp_operator.resources.network_policy import network_policy
+from mtp_operator.resources.network_policy import network_policy, trials_network_policy
 from mtp_operator.resources.server import deployment
 from mtp_operator.resources.service import service
 from mtp_operator.resources.trial_job import trial_job
@@ -128,6 +128,7 @@ def _tuning(model: MTPModel, settings: RunSettings, installation: Installation) 
         return
     body = tuning_run(model, settings)
     yield body
+    yield trials_network_policy(model)
     run = MTPTuningRun.from_wire({**body, "metadata": _UNKNOWN_TO_FILES | body["metadata"]})
     yield from (
         trial_job(

@@ -5,6 +5,7 @@ from typing import Final
 from mtp_operator.api.spec import EngineType
 
 from .engine import (
+    BESIDE_THE_BENCH,
     CONFIGURATION_FOLDER,
     HOME,
     LOG_FILE,
@@ -27,6 +28,7 @@ from .vllm import VLLM
 _ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engine in (VLLM, LlamaCpp)}
 
 __all__ = [
+    "BESIDE_THE_BENCH",
     "CONFIGURATION_FOLDER",
     "HOME",
     "LOG_FILE",

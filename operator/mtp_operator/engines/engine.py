@@ -42,6 +42,9 @@ class Place:
 
 POD: Final = Place()
 
+BESIDE_THE_BENCH: Final = Place(host="127.0.0.1")
+"""A pod in which nobody but the bench asks the engine: load from elsewhere would be measured."""
+
 
 @dataclass(frozen=True)
 class EngineMetrics:

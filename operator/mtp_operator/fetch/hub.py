@@ -4,13 +4,13 @@ Listing, names, credentials and errors are huggingface_hub's. Its downloads are 
 of their process, which a fetch of hours on nodes that come and go cannot afford.
 """
 
+import ipaddress
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import BinaryIO, Final, TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
+from huggingface_hub import HfApi, constants, get_session, hf_hub_url, hf_raise_for_status, set_client_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 )
 
 from .errors import FetchError, StoppedError
+from .listing import Listing, RemoteFile, checked
 
 CHUNK_BYTES: Final = 1 << 18
 """Written at once: what the end of the process loses of a file at the most."""
@@ -34,25 +35,13 @@ LONGEST_WAIT_SECONDS: Final = 3600.0
 _TIMEOUT: Final = httpx2.Timeout(30.0)
 _RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
 
+_REDIRECTS: Final = 5
+
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of a repository at one commit. Large ones have a sha256, others git's own hash."""
-
-    path: str
-    size: int
-    sha256: str | None
-    git_sha1: str | None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """All files of a repository at one commit."""
-
-    commit: str
-    files: tuple[RemoteFile, ...]
+class CutError(httpx2.TransportError):
+    """A file ended before its end."""
 
 
 class Hub:
@@ -64,6 +53,7 @@ class Hub:
     """
 
     def __init__(self, token: str | None, stop: threading.Event) -> None:
+        set_client_factory(_client)
         # False, not None: a token of the environment is nobody's here.
         self._api = HfApi(token=token or False)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -85,16 +75,16 @@ class Hub:
                 raise FetchError("RepositoryNotFound", f"the hub cannot have hf://{repository}: {error}") from error
             except (TypeError, KeyError, ValueError) as error:
                 raise FetchError("HubRefused", f"the answer about hf://{repository} is not that of a hub") from error
-            files = tuple(
+            files = (
                 RemoteFile(
                     path=file.rfilename,
-                    size=file.size or 0,
+                    size=0 if file.size is None else file.size,
                     sha256=file.lfs.sha256 if file.lfs else None,
                     git_sha1=None if file.lfs else file.blob_id,
                 )
                 for file in info.siblings or ()
             )
-            return Listing(commit=info.sha or "", files=files)
+            return checked(info.sha, files, revision)
 
         return self._patiently(repository, revision, ask, lambda: 0)
 
@@ -123,9 +113,12 @@ class Hub:
                 for chunk in response.iter_raw(CHUNK_BYTES):
                     if self._stop.is_set():
                         raise StoppedError
-                    into.write(chunk)
+                    # One byte too many shows that it is another file; a claim is not filled by who does not stop.
+                    into.write(chunk[: file.size + 1 - into.tell()])
+                    if into.tell() > file.size:
+                        return
             if into.tell() < file.size:
-                raise httpx2.RemoteProtocolError(f"{file.path} ended after {into.tell()} of {file.size} bytes")
+                raise CutError(f"{file.path} ended after {into.tell()} of {file.size} bytes")
 
         self._patiently(repository, commit, get, lambda: into.seek(0, 2))
 
@@ -137,6 +130,8 @@ class Hub:
         while not self._stop.is_set():
             try:
                 return request()
+            except httpx2.TooManyRedirects as error:
+                raise FetchError("HubRefused", f"the hub redirects hf://{repository} in circles") from error
             except (HfHubHTTPError, httpx2.TransportError) as error:
                 failure = self._explained(repository, revision, error)
                 asked_for = _retry_after(error)
@@ -168,7 +163,9 @@ class Hub:
         if status == httpx2.codes.TOO_MANY_REQUESTS:
             return FetchError("RateLimited", f"the hub limits the rate of requests for {name}", is_permanent=False)
         if status is None or status in _RETRIED:
-            said = f"HTTP {status}" if status else f"{type(error).__name__}: {error}"
+            # An error's text may quote what was sent, the token too, or what the hub wants to be read.
+            words = f": {error}" if isinstance(error, CutError | httpx2.ConnectError) else ""
+            said = f"HTTP {status}" if status else f"{type(error).__name__}{words}"
             return FetchError("HubUnavailable", f"the hub does not give {name} ({said})", is_permanent=False)
         return FetchError("HubRefused", f"the hub refuses {name} (HTTP {status})")
 
@@ -179,3 +176,29 @@ def _retry_after(error: HfHubHTTPError | httpx2.TransportError) -> float | None:
         return None
     value = error.response.headers.get("Retry-After", "").strip()
     return float(value) if value.isdigit() else None
+
+
+def _client() -> httpx2.Client:
+    """What all requests are made with."""
+    return httpx2.Client(
+        event_hooks={"request": [_check_destination]}, follow_redirects=True, max_redirects=_REDIRECTS, timeout=_TIMEOUT
+    )
+
+
+def _check_destination(request: httpx2.Request) -> None:
+    """Refuses to follow a hub to where a pod may get and the hub should not: each redirect is a request of its own.
+
+    Raises:
+        FetchError: it is not encrypted although the hub is, or names the node's own addresses.
+    """
+    endpoint, asked = httpx2.URL(constants.ENDPOINT), request.url
+    if asked.host == endpoint.host and asked.scheme == endpoint.scheme:
+        return
+    if endpoint.scheme == "https" and asked.scheme != "https":
+        raise FetchError("HubRefused", f"the hub redirects to {asked.host} without encryption")
+    try:
+        address = ipaddress.ip_address(asked.host)
+    except ValueError:
+        return
+    if address.is_link_local or address.is_loopback or address.is_multicast or address.is_unspecified:
+        raise FetchError("HubRefused", f"the hub redirects to {asked.host}, which is not on the network")

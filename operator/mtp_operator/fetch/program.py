@@ -1,13 +1,17 @@
 """The fetch container's program: from a plan to whole, verified files, and a termination message."""
 
 import os
+import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+
+from pydantic import ValidationError
 
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.fetch import (
@@ -24,13 +28,17 @@ from mtp_operator.api.fetch import (
 from mtp_operator.api.weights import HUB_SCHEME, FetchedSource, WeightsSource
 
 from .errors import FetchError, StoppedError
-from .hub import Hub, RemoteFile
+from .hub import Hub
+from .listing import RemoteFile
 from .progress import Meter, serve
 from .selection import select
 from .store import Store, claim_errors, make_cache
 
 FILES_AT_ONCE: Final = 4
 """One connection to the hub seldom fills the line."""
+
+LONGEST_TOKEN: Final = 512
+_TOKEN: Final = re.compile(rf"[!-~]{{1,{LONGEST_TOKEN}}}")
 
 INTERRUPTED: Final = 128 + signal.SIGTERM
 
@@ -51,27 +59,44 @@ def main(plan: FetchPlan, termination_log: Path, port: int = PROGRESS_PORT) -> i
     meter = Meter()
     server = serve(meter, port)
     print(f"progress is told on port {server.server_port}", flush=True)
+    token = None
     try:
-        result = Fetch(plan, meter).run()
-    except FetchError as error:
-        failure = FetchFailure(reason=error.reason, message=shorten(str(error), MESSAGE_LIMIT))
+        token = _token(plan)
+        result = Fetch(plan, meter, token).run()
+    except Exception as error:
+        known = error if isinstance(error, FetchError) else _unexpected(error)
+        if known is not error:
+            print(redacted(traceback.format_exc(), token), file=sys.stderr)
+        failure = FetchFailure(reason=known.reason, message=shorten(redacted(str(known), token), MESSAGE_LIMIT))
         termination_log.write_text(FetchResult(failure=failure).to_json())
-        print(f"{error.reason}: {error}", file=sys.stderr, flush=True)
-        return PERMANENT_FAILURE if error.is_permanent else 1
+        print(f"{failure.reason}: {failure.message}", file=sys.stderr, flush=True)
+        return PERMANENT_FAILURE if known.is_permanent else 1
     termination_log.write_text(result.to_json())
     print(result.to_json(), flush=True)
     return 0
 
 
+def redacted(text: str, token: str | None) -> str:
+    """The text without the token: whatever leaves this program goes through here."""
+    return text.replace(token, "[the token]") if token else text
+
+
+def _unexpected(error: Exception) -> FetchError:
+    """A failure that nobody foresaw: its own text may quote anything."""
+    return FetchError(
+        "FetchFailed", f"the fetch failed ({type(error).__name__}): see the pod's log", is_permanent=False
+    )
+
+
 class Fetch:
     """One execution of a plan."""
 
-    def __init__(self, plan: FetchPlan, meter: Meter) -> None:
+    def __init__(self, plan: FetchPlan, meter: Meter, token: str | None) -> None:
         self._plan = plan
         self._claim = Path(plan.folder)
         self._meter = meter
         self._stop = threading.Event()
-        self._hub = Hub(_token(plan), self._stop)
+        self._hub = Hub(token, self._stop)
 
     def run(self) -> FetchResult:
         """Fetches what is not there yet.
@@ -95,7 +120,11 @@ class Fetch:
         except FetchError as error:
             raise FetchError(error.reason, f"hf://{repository} at {listing.commit}: {error}") from error
         uri = HUB_SCHEME + "/".join(part for part in (repository, entry) if part)
-        fetched = FetchedSource(uri=uri, revision=listing.commit)
+        try:
+            fetched = FetchedSource(uri=uri, revision=listing.commit)
+        except ValidationError as error:
+            message = f"{entry} of hf://{repository} has a name that no URI can state: rename it in the repository"
+            raise FetchError("FileNameUnusable", message) from error
         self._meter.follow(self._store(fetched), files)
         return fetched, files
 
@@ -140,7 +169,7 @@ class Fetch:
             self._receive(store, repository, commit, file)
         if not store.is_right(file):
             store.discard(file)
-            message = f"{file.path} of hf://{repository} at {commit} came twice with a wrong hash"
+            message = f"{file.path} of hf://{repository} at {commit} came twice with a wrong size or hash"
             raise FetchError("WrongHash", message)
         print(f"{file.path}: {file.size} bytes", flush=True)
 
@@ -153,10 +182,16 @@ def _token(plan: FetchPlan) -> str | None:
     if plan.token_file is None:
         return None
     try:
-        token = Path(plan.token_file).read_text().strip()
+        token = Path(plan.token_file).read_bytes().decode("ascii", "replace").strip()
     except OSError as error:
         message = f"the token of spec.model.tokenSecretRef cannot be read: {error.strerror}"
         raise FetchError("TokenUnreadable", message) from error
     if not token:
         raise FetchError("TokenUnreadable", "the token of spec.model.tokenSecretRef is empty")
+    if not _TOKEN.fullmatch(token):
+        message = (
+            "the key of the Secret that spec.model.tokenSecretRef names does not hold a token: one line of at most "
+            f"{LONGEST_TOKEN} printable ASCII characters without blanks"
+        )
+        raise FetchError("TokenUnreadable", message)
     return token

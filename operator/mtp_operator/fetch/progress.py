@@ -8,7 +8,7 @@ from typing import Final
 
 from mtp_operator.api.fetch import PROGRESS_PATH, FetchProgress, FetchStage
 
-from .hub import RemoteFile
+from .listing import RemoteFile
 from .store import Store
 
 SHORTEST_SECONDS: Final = 1.0

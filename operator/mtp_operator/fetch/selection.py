@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from .errors import FetchError
-from .hub import RemoteFile
+from .listing import RemoteFile
 
 OTHER_FORMATS: Final = (
     "*.bin", "*.ckpt", "*.gguf", "*.h5", "*.mlmodel", "*.msgpack", "*.onnx", "*.onnx_data", "*.ot", "*.pt", "*.pth",
@@ -28,9 +28,6 @@ def select(files: Iterable[RemoteFile], path: str) -> tuple[tuple[RemoteFile, ..
         FetchError: there is nothing of that kind, or too much.
     """
     files = sorted(files, key=lambda file: file.path)
-    strange = [file.path for file in files if file.path.startswith("/") or ".." in file.path.split("/")]
-    if strange:
-        raise FetchError("HubRefused", f"the repository has a file that would lie outside: {strange[0]}")
     return _parts(files, path) if path else (_safetensors(files), "")
 
 

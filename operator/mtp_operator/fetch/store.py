@@ -18,12 +18,13 @@ from typing import BinaryIO, Final
 from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER
 
 from .errors import FetchError
-from .hub import RemoteFile
+from .listing import RemoteFile
 
 FETCHING_FOLDER: Final = "fetching"
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_RIGHT: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_WITHOUT_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
 _READ_BYTES: Final = 1 << 20
 
 
@@ -72,7 +73,11 @@ class Store:
         """
         self._fetching.mkdir(parents=True, exist_ok=True)
         with self._fetching.with_name(f"{self._fetching.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in _WITHOUT_LOCKS:
+                    raise
             yield
 
     def has(self, file: RemoteFile) -> bool:

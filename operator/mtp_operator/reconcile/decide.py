@@ -8,12 +8,13 @@ from typing import Final
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel, TuningSpec
 from mtp_operator.api.run import ArmState, MTPTuningRun, VerdictType
+from mtp_operator.resources.network_policy import trials_network_policy
 from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
 from . import run as runs
 from . import trial, unreadable, weights
-from .records import Create, Delete, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
+from .records import Create, Delete, Ensure, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
 from .serving import hold_on_trials, serve
 from .views import explain
 
@@ -33,18 +34,24 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
         now: the time.
     """
     ours = [run for run in observed.runs if runs.is_ours(run)]
-    foreign = Plan.all(*(runs.disown(run, now) for run in observed.runs if not runs.is_ours(run)))
+    strangers = [run for run in observed.runs if not runs.is_ours(run)]
+    foreign = Plan.all(*(runs.disown(run, now) for run in strangers))
     model = observed.model
     unreadable_model = next((one for one in observed.unreadable if one.reference.kind is Kind.MODEL), None)
     if unreadable_model is not None:
         return Plan.all(foreign, unreadable.report(unreadable_model, now))
     if model is None or model.metadata.deletion_timestamp is not None:
         return Plan.all(_history(ours, None, TuningSpec().history_limit, now), foreign)
-    return Plan.all(_with_model(model, ours, observed, settings, now), foreign)
+    return Plan.all(_with_model(model, ours, strangers, observed, settings, now), foreign)
 
 
 def _with_model(
-    model: MTPModel, ours: Sequence[MTPTuningRun], observed: Observed, settings: OperatorSettings, now: datetime
+    model: MTPModel,
+    ours: Sequence[MTPTuningRun],
+    strangers: Sequence[MTPTuningRun],
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
 ) -> Plan:
     asked = models.wish(model, settings)
     about = models.reference(model)
@@ -63,7 +70,7 @@ def _with_model(
     )
     plans = [servers] if unreadable.serving(observed) is None else []
     # What cannot be read may be the Job or the pod that the next step would have to know.
-    lost_sight = unreadable.trials(observed, asked.run_name)
+    lost_sight = unreadable.trials(observed, asked.run_name) or _squatted(asked.run_name, strangers)
     if lost_sight is None:
         plans.append(cache.plan)
     elif not cache.cached:
@@ -77,6 +84,8 @@ def _with_model(
             plans.append(runs.clean_up(run, observed))
         elif run is not wanted:
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
+        elif not runs.is_as_asked(run, asked.settings):
+            plans.append(runs.supersede(run, about, "its images or claims are not those that the model asks for", now))
         elif asked.no_tuning or asked.refusal:
             plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
         elif _has_other_pods(run, model):
@@ -88,7 +97,8 @@ def _with_model(
                 set_aside.append(Unreadable(runs.reference(run), explain(error)))
                 obstacle = unreadable.obstacle(set_aside[-1])
             else:
-                plans.append(plan)
+                # What locks a trial's pod in is there before the pod is.
+                plans += [_locked_in(model, plan, settings), plan]
     if not asked.no_tuning and not asked.refusal and lost_sight is None:
         plans.append(_begin(model, asked, wanted, observed))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
@@ -104,6 +114,20 @@ def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
         return False
     verdict = run.status.verdict if run is not None else None
     return verdict is None or verdict.type is VerdictType.SUPERSEDED
+
+
+def _locked_in(model: MTPModel, plan: Plan, settings: OperatorSettings) -> Plan:
+    starts = any(isinstance(action, Create) and action.kind is Kind.JOB for action in plan.actions)
+    policy = Ensure(Kind.NETWORK_POLICY, trials_network_policy(model))
+    return Plan.of(Lane.TUNING, policy if starts and settings.network_policies else None)
+
+
+def _squatted(name: str, strangers: Sequence[MTPTuningRun]) -> trial.Obstacle | None:
+    """What is in the way if the name of the wanted run is that of one which the operator did not make."""
+    if all(run.metadata.name != name for run in strangers):
+        return None
+    message = f"MTPTuningRun {name} was not made by the operator: delete it"
+    return trial.Obstacle("NotMadeByOperator", message, needs_a_person=True)
 
 
 def _has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:

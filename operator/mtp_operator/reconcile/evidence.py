@@ -25,6 +25,7 @@ from mtp_operator.api.run import (
 from mtp_operator.api.spec import Level, Maximize, Objective
 from mtp_operator.api.trial import (
     SIMULATED,
+    SLOWEST,
     Divergence,
     Latencies,
     LatencySummary,
@@ -139,6 +140,14 @@ def _acceptance_length(levels: Iterable[LevelResult | ArmLevel]) -> str | None:
     return f"{1 + accepted / drafts:.2f}" if drafts else None
 
 
+def of_another_trial(result: TrialResult, n_spec: int, levels: Sequence[Level]) -> str | None:
+    """Why this is not the result of the trial that was asked for; None where it is."""
+    if result.n_spec != n_spec:
+        return f"the result is of n={result.n_spec}; n={n_spec} was asked for"
+    measured, asked = (sorted(one.concurrency for one in some) for some in (result.levels, levels))
+    return None if measured == asked else f"the result is of concurrencies {measured}; {asked} were asked for"
+
+
 def unmeasured(result: TrialResult, objective: Objective) -> str | None:
     """Why this result cannot say how good its n is, although its throughput is right; None where it can."""
     for level in result.levels:
@@ -157,7 +166,7 @@ def unmeasured(result: TrialResult, objective: Objective) -> str | None:
 
 
 def _lacks_interactivity(level: LevelResult, objective: Objective) -> bool:
-    return objective.maximize is Maximize.INTERACTIVITY and not level.interactivity
+    return objective.maximize is Maximize.INTERACTIVITY and min(level.interactivity or (0,)) < SLOWEST
 
 
 def tuner_arms(arms: Iterable[ArmStatus], maximize: Maximize) -> tuple[tuner.Arm, ...]:

@@ -13,6 +13,7 @@ from typing import Final
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
 from mtp_operator.api.trial import OutputStatus, StructuredOutput
+from mtp_operator.tuner.tails import hypergeometric_at_least
 
 SIGNIFICANCE: Final = 1e-4
 """Probability at which an equal number of violations in both arms is given up."""
@@ -120,7 +121,7 @@ def excess_probability(violations: int, positions: int, control_violations: int,
     """How likely it is that chance puts so many of all violations into the arm: Fisher's exact test, one-sided.
 
     Given the total of violations V over N + M positions, those among the arm's N are hypergeometric:
-    P(X >= v) = sum over k >= v of C(N, k) C(M, V - k) / C(N + M, V).
+    P(X >= v) = sum over k >= v of C(N, k) C(M, V - k) / C(N + M, V). Up to the mean the answer is 1: no excess.
 
     Args:
         violations: v, of the arm.
@@ -129,11 +130,7 @@ def excess_probability(violations: int, positions: int, control_violations: int,
         control_positions: M, likewise.
     """
     total = violations + control_violations
-    tail = sum(
-        math.comb(positions, k) * math.comb(control_positions, total - k)
-        for k in range(violations, min(total, positions) + 1)
-    )
-    return tail / math.comb(positions + control_positions, total)
+    return hypergeometric_at_least(violations, positions, total, positions + control_positions)
 
 
 def detection_limit(check: ArmOutput, controls: Sequence[ArmOutput]) -> float:
@@ -146,14 +143,13 @@ def detection_limit(check: ArmOutput, controls: Sequence[ArmOutput]) -> float:
     positions = sum(control.positions for control in controls)
     if not violations:
         return 3 / check.positions
-    needed = next(
-        (
-            count
-            for count in range(check.positions * violations // positions, check.positions + 1)
-            if excess_probability(count, check.positions, violations, positions) < SIGNIFICANCE
-        ),
-        check.positions,
-    )
+    expected = check.positions * violations // positions
+    counts = range(expected, check.positions + 1)
+
+    def is_excess(count: int) -> bool:
+        return excess_probability(count, check.positions, violations, positions) < SIGNIFICANCE
+
+    needed = min(expected + bisect_left(counts, True, key=is_excess), check.positions)
     usual = violations / positions
 
     def is_found(share: float) -> bool:

@@ -1,6 +1,6 @@
 """What a decision reads (`Observed`) and what it answers (`Plan`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.serving import ServingRecord
 from mtp_operator.api.spec import EngineType
+from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class OperatorSettings:
     fetch_environment: Mapping[str, str] = field(default_factory=dict)
     """Environment of a fetch: which hub, through which proxy."""
     network_policies: bool = True
-    """Whether servers get a NetworkPolicy."""
+    """Whether servers and trials get a NetworkPolicy."""
+    server_clients: Sequence[Mapping[str, Any]] = DEFAULT_CLIENTS
+    """Who may ask servers, as NetworkPolicyPeers; none: everybody."""
 
 
 class Kind(StrEnum):
@@ -139,12 +142,16 @@ class Pod:
     node: str | None = None
     started_at: Moment | None = None
     deleting: bool = False
+    gone_by: Moment | None = None
+    """When a pod that is being deleted has to have ended, by its grace period."""
     conditions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """type -> (status, reason, message)"""
     engine: Container = Container()
     bench: Container = Container()
     """The container beside the engine: a trial's bench, a server's probe."""
     fetch: Container = Container()
+    cache: Container = Container()
+    """The one that makes or copies a compile cache, before the engine starts."""
     address: str | None = None
     """Its IP address, once it has one."""
     image_volumes: Mapping[str, str] = field(default_factory=dict)
@@ -185,7 +192,8 @@ class ServerPod:
     """A server's pod, and what it was made to serve."""
 
     pod: Pod
-    n_spec: Int64
+    n_spec: Int64 | None
+    """None where somebody has removed the label, or put something else there: it may still be ready and serve."""
     settings_hash: str
 
     @property

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
+from mtp_operator.api.conditions import Condition, format_time, merge_conditions, parse_time, shorten
+from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.run import (
     CHOICES,
-    MAX_ATTEMPTS,
+    MAX_LOSSES,
     ArmState,
     ArmStatus,
     MTPTuningRun,
+    MTPTuningRunSpec,
     MTPTuningRunStatus,
+    RunSettings,
     VerdictStatus,
     VerdictType,
     job_name,
@@ -19,17 +22,17 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.spec import Objective
-from mtp_operator.api.trial import DRIFTING, TOO_SLOW
+from mtp_operator.api.trial import DRIFTING, IMPLAUSIBLE, TOO_SLOW
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.tuner.records import Verdict
 from mtp_operator.tuner.step import next_step
 
-from . import evidence, trial
+from . import evidence, gpus, trial
 from .events import arm_events, verdict_events
 from .losslessness import judged_outputs
+from .patience import is_shut_out, limits, next_limit_seconds
 from .records import (
     Create,
     Delete,
@@ -52,6 +55,13 @@ from .standing import standing
 MORE_TIME = 2
 """Times the time of a level that an arm which was too slow gets when it is tried again."""
 
+LOSS_PAUSES_SECONDS = (10, 60, 300, 900, 1800, 3600)
+"""Pauses after the losses of one arm, the last one for all that follow: what takes trials away, such as a device plugin
+that starts anew or a node pool that shrinks, lasts longer than three attempts in a row."""
+
+LOSSES_TO_LOOK_INTO = 3
+"""Losses of one arm after which a person should look."""
+
 OPEN_STATES = frozenset({ArmState.PLANNED, ArmState.RUNNING, ArmState.ENDING})
 
 
@@ -61,9 +71,26 @@ def reference(run: MTPTuningRun) -> Reference:
 
 
 def is_ours(run: MTPTuningRun) -> bool:
-    """Whether the operator made this run: its name follows from what it states."""
-    spec = run.spec
-    return run.metadata.name == run_name(spec.model_name, spec.settings_hash, spec.request)
+    """Whether the operator made this run, as far as that can be seen.
+
+    Its name and its hash follow from what it states, which nobody else can choose then. It has an owner until it has
+    its verdict. And a choice that it is evidence for was measured.
+    """
+    spec, verdict = run.spec, run.status.verdict
+    if run.metadata.name != run_name(spec.model_name, spec.settings_hash, spec.request):
+        return False
+    if spec.settings_hash != spec.settings().request_hash():
+        return False
+    if verdict is None:
+        return bool(run.metadata.owner_references)
+    return not verdict.n_spec or any(
+        arm.state is ArmState.MEASURED and arm.n_spec == verdict.n_spec for arm in run.status.arms
+    )
+
+
+def is_as_asked(run: MTPTuningRun, asked: RunSettings) -> bool:
+    """Whether the trials of the run would be those that are asked for: images and claims are not in its name."""
+    return canonical_hash(run.spec.settings()) == canonical_hash(asked)
 
 
 def is_over(run: MTPTuningRun) -> bool:
@@ -95,7 +122,7 @@ def advance(
         now: the time.
     """
     jobs = {job.name: job for job in observed.jobs if job.run_uid == run.metadata.uid}
-    pods = newest_pods(observed.pods)
+    pods = pods_by_job(observed.pods)
     before = run.status
     status = before.model_copy(
         update={
@@ -120,20 +147,24 @@ def advance(
     if arm is not None:
         obstacle = trial.failure(observed, Lane.TUNING) or trial.obstacle(job, pod, observed, run.spec, settings, now)
         if obstacle is None and job is None and arm.state is ArmState.PLANNED:
-            obstacle = hold
+            obstacle = hold or _pause(arm, now) or trial.waits_for(trial.in_the_way(observed.pods), now)
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
-            wake = _until_node_counts_as_gone(pod, settings, now)
+            wake = next_limit_seconds(pod, limits(settings), now) or settings.pending_seconds
+        if (left := _pause_seconds(arm, now)) > 0:
+            wake = left
+        elif job is None and trial.in_the_way(observed.pods) is not None:
+            wake = trial.ENDS_WITHIN.total_seconds()
     status = status.model_copy(
         update={"conditions": merge_conditions(before.conditions, _conditions(run, status, obstacle, now))}
     )
     events += arm_events(about, before, status) + verdict_events(about, before, status)
-    creates = _creates(run, observed, jobs, settings) if hold is None else ()
+    creates = _creates(run, observed, jobs, settings, now) if hold is None else ()
     plan = Plan.of(
         Lane.TUNING,
         _update(run, status, events),
         *_ends(run, jobs, pods, arm),
-        *(trial.gpu_claims(about, run.spec.accelerator) if creates else ()),
+        *(gpus.gpu_claims(about, run.spec.accelerator) if creates else ()),
         *creates,
         lookup,
         wake_after_seconds=wake,
@@ -141,9 +172,12 @@ def advance(
     return plan, obstacle
 
 
-def newest_pods(pods: tuple[Pod, ...]) -> Mapping[str, Pod]:
-    """Uid of a Job -> its newest pod."""
-    return {pod.job_uid: pod for pod in sorted(pods, key=lambda pod: pod.created_at)}
+def pods_by_job(pods: tuple[Pod, ...]) -> Mapping[str, Pod]:
+    """Uid of a trial's Job -> its pod: the oldest that does not end.
+
+    Such a Job never makes a second pod for a first that failed: what comes later and calls it its controller is forged.
+    """
+    return {pod.job_uid: pod for pod in sorted(pods, key=lambda pod: (pod.deleting, pod.created_at), reverse=True)}
 
 
 # -- what became of the open arm ---------------------------------------------------------------------------------------
@@ -161,15 +195,16 @@ def _judged(
 ) -> MTPTuningRunStatus:
     if job is None and arm.job_uid is None:
         return status
-    if _node_is_gone(status, pod, nodes, settings, now):
-        return _started_over(status, arm)
-    judgement = _held_against(run.spec.objective, trial.judge(arm, job, pod))
+    lost = _lost_node(status, pod, nodes, settings, now)
+    if lost is not None:
+        return _started_over(status, arm, lost)
+    judgement = _held_against(run.spec, arm, trial.judge(arm, job, pod))
     if isinstance(judgement, trial.Going | trial.MustEnd):
         return _with_arm(status, _running(arm, job, pod, judgement))
     seconds = evidence.gpu_seconds(pod, run.spec.accelerator.count, now)
     status = _spent(status, seconds)
     if isinstance(judgement, trial.Lost):
-        return _lost(run, status, arm, judgement)
+        return _lost(run, status, arm, judgement, now)
     if isinstance(judgement, trial.Drifted):
         if not arm.drifted:
             return _with_arm(status, _again(run, arm, _standing_reason(arm, DRIFTING), judgement.message, drifted=1))
@@ -193,11 +228,14 @@ def _judged(
     return _with_observation(run, status, arm, evidence.observed_by(pod, nodes, prompts))
 
 
-def _held_against(objective: Objective, judgement: trial.Judgement) -> trial.Judgement:
-    """The judgement, unless the trial has not measured what the objective needs."""
+def _held_against(spec: MTPTuningRunSpec, arm: ArmStatus, judgement: trial.Judgement) -> trial.Judgement:
+    """The judgement, unless the trial has not measured what it was asked for, or what the objective needs."""
     if not isinstance(judgement, trial.Measured):
         return judgement
-    why = evidence.unmeasured(judgement.result, objective)
+    strange = evidence.of_another_trial(judgement.result, arm.n_spec, spec.workload.levels)
+    if strange is not None:
+        return trial.Failed(IMPLAUSIBLE, strange, judgement.result)
+    why = evidence.unmeasured(judgement.result, spec.objective)
     return judgement if why is None else trial.Failed("Unmeasurable", why, judgement.result)
 
 
@@ -226,7 +264,7 @@ def _with_observation(
 def _running(arm: ArmStatus, job: Job | None, pod: Pod | None, judgement: trial.Judgement) -> ArmStatus:
     update: dict[str, object] = {"job_uid": job.uid if job else arm.job_uid}
     if arm.state is ArmState.PLANNED:
-        update["state"] = ArmState.RUNNING
+        update |= {"state": ArmState.RUNNING, "retry_after": None}
     if isinstance(judgement, trial.MustEnd):
         update |= {
             "state": ArmState.ENDING,
@@ -243,14 +281,38 @@ def _failed(arm: ArmStatus, reason: str, message: str) -> ArmStatus:
     return arm.model_copy(update={"state": ArmState.FAILED, "reason": reason, "message": shorten(message)})
 
 
-def _lost(run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, lost: trial.Lost) -> MTPTuningRunStatus:
+def _lost(
+    run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, lost: trial.Lost, now: datetime
+) -> MTPTuningRunStatus:
     status = _counted(status, lost=1)
-    times = arm.attempt - arm.drifted - _has_more_time(arm) + 1
-    if times >= MAX_ATTEMPTS:
+    times = _losses(arm) + 1
+    if times >= MAX_LOSSES:
         message = f"the trial was lost {times} times; the last time {lost.message}"
         return _counted(_with_arm(status, _failed(arm, "LostTooOften", message)), failed=1)
     message = f"attempt {arm.attempt} was lost: {lost.message}"
-    return _with_arm(status, _again(run, arm, _standing_reason(arm, "Lost"), message, drifted=arm.drifted))
+    again = _again(run, arm, _standing_reason(arm, "Lost"), message, drifted=arm.drifted)
+    pause = timedelta(seconds=LOSS_PAUSES_SECONDS[min(times, len(LOSS_PAUSES_SECONDS)) - 1])
+    return _with_arm(status, again.model_copy(update={"retry_after": format_time(now + pause)}))
+
+
+def _losses(arm: ArmStatus) -> int:
+    """How often an arm that is tried anew was lost."""
+    return arm.attempt - arm.drifted - _has_more_time(arm)
+
+
+def _pause_seconds(arm: ArmStatus, now: datetime) -> float:
+    return (parse_time(arm.retry_after) - now).total_seconds() if arm.retry_after else 0.0
+
+
+def _pause(arm: ArmStatus, now: datetime) -> trial.Obstacle | None:
+    """What to say of an arm that was lost, until its next attempt."""
+    if _pause_seconds(arm, now) <= 0:
+        return None
+    times = _losses(arm)
+    message = f"{arm.message}; the next attempt begins at {arm.retry_after}"
+    if times < LOSSES_TO_LOOK_INTO:
+        return trial.Obstacle("TrialLost", message, needs_a_person=False)
+    return trial.Obstacle("TrialLost", f"the trial was lost {times} times: {message}", needs_a_person=True)
 
 
 def _has_more_time(arm: ArmStatus) -> bool:
@@ -281,25 +343,26 @@ def _again(run: MTPTuningRun, arm: ArmStatus, reason: str, message: str, *, drif
     )
 
 
-def _node_is_gone(
+def _lost_node(
     status: MTPTuningRunStatus, pod: Pod | None, nodes: Mapping[str, Node], settings: OperatorSettings, now: datetime
-) -> bool:
-    """Whether a trial waits for a node that it is bound to and that is not there any more."""
+) -> str | None:
+    """Why the node that a trial is bound to and waits for will not take it any more; None where it may.
+
+    A node that is without its labels for a while, because they are found anew, is not gone.
+    """
     if status.observed is None or pod is None or pod.node is not None or pod.is_over:
-        return False
-    if settings.nodes_readable and status.observed.gpu_product != evidence.UNKNOWN:
-        return status.observed.node not in nodes
-    return now - pod.created_at >= timedelta(seconds=settings.node_gone_seconds)
+        return None
+    node, waits = status.observed.node, now - pod.created_at
+    is_known = settings.nodes_readable and status.observed.gpu_product != evidence.UNKNOWN
+    if waits >= timedelta(seconds=settings.node_gone_seconds) and (not is_known or node not in nodes):
+        return f"node {node} is gone"
+    if waits >= timedelta(seconds=settings.pending_seconds) and is_shut_out(pod):
+        return f"node {node} takes no pods any more (cordoned, tainted or not to be reached)"
+    return None
 
 
-def _until_node_counts_as_gone(pod: Pod, settings: OperatorSettings, now: datetime) -> float:
-    limit = settings.pending_seconds if settings.nodes_readable else settings.node_gone_seconds
-    left = (pod.created_at + timedelta(seconds=limit) - now).total_seconds()
-    return left if left > 0 else settings.pending_seconds
-
-
-def _started_over(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunStatus:
-    message = f"node {status.observed.node} is gone: n is never compared across nodes" if status.observed else ""
+def _started_over(status: MTPTuningRunStatus, arm: ArmStatus, why: str) -> MTPTuningRunStatus:
+    message = f"{why}: n is never compared across nodes"
     status = _set_aside(status, lambda one: evidence.counts(one) or one is arm, "NodeGone", message)
     return status.model_copy(update={"observed": None, "fingerprint": None})
 
@@ -345,13 +408,13 @@ def _with_verdict(status: MTPTuningRunStatus, verdict: VerdictStatus, now: datet
 
 
 def _creates(
-    run: MTPTuningRun, observed: Observed, jobs: Mapping[str, Job], settings: OperatorSettings
+    run: MTPTuningRun, observed: Observed, jobs: Mapping[str, Job], settings: OperatorSettings, now: datetime
 ) -> tuple[Create, ...]:
     """The Job of the planned arm: only once the plan is in the status, and no pod of the model holds a GPU."""
     arm = open_arm(run.status.arms)
     if arm is None or arm.state is not ArmState.PLANNED or arm.job_name in jobs:
         return ()
-    if any(not pod.is_over for pod in observed.pods):
+    if trial.in_the_way(observed.pods) is not None or _pause_seconds(arm, now) > 0:
         return ()
     pinned = run.status.observed.node if run.status.observed else None
     level_seconds = settings.level_seconds * (MORE_TIME if _has_more_time(arm) else 1)
@@ -407,7 +470,7 @@ def clean_up(run: MTPTuningRun, observed: Observed) -> Plan:
 
 def disown(run: MTPTuningRun, now: datetime) -> Plan:
     """A run that the operator did not make: it says so there, and leaves it alone."""
-    message = "this run was not made by the operator and is ignored; apply an MTPModel to tune one"
+    message = "this run was not made by the operator and is ignored; delete it, and apply an MTPModel to tune one"
     conditions = _standing(run, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message)
     status = run.status.model_copy(
         update={

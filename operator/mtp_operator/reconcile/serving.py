@@ -15,9 +15,11 @@ from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server import deployment
 from mtp_operator.resources.service import service, url
 
-from . import trial, unreadable
+from . import gpus, trial, unreadable
+from .patience import limits, next_limit_seconds
 from .records import (
     Apply,
+    Container,
     Delete,
     Ensure,
     EventsRead,
@@ -78,13 +80,13 @@ def serve(
     server = observed.server
     record = None
     if model.spec.serving.replicas > 0:
-        record = _record(model, asked, n_spec, observed, settings)
+        record = _record(model, asked, n_spec, observed, settings, now)
         if record is None and server is not None:
             # Somebody has spoilt what says what is served, and there is no choice yet to serve instead.
             return Plan(), _standing(model, asked, None, observed, settings, now)
     wanted = _objects(model, record, tuning, observed, settings)
     pod = _newest_unready(record, observed)
-    lookup, wake = _next_look(model, pod, observed, settings, now)
+    lookup, wake = _next_look(model, record, pod, observed, settings, now)
     plan = Plan.of(
         Lane.SERVING,
         *_ensures(model, record, observed),
@@ -135,7 +137,12 @@ def _trials_have_gpu(model: MTPModel, observed: Observed) -> bool:
 
 
 def _record(
-    model: MTPModel, asked: RunSettings | None, n_spec: int | None, observed: Observed, settings: OperatorSettings
+    model: MTPModel,
+    asked: RunSettings | None,
+    n_spec: int | None,
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
 ) -> ServingRecord | None:
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
@@ -150,11 +157,16 @@ def _record(
         return None
     ready_seconds = wanted.template.ready_seconds or settings.ready_seconds
     surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=ready_seconds)
-    return _turned_to(wanted, surroundings, record, model, observed)
+    return _turned_to(wanted, surroundings, record, model, observed, now)
 
 
 def _turned_to(
-    wanted: Served, surroundings: Surroundings, record: ServingRecord | None, model: MTPModel, observed: Observed
+    wanted: Served,
+    surroundings: Surroundings,
+    record: ServingRecord | None,
+    model: MTPModel,
+    observed: Observed,
+    now: datetime,
 ) -> ServingRecord:
     if record is None:
         return ServingRecord(served=wanted, surroundings=surroundings)
@@ -165,21 +177,21 @@ def _turned_to(
     if wanted != record.served:
         return ServingRecord(served=wanted, surroundings=surroundings, proven=record.proven)
     if _in_place(model) and record.proven not in (None, wanted):
-        failure = _failure(record, observed)
+        failure = _failure(record, observed, now)
         if failure is not None:
             given_up = FailedServer(served=wanted, reason=failure.reason, message=shorten(failure.message, 700))
             return ServingRecord(served=record.proven, surroundings=surroundings, proven=record.proven, failed=given_up)
     return record.model_copy(update={"failed": None})
 
 
-def _failure(record: ServingRecord, observed: Observed) -> Obstacle | None:
+def _failure(record: ServingRecord, observed: Observed, now: datetime) -> Obstacle | None:
     """Why a new server will not become ready, once that is certain; a GPU that is taken is no failure of its own."""
     one = _newest_unready(record, observed)
     if one is None or one.pod.node is None:
         return None
     if one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER:
         return _crash(record, one)
-    return _late(observed.server, one)
+    return _late(record, observed.server, one, now)
 
 
 def _crash(record: ServingRecord, one: ServerPod) -> Obstacle | None:
@@ -192,9 +204,14 @@ def _crash(record: ServingRecord, one: ServerPod) -> Obstacle | None:
     return Obstacle(failure.reason, failure.message, needs_a_person=is_broken)
 
 
-def _late(server: Server | None, one: ServerPod) -> Obstacle | None:
-    """Why a rollout has taken too long, if it has, as far as that is known."""
-    if server is None or not server.timed_out:
+def _late(record: ServingRecord, server: Server | None, one: ServerPod, now: datetime) -> Obstacle | None:
+    """Why a rollout has taken too long, if it has, as far as that is known.
+
+    The Deployment's own clock runs while a pod waits for a GPU, which is no fault of what it serves.
+    """
+    if server is None or not server.timed_out or one.pod.started_at is None:
+        return None
+    if now - one.pod.started_at < timedelta(seconds=record.surroundings.ready_seconds):
         return None
     late = Obstacle("NotReadyInTime", "no completion has worked in time", needs_a_person=True)
     return trial.container_obstacle(one.pod) or late
@@ -211,7 +228,9 @@ def _objects(
     replicas = model.spec.serving.replicas
     if _must_pause(model, tuning, observed):
         replicas = 0
-    applies = [Apply(Kind.NETWORK_POLICY, network_policy(model))] if settings.network_policies else []
+    applies = []
+    if settings.network_policies:
+        applies.append(Apply(Kind.NETWORK_POLICY, network_policy(model, settings.server_clients)))
     applies.append(Apply(Kind.SERVICE, service(model)))
     if model.spec.serving.replicas >= FEWEST_REPLICAS:
         applies.append(Apply(Kind.DISRUPTION_BUDGET, disruption_budget(model)))
@@ -228,7 +247,7 @@ def _ensures(model: MTPModel, record: ServingRecord | None, observed: Observed) 
     if before is not None and before.served.settings.accelerator == accelerator:
         return ()
     about = Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
-    return trial.gpu_claims(about, accelerator)
+    return gpus.gpu_claims(about, accelerator)
 
 
 def _must_pause(model: MTPModel, tuning: bool, observed: Observed) -> bool:
@@ -244,7 +263,11 @@ def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> t
     return tuple(
         Delete(child.reference)
         for child in observed.children
-        if child.owner_uid == model.metadata.uid and not child.deleting and child.reference.kind not in kinds
+        # What serves has the model's own name; the trials' policy has not.
+        if child.reference.name == model.metadata.name
+        and child.owner_uid == model.metadata.uid
+        and not child.deleting
+        and child.reference.kind not in kinds
     )
 
 
@@ -285,7 +308,7 @@ def _fits(model: MTPModel, asked: RunSettings, one: ServerPod) -> bool:
 
 def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> int | None:
     """The n of the servers that are ready; of two, the older one."""
-    served = {one.n_spec for one in ready}
+    served = {one.n_spec for one in ready if one.n_spec is not None}
     if record is not None and len(served) > 1:
         served.discard(record.served.n_spec)
     return min(served, default=None)
@@ -313,7 +336,8 @@ def _told(
     if record is None:
         return say("NoChoiceYet", "the first server starts with the n_spec that is chosen (spec.serving.whileTuning)")
     n_spec = record.served.n_spec
-    others = [one for one in ready if not _is(record.served, one)]
+    # A pod that does not say what it serves is kept for debugging: it is neither counted nor waited for.
+    others = [one for one in ready if one.n_spec is not None and not _is(record.served, one)]
     current = [one for one in ready if _is(record.served, one)]
     counted = f"n_spec={n_spec}: {len(current)} of {replicas} servers ready"
     if record.failed is not None:
@@ -338,7 +362,7 @@ def _told(
         return say("RollingOut", counted + goes_on)
     ending = [one for one in observed.server_pods if one.pod.deleting and not one.pod.is_over]
     if ending and _in_place(model):
-        return say("Replacing", f"{counted}; it starts when the server with n_spec={ending[0].n_spec} has ended")
+        return say("Replacing", f"{counted}; it starts when pod {ending[0].pod.name} has ended")
     return say("Starting", counted)
 
 
@@ -350,24 +374,39 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
         return Obstacle("ServerRefused", words, trial.needs_a_person(server.refusal))
     one = _newest_unready(record, observed)
     if one is None:
-        return None
+        return _not_let_in(record, observed)
     return (
         _crash(record, one)
         or trial.pod_obstacle(one.pod, observed, record.served.settings, settings, now)
-        or _late(server, one)
+        or _late(record, server, one, now)
     )
 
 
+def _not_let_in(record: ServingRecord, observed: Observed) -> Obstacle | None:
+    """What kubelet has against the newest pod, if it refused it: its ReplicaSet makes another one, again and again."""
+    pods = [one.pod for one in observed.server_pods if _is(record.served, one)]
+    newest = max(pods, key=lambda pod: pod.created_at, default=None)
+    if newest is None or newest.phase != "Failed" or newest.engine != Container():
+        return None
+    words = f"its node does not let pod {newest.name} in ({newest.reason}: {newest.message})"
+    return Obstacle("ServerRefused", words, needs_a_person=False)
+
+
 def _next_look(
-    model: MTPModel, one: ServerPod | None, observed: Observed, settings: OperatorSettings, now: datetime
+    model: MTPModel,
+    record: ServingRecord | None,
+    one: ServerPod | None,
+    observed: Observed,
+    settings: OperatorSettings,
+    now: datetime,
 ) -> tuple[EventsRead | None, float | None]:
     """Whose Events shall be listed, and when time alone changes what is said."""
     if one is None:
         return None, None
     if trial.is_starting(one.pod):
         return trial.pod_lookup_due(model.metadata.namespace, one.pod, observed.lookups, settings, now)
-    left = (one.pod.created_at + timedelta(seconds=settings.pending_seconds) - now).total_seconds()
-    return None, left if one.pod.node is None and left > 0 else None
+    waits = (*limits(settings), timedelta(seconds=record.surroundings.ready_seconds)) if record is not None else ()
+    return None, next_limit_seconds(one.pod, waits, now)
 
 
 def _newest_unready(record: ServingRecord | None, observed: Observed) -> ServerPod | None:

@@ -1,23 +1,32 @@
 """What became of one trial: the order of judgement, and what keeps a trial from going on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
-from mtp_operator.api.trial import DRIFTING, MODEL_MISSING, PROMPTS_UNUSABLE, LevelResult, TrialFailure, TrialResult
+from mtp_operator.api.trial import (
+    DRIFTING,
+    IMPLAUSIBLE,
+    MODEL_MISSING,
+    PROMPTS_UNUSABLE,
+    SLOWEST,
+    ImplausibleError,
+    LevelResult,
+    TrialFailure,
+    TrialResult,
+)
 from mtp_operator.engines import telling_lines
-from mtp_operator.resources.claim_template import DRIVER, claim_template
-from mtp_operator.resources.placement import fits, found_gpus
 from mtp_operator.resources.prompts import PROMPTS_FIELD
 from mtp_operator.resources.weights import IMAGE_FIELDS
 
+from .gpus import no_node_fits
+from .patience import PATIENCE, is_hopeless, is_new
 from .records import (
     Container,
-    Ensure,
     EventsRead,
     FailureReason,
     Job,
@@ -34,11 +43,18 @@ from .records import (
 LOOKUP_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""
 
+ENDS_WITHIN: Final = timedelta(seconds=60)
+"""What a pod of an ended trial takes until it is gone."""
+
 INTERRUPTED: Final = "Interrupted"
 """The bench's own word for having been told to stop: somebody else knows why."""
 
 CRASHES_WITHOUT_BENCH: Final = 2
 """Restarts of an engine, about ten seconds, in which its bench may still start: it often knows better why."""
+
+IMAGE_UNAVAILABLE: Final = "ImageUnavailable"
+
+QUEUED: Final = "Queued"
 
 _IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONTAINER_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -109,7 +125,7 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
             return Going()
         return _failed_as_recorded(arm) if ended else Lost(f"its pod is gone ({job.reason or job.finished})")
 
-    result = _result(pod.bench.terminated)
+    result = _result(arm.n_spec, pod.bench.terminated)
     if result is not None and pod.bench.terminated is not None and pod.bench.terminated.exit_code == 0:
         if result.failure is None and not (result.levels and all(map(_has_speed, result.levels))):
             return Failed("NothingMeasured", "the bench ended well, but a level has no throughput", result)
@@ -120,6 +136,8 @@ def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
         return Failed(result.failure.reason, result.failure.message, result)
     if ended:
         return _end_of_ended(arm, pod, result)
+    if job.suspended:
+        return Going()
     if pod.conditions.get("DisruptionTarget", ("",))[0] == "True":
         return Lost(f"its pod was disrupted ({pod.conditions['DisruptionTarget'][1]})")
     if pod.deleting:
@@ -203,14 +221,16 @@ def _engine_crash(pod: Pod) -> Terminated | None:
 
 
 def _has_speed(level: LevelResult) -> bool:
-    return bool(level.windows) and min(level.windows) > 0
+    return bool(level.windows) and min(level.windows) >= SLOWEST
 
 
-def _result(end: Terminated | None) -> TrialResult | None:
+def _result(n_spec: int, end: Terminated | None) -> TrialResult | None:
     if end is None:
         return None
     try:
         return TrialResult.decode(end.message)
+    except ImplausibleError as error:
+        return TrialResult(n_spec=n_spec, failure=TrialFailure(reason=IMPLAUSIBLE, message=shorten(str(error))))
     except ValueError:
         return None
 
@@ -236,6 +256,23 @@ def failure(observed: Observed, lane: Lane) -> Obstacle | None:
     return Obstacle(seen.reason.value, seen.message, needs_a_person=refused and needs_a_person(seen.message))
 
 
+def in_the_way(pods: Iterable[Pod]) -> Pod | None:
+    """A pod of the model that may hold a GPU: the next trial starts when none is left."""
+    return next((pod for pod in pods if not pod.is_over), None)
+
+
+def waits_for(pod: Pod | None, now: datetime) -> Obstacle | None:
+    """What to say of it, once it has been there for longer than a pod takes to end."""
+    if pod is None or now - pod.created_at < ENDS_WITHIN:
+        return None
+    message = f"the next trial waits until pod {pod.name} has ended"
+    if pod.gone_by is None or now - pod.gone_by < PATIENCE:
+        return Obstacle("WaitsForPod", message + (" (it is being deleted)" if pod.deleting else ""), False)
+    where = f"node {pod.node}" if pod.node else "its node"
+    message += f", which should have been by {format_time(pod.gone_by)}: {where} does not answer; delete the node, or "
+    return Obstacle("WaitsForPod", message + "the pod by force once nothing of it runs any more", needs_a_person=True)
+
+
 def needs_a_person(refusal: str) -> bool:
     """Whether only a person can make the API server accept what it refused; a quota frees itself."""
     return "exceeded quota" not in refusal
@@ -252,6 +289,9 @@ def obstacle(
     """What keeps a trial from going on, if it does not."""
     if job is None:
         return None
+    if pod is None and job.suspended:
+        words = f"Job {job.name} is suspended, by a queue such as Kueue or by hand; the trial starts when it is resumed"
+        return Obstacle(QUEUED, words, needs_a_person=False)
     if pod is None:
         return _refused(observed.lookups.get(job.uid))
     return pod_obstacle(pod, observed, asked, settings, now)
@@ -263,14 +303,18 @@ def pod_obstacle(
     """What keeps a pod, a trial's or a server's, from running all its containers."""
     found = container_obstacle(pod)
     if found is not None:
-        return found
+        certain = found.reason != IMAGE_UNAVAILABLE or is_hopeless(found.message) or not is_new(pod, now)
+        return found if certain else replace(found, needs_a_person=False)
     scheduled, reason, message = pod.conditions.get("PodScheduled", ("", "", ""))
     if scheduled == "False" and reason == "Unschedulable":
         overdue = now - pod.created_at >= timedelta(seconds=settings.pending_seconds)
-        if "persistentvolumeclaim" in message:
-            return Obstacle("ClaimUnusable", f"{_claim_field(asked, message)}: {message}", needs_a_person=True)
-        words = _no_node_fits(asked.accelerator, observed, settings, message)
+        if "persistentvolumeclaim" in message.lower():
+            may_come = "unbound" in message and is_new(pod, now)
+            return Obstacle("ClaimUnusable", f"{_claim_field(asked, message)}: {message}", not may_come)
+        words = no_node_fits(asked.accelerator, observed, settings, message)
         return Obstacle("NoNodeFits", words, needs_a_person=overdue)
+    if reason == "SchedulingGated":
+        return Obstacle(QUEUED, f"pod {pod.name} is held back, as queues such as Kueue do: {message}", False)
     if is_starting(pod):
         return _not_started(observed.lookups.get(pod.uid))
     return None
@@ -323,12 +367,13 @@ def container_obstacle(pod: Pod) -> Obstacle | None:
         ("spec.engine.image", pod.engine),
         ("the operator's image", pod.bench),
         ("the operator's image", pod.fetch),
+        ("the operator's image", pod.cache),
     )
     for field, container in fields:
         if container.waiting_reason in _IMAGE_REASONS:
             named = _weights_field(pod, container.waiting_message) or field
             return Obstacle(
-                "ImageUnavailable",
+                IMAGE_UNAVAILABLE,
                 f"{named} cannot be pulled ({container.waiting_reason}): {container.waiting_message}",
                 needs_a_person=True,
             )
@@ -351,38 +396,6 @@ def _weights_field(pod: Pod, message: str) -> str | None:
         if image is not None and any(f'"{reference}"' in message for reference in (image, f"{image}:latest")):
             return field
     return None
-
-
-def _no_node_fits(accelerator: AcceleratorSpec, observed: Observed, settings: OperatorSettings, message: str) -> str:
-    """What was looked for, what there is, and the scheduler's words."""
-    wanted = looked_for(accelerator)
-    if accelerator.allocation is not Allocation.DEVICE_PLUGIN or not settings.nodes_readable:
-        return f"no node has {wanted} free: {message}"
-    labels = [node.labels for node in observed.nodes.values()]
-    fitting = [one for one in labels if fits(accelerator, one)]
-    if not fitting:
-        return f"no node has {wanted}; found: {found_gpus(labels)}: {message}"
-    return f"no node has {wanted} free; found: {found_gpus(fitting)}: {message}"
-
-
-def gpu_claims(model: Reference, accelerator: AcceleratorSpec) -> tuple[Ensure, ...]:
-    """What a pod with these GPUs refers to, and nothing watches."""
-    if accelerator.allocation is Allocation.DEVICE_PLUGIN:
-        return ()
-    return (Ensure(Kind.CLAIM_TEMPLATE, claim_template(model.namespace, model.name, model.uid, accelerator)),)
-
-
-def looked_for(accelerator: AcceleratorSpec) -> str:
-    """The GPU that is asked for, in words."""
-    by_claim = accelerator.allocation is Allocation.DYNAMIC_RESOURCE_ALLOCATION
-    wanted = [f"{accelerator.count} x {DRIVER if by_claim else accelerator.resource_name}"]
-    if accelerator.architecture is not Architecture.ANY:
-        wanted.append(f"of family {accelerator.architecture.value.lower()}")
-    if accelerator.products:
-        wanted.append("of product " + " or ".join(accelerator.products))
-    if accelerator.compute_capabilities:
-        wanted.append("of compute capability " + " or ".join(accelerator.compute_capabilities))
-    return " ".join(wanted)
 
 
 def _claim_field(asked: EngineSettings, message: str) -> str:

@@ -10,13 +10,15 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mtp_operator.api.base import first_problem
 from mtp_operator.api.conditions import parse_time, shorten
 from mtp_operator.api.model import MTPModel, ObjectMeta
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.serving import ServingRecord
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from mtp_operator.resources.fetch_job import FETCH_CONTAINER
-from mtp_operator.resources.labels import COMPONENT_LABEL, N_SPEC_LABEL, SERVER, SETTINGS_LABEL
+from mtp_operator.resources.labels import N_SPEC_LABEL, SETTINGS_LABEL
+from mtp_operator.resources.private_cache import CACHE_CONTAINER
 from mtp_operator.resources.server import PROBE_CONTAINER, RECORD_ANNOTATION
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
@@ -43,6 +45,12 @@ Body = Mapping[str, Any]
 
 T = TypeVar("T")
 
+_CONTROLLERS: Final = {Kind.JOB: ("MTPTuningRun", "MTPModel"), Kind.POD: ("Job", "ReplicaSet")}
+"""Kinds that make Jobs and pods that decisions are about."""
+
+_DIGITS: Final = 4
+"""Of the n that a label may name; more are nobody's n."""
+
 
 def observe(
     model: Body | None,
@@ -67,7 +75,7 @@ def observe(
         children: objects of the kinds that plans apply.
     """
     reader = _Reader()
-    pods = list(pods)
+    pods = [pod for pod in pods if is_controlled(Kind.POD, pod)]
     owned = [(kind, body) for kind, bodies in (children or {}).items() for body in bodies]
     deployments = [body for kind, body in owned if kind is Kind.DEPLOYMENT and model is not None and _owns(model, body)]
     read_model = reader.read(Kind.MODEL, [model] if model is not None else [], view_model)
@@ -108,9 +116,7 @@ def explain(error: Exception) -> str:
     """Why an object cannot be read, in a few words."""
     match error:
         case ValidationError():
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            return shorten(f"{place}: {first['msg']}" if place else first["msg"], 200)
+            return shorten(first_problem(error), 200)
         case KeyError():
             return shorten(f"{error} is missing", 200)
         case _:
@@ -134,7 +140,8 @@ def view_run(body: Body) -> MTPTuningRun:
     """One run."""
     run = MTPTuningRun.from_wire(dict(body))
     _check_times(run.metadata)
-    for time in (run.status.started_at, run.status.completed_at):
+    retries = (arm.retry_after for arm in run.status.arms)
+    for time in (run.status.started_at, run.status.completed_at, *retries):
         _time(time)
     return run
 
@@ -167,6 +174,7 @@ def view_job(body: Body) -> Job:
         reason=end.get("reason", ""),
         message=end.get("message", ""),
         deleting="deletionTimestamp" in body["metadata"],
+        suspended=body["spec"].get("suspend") is True,
         active_deadline_seconds=body["spec"].get("activeDeadlineSeconds"),
     )
 
@@ -189,6 +197,7 @@ def view_pod(body: Body) -> Pod:
         node=body.get("spec", {}).get("nodeName"),
         started_at=_time(status.get("startTime")),
         deleting="deletionTimestamp" in body["metadata"],
+        gone_by=_time(body["metadata"].get("deletionTimestamp")),
         conditions={
             condition["type"]: (condition["status"], condition.get("reason", ""), condition.get("message", ""))
             for condition in status.get("conditions", ())
@@ -196,6 +205,7 @@ def view_pod(body: Body) -> Pod:
         engine=_container(engine),
         bench=_container(bench),
         fetch=_container(containers.get(FETCH_CONTAINER)),
+        cache=_container(containers.get(CACHE_CONTAINER)),
         address=status.get("podIP"),
         image_volumes={
             volume["name"]: volume["image"]["reference"]
@@ -206,9 +216,11 @@ def view_pod(body: Body) -> Pod:
 
 
 def view_server_pod(body: Body) -> ServerPod:
-    """One server's pod."""
-    labels = body["metadata"]["labels"]
-    return ServerPod(view_pod(body), n_spec=int(labels[N_SPEC_LABEL]), settings_hash=labels[SETTINGS_LABEL])
+    """One server's pod. Its labels say what it serves, as long as nobody has edited them."""
+    labels = body["metadata"].get("labels") or {}
+    n_spec = str(labels.get(N_SPEC_LABEL))
+    is_number = n_spec.isascii() and n_spec.isdigit() and len(n_spec) <= _DIGITS
+    return ServerPod(view_pod(body), int(n_spec) if is_number else None, str(labels.get(SETTINGS_LABEL, "")))
 
 
 def view_server(body: Body) -> Server:
@@ -236,9 +248,22 @@ def _record(body: Body) -> ServingRecord | None:
         return None
 
 
-def _is_server(body: Body) -> bool:
-    labels = body["metadata"].get("labels")
-    return isinstance(labels, Mapping) and labels.get(COMPONENT_LABEL) == SERVER
+def is_controlled(kind: Kind, body: Body) -> bool:
+    """Whether a controller has made the Job or pod. Labels are anybody's: `kubectl debug` copies them, as templates do.
+
+    One that only says so is collected by Kubernetes, unless what it names as its controller is there.
+    """
+    try:
+        owners = body["metadata"]["ownerReferences"]
+        return any(one.get("controller") and one["kind"] in _CONTROLLERS[kind] for one in owners)
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
+def _is_server(pod: Body) -> bool:
+    """Whether a ReplicaSet has made the pod: people edit the labels of a bad server to keep it for debugging."""
+    owners = pod["metadata"]["ownerReferences"]
+    return any(one.get("controller") and one["kind"] == "ReplicaSet" for one in owners)
 
 
 def _owns(model: Body, body: Body) -> bool:

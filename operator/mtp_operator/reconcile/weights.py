@@ -1,14 +1,14 @@
 """The policy of a model's weights: they are fetched once, by one Job, before anything else is tried."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from mtp_operator.api.fetch import FetchProgress, FetchResult, FetchStage
+from mtp_operator.api.fetch import FetchFailure, FetchProgress, FetchResult, FetchStage, hub_parts
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.weights import FetchedSource, WeightsStatus
+from mtp_operator.api.weights import FetchedSource, WeightsSource, WeightsStatus
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_sources, request_hash
 from mtp_operator.resources.weights import claim_name, new_claim, sources
 
@@ -141,7 +141,7 @@ def _judged(
 ) -> WeightsPlan:
     """What became of the Job, or how far it is."""
     pod = max((one for one in observed.pods if one.job_uid == job.uid), key=lambda one: one.created_at, default=None)
-    result = _result(pod)
+    result = _result(model, pod)
     if result is not None and result.failure is None:
         size = result.total_bytes
         return _done(
@@ -175,13 +175,25 @@ def _deletes(model: MTPModel, jobs: Iterable[Job]) -> tuple[Delete, ...]:
     return tuple(Delete(Reference(Kind.JOB, namespace, job.name, job.uid)) for job in jobs if not job.deleting)
 
 
-def _result(pod: Pod | None) -> FetchResult | None:
+def _result(model: MTPModel, pod: Pod | None) -> FetchResult | None:
     if pod is None or pod.fetch.terminated is None:
         return None
     try:
-        return FetchResult.model_validate_json(pod.fetch.terminated.message)
+        result = FetchResult.model_validate_json(pod.fetch.terminated.message)
     except ValueError:
         return None
+    if result.failure is None and not _is_what_was_asked(fetched_sources(model), result.fetched):
+        message = "the fetch says that it has fetched something else than it was asked for"
+        return FetchResult(failure=FetchFailure(reason="ResultImplausible", message=message))
+    return result
+
+
+def _is_what_was_asked(asked: Sequence[WeightsSource], fetched: Sequence[FetchedSource]) -> bool:
+    """Whether the repositories are those that were asked for, at the commits that were pinned."""
+    return len(asked) == len(fetched) and all(
+        hub_parts(one.uri)[0] == hub_parts(other.uri)[0] and one.revision in (None, other.revision)
+        for one, other in zip(asked, fetched, strict=True)
+    )
 
 
 # -- what keeps it from going on ---------------------------------------------------------------------------------------

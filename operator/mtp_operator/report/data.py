@@ -20,7 +20,7 @@ from mtp_operator.api.run import (
     MTPTuningRunSpec,
 )
 from mtp_operator.api.trial import OutputStatus
-from mtp_operator.engines import engine_for
+from mtp_operator.engines import BESIDE_THE_BENCH, engine_for
 from mtp_operator.reconcile.evidence import acceptance_length, counts, tuner_arms, tuner_settings
 from mtp_operator.resources.engine_pod import engine_arguments
 from mtp_operator.resources.trial_job import served_name
@@ -548,7 +548,8 @@ def _provenance(run: MTPTuningRun) -> Iterator[Fact]:
 
 
 def _command(run: MTPTuningRun, n_spec: int) -> Command:
-    arguments = engine_arguments(run.spec, n_spec, served_name(run), engine_for(run.spec.engine.type))
+    engine = engine_for(run.spec.engine.type, place=BESIDE_THE_BENCH)
+    arguments = engine_arguments(run.spec, n_spec, served_name(run), engine)
     return Command(n_spec=n_spec, arguments=arguments)
 
 

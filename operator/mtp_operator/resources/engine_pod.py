@@ -33,7 +33,7 @@ def pod_metadata(engine: Engine, labels: dict[str, str], template: PodTemplate) 
 
 
 def without_mesh(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The metadata of a trial's pod: a proxy between bench and engine would be measured, and would not end."""
+    """The metadata of a pod without the proxy of a service mesh, which would be measured, and would not end."""
     return {
         "labels": {**metadata["labels"], **_NO_MESH_LABELS},
         "annotations": {**metadata.get("annotations", {}), **_NO_MESH_ANNOTATIONS},
@@ -141,8 +141,8 @@ def _resources(settings: EngineSettings) -> dict[str, Any]:
 
 
 def literal(text: str) -> str:
-    """The text with Kubernetes' own expansion of $(NAME) turned off."""
-    return text.replace("$(", "$$(")
+    """The text with Kubernetes' own expansion of $(NAME) turned off, which makes one dollar of two."""
+    return text.replace("$", "$$")
 
 
 def _environment(settings: EngineSettings, engine: Engine) -> dict[str, str]:

@@ -10,7 +10,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.template import PodTemplate
 from mtp_operator.api.weights import WeightsSource
 
-from .engine_pod import container_security, literal
+from .engine_pod import container_security, literal, without_mesh
 from .labels import child_labels, owned_by
 from .pod import pod_fields, pod_security
 from .weights import claim_name
@@ -96,15 +96,17 @@ def fetch_job(model: MTPModel, image: str, environment: Mapping[str, str]) -> di
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 ]
             },
-            "template": {"metadata": _pod_metadata(model, labels), "spec": _pod(model, image, environment)},
+            "template": {
+                "metadata": without_mesh(_pod_metadata(model, labels)),
+                "spec": _pod(model, image, environment),
+            },
         },
     }
 
 
 def _pod_metadata(model: MTPModel, labels: dict[str, str]) -> dict[str, Any]:
     template = model.spec.template
-    annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
-    return {"labels": {**template.labels, **labels}, **annotations}
+    return {"labels": {**template.labels, **labels}, "annotations": dict(template.annotations)}
 
 
 def _pod(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[str, Any]:

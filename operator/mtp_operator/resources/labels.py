@@ -18,6 +18,14 @@ TRACK_LABEL: Final = f"{GROUP}/track"
 STABLE: Final = "stable"
 """Value of the track label of what serves for good. A selector is immutable, and without it would select a canary."""
 
+KNOWN_LABELS: Final = frozenset(
+    {MANAGED_BY_LABEL, MODEL_LABEL, RUN_LABEL, N_SPEC_LABEL, SETTINGS_LABEL, COMPONENT_LABEL, TRACK_LABEL}
+)
+"""Labels that the operator writes; of its objects' others nothing depends."""
+
+APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
+"""Hash of what was last applied to an object: a field that is not applied any more shows in nothing else."""
+
 SERVER: Final = "server"
 """Value of the component label of servers' pods, which trials' pods do not have."""
 

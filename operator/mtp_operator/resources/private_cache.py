@@ -1,4 +1,6 @@
-"""A server's own copy of the compile cache that trials have filled.
+"""The containers that make a compile cache for a trial, and copy it for a server.
+
+A folder that kubelet makes for a mount is root's, so the operator's program makes it before the engine starts.
 
 vLLM does not start with a cache that it may not write to, and who answers strangers shall not write what others run.
 """
@@ -9,9 +11,9 @@ from typing import Any, Final
 from mtp_operator.api.settings import EngineSettings
 
 from .engine_pod import container_security
-from .weights import CACHE_MOUNT, cache_folder, cache_key, cache_mounts
+from .weights import CACHE_MOUNT, all_caches_mount, cache_folder, cache_key
 
-COPY_CONTAINER: Final = "cache"
+CACHE_CONTAINER: Final = "cache"
 
 _SHARED_MOUNT: Final = "/shared"
 
@@ -39,14 +41,35 @@ def private_cache(settings: EngineSettings, image: str) -> PrivateCache | None:
         return None
     mount = {"name": "cache", "mountPath": CACHE_MOUNT}
     return PrivateCache(
-        init_container={
-            "name": COPY_CONTAINER,
-            "image": image,
-            "args": ["copy-cache", f"{_SHARED_MOUNT}/{cache_key(settings)}", folder],
-            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-            "securityContext": container_security(),
-            "volumeMounts": [*cache_mounts(settings, _SHARED_MOUNT, read_only=True), mount],
-        },
+        init_container=_container(
+            image,
+            ["copy-cache", f"{_SHARED_MOUNT}/{cache_key(settings)}", folder],
+            [all_caches_mount(settings, _SHARED_MOUNT, read_only=True), mount],
+        ),
         volumes=[{"name": "cache", "emptyDir": {"sizeLimit": "16Gi"}}],
         mounts=[mount],
     )
+
+
+def cache_maker(settings: EngineSettings, image: str) -> list[dict[str, Any]]:
+    """The container that runs before an engine on trial, and makes the folder of its cache; none where it has none.
+
+    Args:
+        settings: what the engine boots from.
+        image: of the container.
+    """
+    if cache_folder(settings) is None:
+        return []
+    mount = all_caches_mount(settings, _SHARED_MOUNT, read_only=False)
+    return [_container(image, ["make-cache", f"{_SHARED_MOUNT}/{cache_key(settings)}"], [mount])]
+
+
+def _container(image: str, arguments: list[str], mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": CACHE_CONTAINER,
+        "image": image,
+        "args": arguments,
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": container_security(),
+        "volumeMounts": mounts,
+    }

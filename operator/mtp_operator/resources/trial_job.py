@@ -7,7 +7,7 @@ from typing import Any, Final
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.api.trial import PlannedLevel, TrialPlan
-from mtp_operator.engines import LOG_FOLDER, Engine, engine_for
+from mtp_operator.engines import BESIDE_THE_BENCH, LOG_FOLDER, Engine, engine_for
 
 from .engine_pod import (
     container_security,
@@ -19,6 +19,7 @@ from .engine_pod import (
     without_mesh,
 )
 from .labels import trial_labels
+from .private_cache import cache_maker
 from .prompts import planned_prompts, prompt_mounts, prompt_volumes
 from .weights import cache_mounts, mounts, pull_seconds, sources
 
@@ -26,6 +27,12 @@ BENCH_CONTAINER: Final = "bench"
 
 DEADLINE_MARGIN_SECONDS: Final = 120
 """What the pod may take beside the bench's own times: pulling the bench image, starting, writing the result."""
+
+_NOT_TO_BE_MOVED: Final = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""What keeps autoscalers from emptying a trial's node: the trial would have to start anew."""
 
 GRACE_SECONDS: Final = 10
 """Bench and engine have nothing to finish, and the next trial waits until the GPU is free."""
@@ -43,7 +50,8 @@ def trial_job(
         ready_seconds: time until a completion must work.
         level_seconds: time for one concurrency level.
     """
-    engine = engine_for(run.spec.engine.type)
+    # The bench beside it asks it, and nobody else may: load from elsewhere would be measured.
+    engine = engine_for(run.spec.engine.type, place=BESIDE_THE_BENCH)
     plan = trial_plan(run, arm, ready_seconds=ready_seconds, level_seconds=level_seconds)
     labels = trial_labels(run.spec.model_name, run.metadata.name, arm.n_spec)
     return {
@@ -70,11 +78,16 @@ def trial_job(
             # A lost pod is replaced by nothing before it has let go of its GPU.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": without_mesh(pod_metadata(engine, labels, run.spec.template)),
+                "metadata": _metadata(run, engine, labels),
                 "spec": _pod(run, arm, engine, plan, pinned_node),
             },
         },
     }
+
+
+def _metadata(run: MTPTuningRun, engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
+    metadata = without_mesh(pod_metadata(engine, labels, run.spec.template))
+    return {**metadata, "annotations": {**metadata["annotations"], **_NOT_TO_BE_MOVED}}
 
 
 def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level_seconds: float) -> TrialPlan:
@@ -83,7 +96,7 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
     workload = run.spec.workload
     return TrialPlan(
         engine=run.spec.engine.type,
-        url=f"http://127.0.0.1:{engine.port}",
+        url=f"http://{BESIDE_THE_BENCH.host}:{engine.port}",
         served_name=served_name(run),
         n_spec=arm.n_spec,
         prompts=planned_prompts(workload.prompt_source),
@@ -109,6 +122,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         **pod_basics(run.spec, run.spec.template, run.spec.model_name, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "initContainers": [
+            *cache_maker(run.spec, run.spec.bench_image),
             {
                 **engine_container(
                     run.spec,
@@ -119,7 +133,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
                     cache_mounts=cache_mounts(run.spec),
                 ),
                 "restartPolicy": "Always",
-            }
+            },
         ],
         "containers": [_bench_container(run, plan)],
         "volumes": [

@@ -6,11 +6,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mtp_operator.api.base import Schema
+from mtp_operator.api.engines.vllm_settings import TrustRemoteCode
 from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER, path_of
 from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import AcceleratorSpec
+from mtp_operator.api.spec import AcceleratorSpec, EnvironmentVariable
 from mtp_operator.api.weights import IMAGE_SCHEME, FetchedSource, NewClaim, WeightsSource
 from mtp_operator.engines import engine_for
 
@@ -128,7 +129,7 @@ def pull_seconds(settings: EngineSettings) -> int:
 
 
 def cache_folder(settings: EngineSettings) -> str | None:
-    """The compile cache of this image on this GPU as the engine's container sees it; None where there is none.
+    """The compile cache of these settings as the engine's container sees it; None where there is none.
 
     It is kept beside fetched weights, or on a claim of its own. A claim with weights that are used as they are (pvc://)
     may be read-only, and belongs to the user.
@@ -139,30 +140,55 @@ def cache_folder(settings: EngineSettings) -> str | None:
 
 
 class _CacheKey(Schema):
-    """What compiled code depends on."""
+    """What compiled code depends on, and whose code may have written it.
+
+    An engine runs what it finds in its cache without looking. So a cache is one model's, at one commit, with whatever
+    else decides which code runs beside the image: another model of the claim neither reads nor writes it.
+    """
 
     image: str | None
     accelerator: AcceleratorSpec
+    model: WeightsSource
+    drafter: WeightsSource | None
+    trust_remote_code: TrustRemoteCode | None
+    extra_args: tuple[str, ...]
+    env: tuple[EnvironmentVariable, ...]
 
 
 def cache_key(settings: EngineSettings) -> str:
     """What the caches of a claim are kept apart by."""
-    return canonical_hash(_CacheKey(image=settings.engine.image, accelerator=settings.accelerator))[-16:]
+    engine, drafter = settings.engine, settings.speculation.drafter
+    key = _CacheKey(
+        image=engine.image,
+        accelerator=settings.accelerator,
+        model=_named(settings.model),
+        drafter=_named(drafter) if drafter is not None else None,
+        trust_remote_code=engine.vllm.trust_remote_code if engine.vllm is not None else None,
+        extra_args=engine.extra_args,
+        env=engine.env,
+    )
+    return canonical_hash(key)[-16:]
 
 
-def cache_mounts(settings: EngineSettings, path: str = CACHE_MOUNT, *, read_only: bool = False) -> list[dict[str, Any]]:
-    """The mount of the claim's compile caches, where there is one: trials fill them, others only read.
+def _named(source: WeightsSource) -> WeightsSource:
+    return WeightsSource(uri=source.uri, revision=source.revision)
 
-    Args:
-        settings: of the run.
-        path: where they are seen.
-        read_only: whether nothing may be written.
-    """
-    claim = _caches_claim(settings)
-    if cache_folder(settings) is None or claim is None:
+
+def cache_mounts(settings: EngineSettings) -> list[dict[str, Any]]:
+    """The mount of an engine on trial: its own cache, to be filled, and nothing of the others."""
+    folder = cache_folder(settings)
+    if folder is None:
         return []
-    name = _volume_names(sources(settings)).get(claim, CACHE_VOLUME)
-    return [{"name": name, "mountPath": path, "subPath": CACHE_FOLDER, "readOnly": read_only}]
+    return [{**_on_claim(settings), "mountPath": folder, "subPath": f"{CACHE_FOLDER}/{cache_key(settings)}"}]
+
+
+def all_caches_mount(settings: EngineSettings, path: str, *, read_only: bool) -> dict[str, Any]:
+    """The mount of all caches of the claim, for the operator's own programs: they make one, or copy one."""
+    return {**_on_claim(settings), "mountPath": path, "subPath": CACHE_FOLDER, "readOnly": read_only}
+
+
+def _on_claim(settings: EngineSettings) -> dict[str, Any]:
+    return {"name": _volume_names(sources(settings)).get(_caches_claim(settings) or "", CACHE_VOLUME)}
 
 
 def cache_volumes(settings: EngineSettings) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -60,10 +61,11 @@ async def _run(settings: Settings) -> int:
     try:
         server = await health.serve(settings.health_address, settings.health_port)
         try:
-            await _until(stop, _wait_for_kinds(client, watched_scopes(settings)))
+            absent: list[str] = []
+            await _until(stop, _wait_for_kinds(client, watched_scopes(settings), absent))
             health.is_ready = True
             await _until(stop, lease.acquire())
-            await _lead(settings, configuration, client, lease, health, stop)
+            await _lead(settings, configuration, client, lease, health, stop, absent)
         finally:
             await lease.release()
             await server.cleanup()
@@ -78,16 +80,23 @@ async def _run(settings: Settings) -> int:
 
 
 async def _lead(
-    settings: Settings, configuration: Configuration, client: Client, lease: Lease, health: Health, stop: asyncio.Event
+    settings: Settings,
+    configuration: Configuration,
+    client: Client,
+    lease: Lease,
+    health: Health,
+    stop: asyncio.Event,
+    absent: Collection[str],
 ) -> None:
-    """Watches and works while the Lease is held, until `stop`."""
+    """Watches and works while the Lease is held, until `stop`; all but the namespaces that are `absent`."""
     if stop.is_set():
         return
-    scopes = watched_scopes(settings)
+    namespaces = tuple(one for one in settings.namespaces if one not in absent)
+    scopes = tuple(one for one in watched_scopes(settings) if one.namespace not in absent)
     cache = Cache()
     queue: WorkQueue[ModelKey] = WorkQueue()
-    applier = Applier(client, cache)
-    sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds)
+    applier = Applier(client, cache, wake=queue.add)
+    sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds, absent=absent)
     health.sweep = sweep
     worker = Worker(queue, cache, applier, settings.for_decisions())
 
@@ -96,19 +105,26 @@ async def _lead(
     sweeper = asyncio.create_task(sweep.run(), name="sweep")
     ours = {keeper, *workers, sweeper}
     registry = make_registry(scopes, cache, queue.add, configuration)
-    watches = await start(registry, make_settings(), settings.namespaces)
+    watches = await start(registry, make_settings(), namespaces)
     _stop_on_signals(stop)  # Kopf has just put handlers of its own there
     guardian = asyncio.create_task(guard(scopes), name="guard")
+    is_drained = False
     try:
         await _until(stop, _first_failure({*ours, watches, guardian}))
         queue.close()
         log.info("stopping: decisions in hand are finished", seconds=settings.drain_seconds)
-        await asyncio.wait(workers, timeout=settings.drain_seconds)
+        _, unfinished = await asyncio.wait(workers, timeout=settings.drain_seconds)
+        is_drained = not unfinished
     finally:
         for task in (guardian, *ours):
             task.cancel()
         await asyncio.gather(guardian, *ours, return_exceptions=True)
-        await lease.release()
+        await applier.close()
+        # A write that was cut off may still be under way at the API server: then the Lease has to run out.
+        if is_drained:
+            await lease.release()
+        else:
+            lease.abandon()
         quieten_kopf()
         watches.cancel()
         await asyncio.wait({watches}, timeout=STOP_SECONDS)
@@ -130,8 +146,14 @@ async def _first_failure(tasks: set[asyncio.Task[Any]]) -> None:
         raise FatalError(f"{task.get_name()} ended: {error or 'without an error'}") from error
 
 
-async def _wait_for_kinds(client: Client, scopes: tuple[Scope, ...]) -> None:
+async def _wait_for_kinds(client: Client, scopes: tuple[Scope, ...], absent: list[str]) -> None:
     """Waits until the API server serves every kind, and checks that it may be listed.
+
+    Args:
+        client: asks.
+        scopes: what has to be served.
+        absent: is filled with namespaces in which nothing may be listed: with a namespace its Role is deleted, and that
+            of one must not keep the operator from all others.
 
     Raises:
         FatalError: a kind is not there after `START_SECONDS` in which the server did answer, or is forbidden.
@@ -142,8 +164,7 @@ async def _wait_for_kinds(client: Client, scopes: tuple[Scope, ...]) -> None:
         try:
             missing = [one for one in resources if one.plural not in await client.discover(one)]
             if not missing:
-                for scope in scopes:
-                    await client.probe(scope.resource, scope.namespace, scope.selector)
+                absent[:] = await _forbidden_namespaces(client, scopes)
         except TransientError as error:
             log.warning("the API server does not answer", error=str(error))
         except ForbiddenError as error:
@@ -157,6 +178,29 @@ async def _wait_for_kinds(client: Client, scopes: tuple[Scope, ...]) -> None:
                 hint = "; are the CustomResourceDefinitions installed?" if MODELS.group in names else ""
                 raise FatalError(f"the API server has not served {names} for {START_SECONDS:g} s{hint}")
         await asyncio.sleep(1)
+
+
+async def _forbidden_namespaces(client: Client, scopes: tuple[Scope, ...]) -> list[str]:
+    """Namespaces in which nothing may be listed, if there are others.
+
+    Raises:
+        ForbiddenError: a single right is missing, or all are.
+    """
+    refused: dict[str | None, list[ForbiddenError]] = {}
+    for scope in scopes:
+        try:
+            await client.probe(scope.resource, scope.namespace, scope.selector)
+        except ForbiddenError as error:
+            refused.setdefault(scope.namespace, []).append(error)
+    asked = Counter(scope.namespace for scope in scopes)
+    absent = [name for name, errors in refused.items() if name is not None and len(errors) == asked[name]]
+    named = {scope.namespace for scope in scopes} - {None}
+    for name, errors in refused.items():
+        if name not in absent or len(absent) == len(named):
+            raise errors[0]
+    for name in absent:
+        log.warning("a namespace is left out: nothing may be listed there; does it exist?", namespace=name)
+    return absent
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, assert_never
+from functools import partial
+from typing import Any, assert_never
 
 import structlog
 
-from mtp_operator.api.base import GROUP
 from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import (
@@ -30,11 +30,12 @@ from mtp_operator.reconcile.records import (
     Release,
     StatusUpdate,
 )
-from mtp_operator.resources.labels import MANAGER
+from mtp_operator.resources.labels import APPLIED_ANNOTATION, MANAGER
 
 from .cache import RESOURCES, Cache, Resisted, key_of, version_of
 from .client import (
     EVENTS,
+    PODS,
     AlreadyExistsError,
     ApiError,
     Body,
@@ -46,13 +47,9 @@ from .client import (
 )
 from .drift import drift
 from .metrics import WRITES
-from .progress import read_progress
+from .progress import Questions
 
 log = structlog.get_logger(__name__)
-
-
-APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
-"""Hash of what was last applied to an object: a field that is not applied any more shows in nothing else."""
 
 
 class StalePlanError(Exception):
@@ -99,7 +96,8 @@ class Applier:
         client: stops writing by itself when the Lease is no longer held.
         cache: learns every reply.
         now: the time of Events.
-        read_progress: asks the pod at an address how far its fetch is.
+        wake: calls for a decision about a model, when a pod has answered.
+        questions: asks pods how far their fetches are.
     """
 
     def __init__(
@@ -107,12 +105,14 @@ class Applier:
         client: Client,
         cache: Cache,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        read_progress: Callable[[str], Awaitable[FetchProgress | None]] = read_progress,
+        wake: Callable[[ModelKey], None] = lambda _: None,
+        questions: Questions | None = None,
     ) -> None:
         self._client = client
         self._cache = cache
         self._now = now
-        self._read_progress = read_progress
+        self._wake = wake
+        self._questions = questions or Questions()
 
     async def apply(self, plan: Plan, applied: Applied) -> None:
         """Carries out every lane as far as it goes, and notes in `applied` what that brought about.
@@ -150,10 +150,19 @@ class Applier:
                 events = await self._client.list_events(target.namespace, target.uid)
                 applied.learned |= self._cache.keep_events(target.uid, self._now(), events)
             case ProgressRead(uid, address):
-                progress = await self._read_progress(address)
-                applied.learned |= self._cache.keep_progress(uid, self._now(), progress)
+                self._questions.ask(uid, address, partial(self._keep_progress, uid))
             case _:
                 assert_never(action)
+
+    async def close(self) -> None:
+        """Asks no pod any more."""
+        await self._questions.close()
+
+    def _keep_progress(self, uid: str, progress: FetchProgress | None) -> None:
+        body = self._cache.body(uid)
+        key = None if body is None else key_of(PODS, body)
+        if self._cache.keep_progress(uid, self._now(), progress) and key is not None:
+            self._wake(key)
 
     async def refresh(self, target: Reference) -> None:
         """One live GET of an object; its end is learned too."""

@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import APPLIED_KINDS, Kind, ModelKey, SeenProgress
-from mtp_operator.resources.labels import MODEL_LABEL
+from mtp_operator.reconcile.views import is_controlled
+from mtp_operator.resources.labels import APPLIED_ANNOTATION, KNOWN_LABELS, MODEL_LABEL
+from mtp_operator.resources.server import RECORD_ANNOTATION
 
 from .client import (
     CLAIM_TEMPLATES,
@@ -42,6 +44,31 @@ RESOURCES: Final[Mapping[Kind, Resource]] = {
     Kind.DISRUPTION_BUDGET: DISRUPTION_BUDGETS,
     Kind.NETWORK_POLICY: NETWORK_POLICIES,
 }
+
+_WITH_CONTROLLER: Final = {JOBS: Kind.JOB, PODS: Kind.POD}
+"""Resources whose objects are a model's only if a controller has made them."""
+
+_METADATA: Final = (
+    "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+)  # fmt: skip
+
+_ANNOTATIONS: Final = frozenset({APPLIED_ANNOTATION, RECORD_ANNOTATION})
+"""Annotations that decisions read, and what is applied has."""
+
+_OWNERS: Final = 8
+"""Owner references that are kept of an object: controllers write one."""
+
+_KEPT: Final[Mapping[Resource, Mapping[str, tuple[str, ...]]]] = {
+    JOBS: {"spec": ("activeDeadlineSeconds", "suspend"), "status": ("conditions",)},
+    PODS: {
+        "spec": ("nodeName",),
+        "status": (
+            "phase", "reason", "message", "startTime", "podIP", "conditions", "initContainerStatuses",
+            "containerStatuses",
+        ),
+    },
+}  # fmt: skip
+"""What decisions read of objects that are not compared with what was applied."""
 
 TOMBSTONE_SECONDS: Final = 600
 """Time for which it is remembered that an object is gone: longer than any reply to a write takes."""
@@ -98,6 +125,9 @@ class Snapshot:
 def key_of(resource: Resource, body: Body) -> ModelKey | None:
     """The model that an object belongs to; None for nodes and for what is not ours."""
     metadata = body["metadata"]
+    kind = _WITH_CONTROLLER.get(resource)
+    if kind is not None and not is_controlled(kind, body):
+        return None
     if resource is MODELS:
         name = metadata["name"]
     elif resource is RUNS:
@@ -311,8 +341,41 @@ def _labels(body: Body) -> Any:
 
 
 def _slim(resource: Resource, body: Body) -> dict[str, Any]:
-    """The body without what no decision reads: most of a node, and `managedFields`, half of every object."""
-    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    """The body without what no decision reads: memory must not grow with what strangers write into objects."""
+    metadata = body["metadata"]
     if resource is NODES:
-        return {"metadata": {name: metadata[name] for name in ("name", "uid", "labels") if name in metadata}}
-    return {**body, "metadata": metadata}
+        labels = {name: value for name, value in (metadata.get("labels") or {}).items() if _is_of_gpu(name)}
+        return {"metadata": {"name": metadata["name"], "uid": metadata["uid"], "labels": labels}}
+    kept = {name: metadata[name] for name in _METADATA if name in metadata}
+    kept |= {name: _ours(metadata[name]) for name in ("labels", "annotations") if metadata.get(name)}
+    slim = {name: body[name] for name in ("apiVersion", "kind") if name in body} | {"metadata": kept}
+    if key_of(resource, body) is None:
+        return slim
+    if "ownerReferences" in metadata:
+        kept["ownerReferences"] = _first_owners(metadata["ownerReferences"])
+    if resource not in _KEPT:
+        return {**body, "metadata": kept}
+    parts = {
+        part: {name: body[part][name] for name in names if name in body[part]}
+        for part, names in _KEPT[resource].items()
+        if part in body
+    }
+    images = [one for one in body.get("spec", {}).get("volumes", ()) if "image" in one]
+    if images:
+        parts["spec"]["volumes"] = images
+    return slim | parts
+
+
+def _is_of_gpu(label: str) -> bool:
+    """Whether a node's label says something of its GPUs: all others, and when they were found, wake nobody."""
+    return label.startswith("nvidia.com/") and not label.endswith(".timestamp")
+
+
+def _ours(named: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations that the operator writes."""
+    return {name: value for name, value in named.items() if name in KNOWN_LABELS or name in _ANNOTATIONS}
+
+
+def _first_owners(owners: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The controller, and a few more."""
+    return sorted(owners, key=lambda owner: not owner.get("controller"))[:_OWNERS]

@@ -255,11 +255,14 @@ class Client:
             data = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             REQUEST_ERRORS.labels(method=method, code="0").inc()
-            raise TransientError(0, type(error).__name__, f"{method} {path}: {error or 'no answer in time'}") from error
+            raise TransientError(0, type(error).__name__, f"{method} {path}: {self._words(error)}") from error
         if response.status >= 400:
             REQUEST_ERRORS.labels(method=method, code=str(response.status)).inc()
             raise _error(response.status, f"{method} {path}", data)
         return _object(data, f"{method} {path}")
+
+    def _words(self, error: Exception) -> str:
+        return f"no answer within {self._timeout.total:g} s" if isinstance(error, TimeoutError) else str(error)
 
 
 def _object(data: bytes, request: str) -> dict[str, Any]:

@@ -100,7 +100,8 @@ class Lanes:
 
     def _tell(self, one: _Failing, error: Exception) -> None:
         now = self._clock()
-        if isinstance(error, TransientError | BeingDeletedError) and now < one.since + TELL_AFTER_SECONDS:
+        passes = isinstance(error, TransientError | BeingDeletedError) and not isinstance(error.__cause__, TimeoutError)
+        if passes and now < one.since + TELL_AFTER_SECONDS:
             return
         failure = _failure(error)
         if failure is None:

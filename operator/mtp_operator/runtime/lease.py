@@ -113,6 +113,9 @@ class Lease:
                 return False
             self._observe(await self._client.replace(LEASES, self._record()))
         except NotFoundError:
+            # Somebody has deleted it: its holder, perhaps cut off, still believes in it for as long as it lasts.
+            if self._renewed_at is None and self._is_held_by_another():
+                return False
             self._body = None
             try:
                 self._observe(await self._client.create(LEASES, self._record()))
@@ -124,6 +127,11 @@ class Lease:
             return self._renewed_at is not None and self._holder() == self._settings.identity
         self._renewed_at = sent_at
         return True
+
+    def abandon(self) -> None:
+        """Lets the Lease run out instead of giving it back."""
+        self._renewed_at = None
+        LEADING.set(0)
 
     async def release(self) -> None:
         """Gives the Lease back, so that the next process need not wait; a failure is only logged."""

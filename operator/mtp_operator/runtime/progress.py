@@ -4,12 +4,17 @@ The pod has no token to write anything with, and faces the internet; so it is as
 strictly and believed only as figures in a status.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import aiohttp
 import structlog
 
 from mtp_operator.api.fetch import PROGRESS_PATH, PROGRESS_PORT, FetchProgress
+
+AT_ONCE: Final = 16
+"""Questions that are under way at once."""
 
 ANSWER_BYTES: Final = 4096
 TIMEOUT_SECONDS: Final = 3.0
@@ -34,3 +39,41 @@ async def read_progress(address: str, port: int = PROGRESS_PORT) -> FetchProgres
     except (aiohttp.ClientError, OSError, ValueError) as error:
         log.info("a fetch does not say how far it is", address=address, error=str(error) or type(error).__name__)
         return None
+
+
+class Questions:
+    """Asks fetches' pods beside the workers: those that do not answer hold up nobody else's decisions.
+
+    Args:
+        read: asks the pod at an address.
+    """
+
+    def __init__(self, read: Callable[[str], Awaitable[FetchProgress | None]] = read_progress) -> None:
+        self._read = read
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._open: dict[str, asyncio.Task[None]] = {}
+
+    def ask(self, uid: str, address: str, tell: Callable[[FetchProgress | None], None]) -> None:
+        """Begins to ask, unless this pod is being asked already, and answers at once.
+
+        Args:
+            uid: of the pod.
+            address: its IP address.
+            tell: is called with the answer; with None where there is none.
+        """
+        if uid not in self._open:
+            self._open[uid] = asyncio.create_task(self._ask(uid, address, tell), name=f"question to {address}")
+
+    async def close(self) -> None:
+        """Asks no further."""
+        tasks = list(self._open.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, uid: str, address: str, tell: Callable[[FetchProgress | None], None]) -> None:
+        try:
+            async with self._slots:
+                tell(await self._read(address))
+        finally:
+            del self._open[uid]

@@ -13,6 +13,9 @@ K = TypeVar("K", bound=Hashable)
 FIRST_BACKOFF_SECONDS: Final = 0.25
 LONGEST_BACKOFF_SECONDS: Final = 120.0
 
+_SLACK: Final = 4
+"""Timers for each key that waits for one, beyond which those that mean nothing any more are dropped."""
+
 
 def backoff_seconds(failures: int) -> float:
     """The pause after a failure, from the failures in a row before it."""
@@ -37,6 +40,11 @@ class WorkQueue(Generic[K]):
         self._changed = asyncio.Event()
         self._closed = False
 
+    @property
+    def timers(self) -> int:
+        """Timers that are kept."""
+        return len(self._timers)
+
     def add(self, key: K) -> None:
         """The key needs work now."""
         if key in self._working:
@@ -52,6 +60,10 @@ class WorkQueue(Generic[K]):
             self._due[key] = due
             self._sequence += 1
             heapq.heappush(self._timers, (due, self._sequence, key))
+            if len(self._timers) > _SLACK * len(self._due):
+                # What was put off for long and came earlier has left a timer behind.
+                self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
+                heapq.heapify(self._timers)
             self._wake()
 
     def take(self) -> K | None:

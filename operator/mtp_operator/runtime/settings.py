@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mtp_operator.api.spec import EngineType
 from mtp_operator.reconcile.records import OperatorSettings
+from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
 PREFIX = "MTP_OPERATOR_"
 
@@ -40,16 +41,18 @@ class Settings(BaseSettings):
     nodes_readable: bool = True
     """Whether nodes may be read; without it GPU product and driver are Unknown."""
     network_policies: bool = True
-    """Whether servers get a NetworkPolicy."""
+    """Whether servers and trials get a NetworkPolicy."""
+    server_clients: tuple[dict[str, Any], ...] = tuple(dict(one) for one in DEFAULT_CLIENTS)
+    """Who may ask servers: NetworkPolicyPeers as JSON; an empty list: everybody."""
 
     pod_namespace: str = "default"
     """Where the Lease lies: the operator's own namespace."""
     identity: str = Field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
     """Who holds the Lease; distinct for each process."""
     lease_name: str = "mtp-operator"
-    lease_duration_seconds: Annotated[int, Field(ge=3, le=3600)] = 15
+    lease_duration_seconds: Annotated[int, Field(ge=3, le=3600)] = 50
     """Time without a sign of life after which another replica takes over."""
-    lease_renew_deadline_seconds: Seconds = 10
+    lease_renew_deadline_seconds: Seconds = 15
     """Time without a successful renewal after which this process ends itself."""
     lease_retry_seconds: Seconds = 2
     """Time between two attempts to acquire or renew."""
@@ -113,7 +116,11 @@ class Settings(BaseSettings):
 
     @property
     def request_timeout_seconds(self) -> float:
-        """Timeout of every other request: a write begun while the Lease is held ends before it can be taken over."""
+        """Timeout of every other request: a write begun while the Lease is held ends before it can be taken over.
+
+        An admission webhook may take 30 seconds, and one that is down takes as long; a request that is given up before
+        that never succeeds. Hence the long Lease: whoever ends in an orderly way releases it at once.
+        """
         return self.lease_duration_seconds - self.lease_renew_deadline_seconds
 
     def for_decisions(self) -> OperatorSettings:
@@ -131,6 +138,7 @@ class Settings(BaseSettings):
             progress_seconds=self.progress_seconds,
             fetch_environment=self._fetch_environment(),
             network_policies=self.network_policies,
+            server_clients=self.server_clients,
         )
 
     def _fetch_environment(self) -> dict[str, str]:

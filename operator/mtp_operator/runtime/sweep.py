@@ -5,7 +5,7 @@ Kopf makes up no DELETED after a re-list, and a watcher can end without a trace.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ import structlog
 from mtp_operator.reconcile.records import ModelKey
 
 from .cache import Cache, version_of
-from .client import ApiError, Client, Resource
+from .client import MODELS, ApiError, Client, ForbiddenError, Resource
 from .errors import FatalError
 from .watches import Scope
 
@@ -51,6 +51,7 @@ class Sweep:
         scopes: Sequence[Scope],
         interval_seconds: float,
         *,
+        absent: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -59,6 +60,7 @@ class Sweep:
         self._wake = wake
         self._scopes = scopes
         self._interval_seconds = interval_seconds
+        self._absent = absent
         self._clock = clock
         self._sleep = sleep
         self._last_good_at = clock()
@@ -91,9 +93,11 @@ class Sweep:
         """One sweep: drops what is gone, wakes its models, and makes sure that the watches bring changes.
 
         Raises:
-            FatalError: a watch has not brought a change within `WATCH_LATENCY_SECONDS`.
+            FatalError: a watch has not brought a change within `WATCH_LATENCY_SECONDS`; or a namespace that was left
+                out may be read now, or one may not be read any more.
             ApiError: a LIST failed.
         """
+        await self._look_for_absent()
         unseen = [one for scope in self._scopes for one in await self._compare(scope)]
         if unseen:
             await self._sleep(WATCH_LATENCY_SECONDS)
@@ -106,16 +110,29 @@ class Sweep:
         self._cache.prune()
         self._last_good_at = self._clock()
 
+    async def _look_for_absent(self) -> None:
+        for namespace in self._absent:
+            try:
+                await self._client.probe(MODELS, namespace)
+            except ForbiddenError:
+                continue
+            raise FatalError(f"namespace {namespace}, which was left out, may be read now: the operator starts anew")
+
     async def _compare(self, scope: Scope) -> list[_Unseen]:
         resource = scope.resource
         cached = self._cache.uids(resource, scope.namespace)
         listed: set[str] = set()
         unseen = []
-        async for metadata in self._client.list_metadata(resource, scope.namespace, scope.selector):
-            uid, version = metadata["uid"], version_of(metadata)
-            listed.add(uid)
-            if not self._cache.has_seen(uid, version):
-                unseen.append(_Unseen(resource, metadata["name"], uid, version))
+        try:
+            async for metadata in self._client.list_metadata(resource, scope.namespace, scope.selector):
+                uid, version = metadata["uid"], version_of(metadata)
+                listed.add(uid)
+                if not self._cache.has_seen(uid, version):
+                    unseen.append(_Unseen(resource, metadata["name"], uid, version))
+        except ForbiddenError as error:
+            if scope.namespace is None:
+                raise
+            raise FatalError(f"namespace {scope.namespace} may not be read any more: {error.message}") from error
         for uid in cached - listed:
             log.info("dropped from the cache: gone without a word", kind=resource.kind, uid=uid)
             self._cache.forget(uid)

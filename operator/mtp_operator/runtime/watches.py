@@ -100,7 +100,7 @@ def make_settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = (1, 2, 4, 8)
     settings.queueing.exit_timeout = 0.5
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 620
     settings.watching.connect_timeout = 10

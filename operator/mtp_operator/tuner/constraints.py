@@ -1,10 +1,10 @@
 """Constraints on latency, judged by binomial bounds: pass, fail, or not known yet."""
 
-import math
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from .records import Arm, LatencyConstraint, LatencyCount
+from .tails import binomial_tails
 
 CONFIDENCE = 0.95
 LEAST_REQUESTS = 60
@@ -27,10 +27,9 @@ def quantile_within(requests: int, exceeding: int, quantile: float) -> Outcome:
     """
     if requests < LEAST_REQUESTS:
         return Outcome.UNKNOWN
-    few = sum(_binomial(requests, count, 1 - quantile) for count in range(exceeding + 1))
+    few, many = binomial_tails(requests, exceeding, 1 - quantile)
     if few <= 1 - CONFIDENCE:
         return Outcome.PASS
-    many = 1 - few + _binomial(requests, exceeding, 1 - quantile)
     return Outcome.FAIL if many <= 1 - CONFIDENCE else Outcome.UNKNOWN
 
 
@@ -58,8 +57,3 @@ def _judged_one(constraint: LatencyConstraint, arms: Sequence[Arm]) -> Outcome:
 
 def _same_limit(count: LatencyCount, constraint: LatencyConstraint) -> bool:
     return (count.metric, count.max_milliseconds) == (constraint.metric, constraint.max_milliseconds)
-
-
-def _binomial(trials: int, successes: int, probability: float) -> float:
-    log_ways = math.lgamma(trials + 1) - math.lgamma(successes + 1) - math.lgamma(trials - successes + 1)
-    return math.exp(log_ways + successes * math.log(probability) + (trials - successes) * math.log1p(-probability))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from mtp_operator.api.conditions import (
     MESSAGE_LIMIT,
     Condition,
@@ -60,3 +62,19 @@ def test_long_messages_are_shortened() -> None:
     assert len(condition.message) == MESSAGE_LIMIT
     assert condition.message.endswith("…")
     assert shorten("short") == "short"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["\x1b]0;pwned\x07", "\x1b[2J", "\x9b31m", "\x1b]52;c;aGk=\x07", "\u202egnp.exe", "\u2066", "\x00", "\x7f"],
+    ids=ascii,
+)
+def test_what_a_terminal_obeys_reaches_no_condition(hostile: str) -> None:
+    """`kubectl describe` prints messages as they are."""
+    condition = make_condition(
+        ConditionType.READY, ConditionStatus.FALSE, "X", f"the engine says: {hostile} end", 2, NOW
+    )
+
+    assert condition.message.isprintable()
+    assert condition.message.startswith("the engine says: ")
+    assert condition.message.endswith(" end")

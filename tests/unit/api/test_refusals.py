@@ -28,6 +28,8 @@ from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, vllm_s
         "--kernel-config.moe_backend=marlin",
         "--compilation-config.custom_ops+=+quant_fp8",
         "--mmproj=/models/weights/mmproj.gguf",
+        "--temp=-1",
+        "--rope-freq-base=-.5",
     ],
 )
 def test_what_spoils_nothing_passes(argument: str) -> None:
@@ -66,6 +68,21 @@ def test_variables() -> None:
         "spec.engine.env[1].name: must not be HF_HUB_OFFLINE",
         "spec.engine.env[2].name: must not be LLAMA_ARG_MODEL",
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD", "PYTHONPATH", "BASH_ENV", "OPENSSL_CONF", "CUDA_HOME", "NVCC_PREPEND_FLAGS", "TRITON_PTXAS_PATH",
+        "TRITON_CACHE_DIR", "VLLM_USE_RUST_FRONTEND", "VLLM_RUST_FRONTEND_PATH", "VLLM_ENABLE_CUDA_COMPATIBILITY",
+        "VLLM_CUDA_COMPATIBILITY_PATH", "VLLM_MODEL_REDIRECT_PATH", "ALL_PROXY", "all_proxy", "VLLM_DP_MASTER_IP",
+        "VLLM_NIXL_SIDE_CHANNEL_HOST",
+    ],
+)  # fmt: skip
+def test_a_variable_that_runs_code_or_opens_the_network_is_refused(name: str) -> None:
+    (said,) = VARIABLES.complaints({name: "x"})
+
+    assert said.startswith(f"spec.engine.env[0].name: must not be {name}")
 
 
 def test_engines_that_share_a_flag_say_the_same_of_it() -> None:

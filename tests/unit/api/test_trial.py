@@ -213,7 +213,8 @@ def test_the_largest_result_keeps_its_counts_and_what_is_against_the_arm() -> No
 
 
 def test_what_cannot_be_shortened_is_an_error() -> None:
-    result = TrialResult(n_spec=16, levels=(full_level((1.0,), counter=10**60),) * MAX_LEVELS)
+    level = full_level((1.0,)).model_copy(update={"requests": 10**700})
+    result = TrialResult(n_spec=16, levels=(level,) * MAX_LEVELS)
 
     with pytest.raises(ValueError, match="3000 are allowed"):
         result.encode()

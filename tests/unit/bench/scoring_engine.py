@@ -49,6 +49,8 @@ class ScoringEngine:
     text: Callable[[str], str] = lambda text: text
     runner_up_gap: float = 9.0
     ends_after: int | None = None
+    talks_on: int = 0
+    """Tokens that it writes beyond what was asked for."""
     refuses: tuple[str, ...] = ()
     """Paths answered with 400."""
     drafts_single_tokens: bool = False
@@ -109,7 +111,7 @@ class ScoringEngine:
         )
         errs = self.in_flight > 1 or not self.errs_in_company
         tokens = [body["prompt"][-1]]
-        for position in range(min(count, self.ends_after or count)):
+        for position in range(min(count, self.ends_after or count) + self.talks_on):
             is_wrong = position and (errs and self.says_second_best(position))
             is_penalized = self.is_penalizing and not is_neutral and position % 8 == 3
             tokens.append((runner_up if is_wrong or is_penalized else target)(tokens[-1]))

@@ -45,6 +45,8 @@ class SteppingEngine:
     """What something between engine and client collects before it passes it on."""
     counts_messages: bool = False
     """Whether `usage` counts messages in place of tokens."""
+    claims: int = 1
+    """Times the tokens of its answers that `usage` and its counters speak of."""
     streams: bool = True
     has_prefix_cache: bool = False
     has_metrics: bool = True
@@ -143,14 +145,14 @@ class _Answer:
             made = min(made, self._tokens - written)
             shown = sum(engine.shows(place) for place in range(written, written + made))
             written += made
-            engine.counts["generated"] += made
+            engine.counts["generated"] += made * engine.claims
             sent += 1
             if shown:
                 yield event(delta(content="word " * shown))
         yield event(delta(engine.finish_reason(self._number)))
         usage: dict[str, Any] = {
             "prompt_tokens": PROMPT_TOKENS,
-            "completion_tokens": sent if engine.counts_messages else written,
+            "completion_tokens": sent if engine.counts_messages else written * engine.claims,
         }
         if engine.has_prefix_cache:
             usage["prompt_tokens_details"] = {"cached_tokens": self._cached}

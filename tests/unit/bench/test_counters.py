@@ -124,3 +124,17 @@ def test_a_counter_that_cannot_be_is_one_clear_error(line: str) -> None:
 
     with pytest.raises(ValueError, match=r"no position in its label position|is inf"):
         read(EngineType.VLLM, f"# TYPE {name} counter\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "vllm:generation_tokens_total +Inf",
+        "vllm:generation_tokens_total NaN",
+        "vllm:spec_decode_num_accepted_tokens_per_pos_total 5",
+        'vllm:spec_decode_num_accepted_tokens_per_pos_total{position="300000000"} 5',
+    ],
+)
+def test_a_counter_that_cannot_be_is_an_error_in_words(sample: str) -> None:
+    with pytest.raises(ValueError, match="vllm:"):
+        read(EngineType.VLLM, f"vllm:generation_tokens_total 5\n{sample}\n")

@@ -102,6 +102,29 @@ def test_a_measured_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert details["finishReasons"] == {"length": level.requests}
 
 
+def test_an_engine_that_claims_impossible_figures_fails_its_trial_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, result, _ = carried_out(SteppingEngine(claims=10**30), plan(tmp_path, n_spec=0), tmp_path, capsys)
+
+    assert status == 0
+    assert result.failure is not None
+    assert result.failure.reason == "ResultImplausible"
+
+
+def test_an_engine_that_answers_as_nobody_has_foreseen_leaves_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise KeyError("usage")
+
+    monkeypatch.setattr("mtp_operator.bench.program.measure", fail)
+    status, result, _ = carried_out(drafting_engine(), plan(tmp_path), tmp_path, capsys)
+
+    assert status == 1
+    assert result.failure == TrialFailure(reason="BenchFailed", message="KeyError: 'usage'")
+
+
 def test_output_that_cannot_be_checked_takes_nothing_from_a_measurement(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

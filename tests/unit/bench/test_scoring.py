@@ -88,6 +88,15 @@ async def test_a_text_that_its_tokens_do_not_say(engine: EngineType) -> None:
 
 
 @both_engines
+async def test_an_engine_that_writes_more_than_it_was_asked_for_is_not_scored(engine: EngineType) -> None:
+    seen = await check(ScoringEngine(talks_on=40_000), engine)
+
+    assert seen.status is OutputStatus.UNVERIFIED
+    assert seen.message is not None
+    assert "tokens came where" in seen.message
+
+
+@both_engines
 async def test_the_end_of_a_text_is_a_token_that_nobody_reads(engine: EngineType) -> None:
     server = ScoringEngine(ends_after=20)
 

@@ -171,3 +171,28 @@ def test_the_networks_cuts_change_nothing_but_times(words: list[str], cuts: list
     assert (answer.output_tokens, answer.finish_reason) == (7, "stop")
     assert answer.first_token_seconds is not None
     assert 0 <= answer.first_token_seconds <= answer.seconds <= len(parts) / 10
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"choices":["x"]}',
+        b'{"choices":[],"usage":[1]}',
+        b'{"choices":7}',
+        b'{"choices":[{"delta":[1]}]}',
+        b"[" * 200_000,
+    ],
+    ids=range(5),
+)
+def test_a_malformed_answer_is_a_failure_of_its_request_in_words(message: bytes) -> None:
+    with pytest.raises(RequestError, match=r"the answer is no JSON|not of the form of the API"):
+        read((0.1, b"data: " + message + b"\n\n"))
+
+
+def test_a_line_without_an_end_fills_no_memory() -> None:
+    reader = AnswerReader(VLLM)
+    for _ in range(128):
+        reader.feed(b"x" * 65_536, 0.1)
+
+    with pytest.raises(RequestError, match="a line of more than 8 MiB"):
+        reader.feed(b"x", 0.1)

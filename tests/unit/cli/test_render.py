@@ -45,17 +45,17 @@ def rendered(text: str, *options: str) -> list[dict[str, Any]]:
 
 
 def test_one_trial_of_each_n_follows_the_run() -> None:
-    run_of_model, *trials = rendered(MODEL, "--namespace=llm")
+    run_of_model, policy, *trials = rendered(MODEL, "--namespace=llm")
 
-    assert run_of_model["kind"] == "MTPTuningRun"
+    assert (run_of_model["kind"], policy["kind"]) == ("MTPTuningRun", "NetworkPolicy")
     assert [one["metadata"]["labels"]["mtp-operator.dev/n-spec"] for one in trials] == [str(n) for n in range(9)]
-    assert {one["metadata"]["namespace"] for one in (run_of_model, *trials)} == {"llm"}
-    assert not [one for one in (run_of_model, *trials) if "ownerReferences" in one["metadata"]]
+    assert {one["metadata"]["namespace"] for one in (run_of_model, policy, *trials)} == {"llm"}
+    assert not [one for one in (run_of_model, policy, *trials) if "ownerReferences" in one["metadata"]]
 
 
 def test_images_and_limits_are_those_of_the_installation() -> None:
-    _, trial, *_ = rendered(MODEL, "--vllm-image=vllm:1", "--bench-image=bench:1", "--ready-seconds=60")
-    _, usual, *_ = rendered(MODEL, "--ready-seconds=1800")
+    _, _, trial, *_ = rendered(MODEL, "--vllm-image=vllm:1", "--bench-image=bench:1", "--ready-seconds=60")
+    _, _, usual, *_ = rendered(MODEL, "--ready-seconds=1800")
     pod = trial["spec"]["template"]["spec"]
 
     assert pod["initContainers"][0]["image"] == "vllm:1"
@@ -84,6 +84,7 @@ def test_what_serves_meanwhile_follows_the_trials() -> None:
     objects = rendered(MODEL + "  serving: {whileTuning: Baseline, replicas: 2}\n")
 
     assert [one["kind"] for one in objects if one["kind"] not in ("MTPTuningRun", "Job")] == [
+        "NetworkPolicy",
         "NetworkPolicy",
         "Service",
         "PodDisruptionBudget",

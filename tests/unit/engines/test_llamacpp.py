@@ -140,6 +140,7 @@ def test_values_become_arguments_of_their_own() -> None:
         ("--ctx-size=100", "contextSize"),
         ("--spec-default", "every n"),
         ("--gpt-oss-20b-default", "downloads"),
+        ("--spec-ngram-map-k-size-m=4", "what the operator tunes"),
     ],
 )
 def test_arguments_that_spoil_the_measurement_are_refused(argument: str, reason: str) -> None:

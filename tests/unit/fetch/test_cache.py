@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from mtp_operator.fetch.cache import copy_cache
 
@@ -24,10 +27,18 @@ def test_a_cache_that_is_not_there_is_no_failure(tmp_path: Path) -> None:
     assert "nothing has been compiled yet" in copy_cache(tmp_path / "nowhere", tmp_path / "own")
 
 
-def test_a_file_that_goes_away_meanwhile_is_no_failure(tmp_path: Path) -> None:
+def test_a_file_that_goes_away_meanwhile_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "gone").symlink_to(tmp_path / "nothing")
+    (tmp_path / "shared" / "gone").write_bytes(b"1")
     (tmp_path / "shared" / "kept").write_bytes(b"1")
+    copyfile = shutil.copyfile
+
+    def copy(source: str, target: str) -> str:
+        if source.endswith("gone"):
+            raise FileNotFoundError(source)
+        return copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
 
     assert "copied in part" in copy_cache(tmp_path / "shared", tmp_path / "own")
     assert (tmp_path / "own" / "kept").read_bytes() == b"1"

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.api.run import ArmState
+from mtp_operator.api.conditions import format_time
+from mtp_operator.api.run import MAX_LOSSES, ArmState
 from mtp_operator.api.spec import LatencyMetric
 from mtp_operator.api.trial import LimitCount
 from mtp_operator.reconcile.records import Apply, EventsRead, Failure, FailureReason, Lane
@@ -150,8 +151,7 @@ def test_a_lost_pod_is_repeated_and_not_counted() -> None:
     world.start_pod(job)
     world.settle()
     world.pods.clear()
-    world.end_job(job["metadata"]["name"], "Failed", "BackoffLimitExceeded")
-    world.settle()
+    world.lose_trial()
     (arm,) = world.run()["status"]["arms"]
     assert (arm["attempt"], arm["jobName"][-2:]) == (1, "a1")
     assert world.run()["status"]["trials"]["lost"] == 1
@@ -229,6 +229,8 @@ def test_a_lost_attempt_in_between_does_not_make_up_for_drifting() -> None:
     drifting(world)
     world.jobs.pop(world.open_job()["metadata"]["name"])
     world.settle()
+    world.tick(10)
+    world.settle()
 
     assert drifting(world)["reason"] == "Unstable"
 
@@ -272,6 +274,8 @@ def test_a_lost_attempt_in_between_does_not_take_the_time_from_a_slow_arm() -> N
 
     world.jobs.pop(world.open_job()["metadata"]["name"])
     world.settle()
+    world.tick(10)
+    world.settle()
 
     assert planned_level_seconds(world) == 2 * usual
     assert world.events[-1][0] == "TrialLost"
@@ -280,12 +284,32 @@ def test_a_lost_attempt_in_between_does_not_take_the_time_from_a_slow_arm() -> N
     assert too_slow(world)["state"] == "Failed"
 
 
-def test_an_arm_that_is_lost_three_times_fails() -> None:
+def test_losses_in_a_row_are_waited_out_and_told_and_end_no_run() -> None:
+    """A device plugin that starts anew refuses three pods in six seconds."""
     world = World()
-    for _ in range(3):
-        world.settle()
-        world.end_job(world.open_job()["metadata"]["name"], "Failed", "BackoffLimitExceeded")
     world.settle()
+    for pause, type_ in ((10, "Reconciling"), (60, "Reconciling"), (300, "Stalled")):
+        world.lose_trial(pause - 1)
+        assert all(job["status"].get("conditions") for job in world.jobs.values())
+        assert world.plan().wake_after_seconds == 1
+        assert world.model_condition(type_)["status"] == "True"
+        assert world.model_condition("Ready")["reason"] == "TrialLost"
+        world.tick(1)
+        world.settle()
+        world.open_job()
+        assert world.model_condition("Stalled")["status"] == "False"
+    world.finish()
+
+    assert world.run()["status"]["verdict"]["nSpec"] == 3
+    assert world.run()["status"]["trials"]["lost"] == 3
+    assert "retryAfter" not in world.run()["status"]["arms"][0]
+
+
+def test_an_arm_that_is_lost_eight_times_fails() -> None:
+    world = World()
+    world.settle()
+    for _ in range(MAX_LOSSES):
+        world.lose_trial(3600)
     arm = world.run()["status"]["arms"][0]
     assert (arm["state"], arm["reason"]) == (ArmState.FAILED, "LostTooOften")
 
@@ -294,6 +318,8 @@ def test_a_deleted_job_is_repeated() -> None:
     world = World()
     world.settle()
     world.jobs.clear()
+    world.settle()
+    world.tick(10)
     world.settle()
     assert next(iter(world.jobs)).endswith("-n0-b0-a1")
 
@@ -552,6 +578,9 @@ def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
     pod["status"] = {"phase": "Pending"}
     world.nodes = [{"metadata": {"name": "node-b", "labels": {}}}]
     world.settle()
+    assert ArmState.SET_ASIDE not in {state for _, state in arms(world)}, "its labels may only be found anew"
+    world.tick(300)
+    world.settle()
     assert {state for _, state in arms(world)[:2]} == {ArmState.SET_ASIDE}
     world.pods.clear()
     for job in world.jobs.values():
@@ -560,6 +589,108 @@ def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
     world.nodes = [NODE]
     world.finish()
     assert world.run()["status"]["verdict"]["nSpec"] == 3
+
+
+UNSCHEDULABLE = "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
+
+
+@pytest.mark.parametrize(
+    ("why", "goes_elsewhere"),
+    [
+        ("1 node(s) were unschedulable.", True),
+        ("1 node(s) had untolerated taint(s).", True),
+        ("1 Insufficient nvidia.com/gpu.", False),
+    ],
+)
+def test_a_run_whose_node_is_cordoned_starts_over_elsewhere(why: str, goes_elsewhere: bool) -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": UNSCHEDULABLE + why}
+    pod = world.start_pod(world.open_job(), phase="Pending", conditions=[waits], containerStatuses=[])
+    del pod["spec"]["nodeName"], pod["status"]["startTime"]
+    pod["status"]["initContainerStatuses"] = []
+    world.settle()
+    world.tick(3599)
+    world.settle()
+    assert arms(world)[0][1] == ArmState.MEASURED
+
+    world.tick(1)
+    world.settle()
+
+    (first, *_) = world.run()["status"]["arms"]
+    assert (first["state"] == ArmState.SET_ASIDE) == goes_elsewhere
+    assert ("takes no pods any more" in first.get("message", "")) == goes_elsewhere
+
+
+def test_a_trial_that_a_queue_holds_back_is_told_and_waited_for() -> None:
+    world = World()
+    world.settle()
+    job = world.open_job()
+    job["spec"]["suspend"] = True
+    world.tick(7200)
+    world.settle()
+    queued = world.model_condition("Ready")
+    assert (queued["reason"], world.model_condition("Stalled")["status"]) == ("Queued", "False")
+    assert f"Job {job['metadata']['name']} is suspended" in queued["message"]
+
+    pod = world.start_pod(job)
+    pod["metadata"]["deletionTimestamp"] = format_time(world.now)
+    world.settle()
+    assert world.run()["status"]["trials"]["lost"] == 0, "it was suspended again, and starts anew"
+
+    world.pods.clear()
+    job["spec"]["suspend"] = False
+    world.settle()
+    world.finish()
+    assert world.run()["status"]["verdict"]["nSpec"] == 3
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "message", "stalls"),
+    [
+        ("ErrImagePull", "toomanyrequests: 429", False),
+        ("ImagePullBackOff", "dial tcp: i/o timeout", False),
+        ("ErrImagePull", 'failed to resolve "engine:1": not found', True),
+        ("ErrImagePull", "401 Unauthorized: authentication required", True),
+        ("InvalidImageName", "", True),
+    ],
+)
+def test_an_image_that_may_still_come_does_not_stall_for_some_minutes(kubelet: str, message: str, stalls: bool) -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job(), phase="Pending")
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "PodInitializing"}}
+    pod["status"]["initContainerStatuses"][0]["state"] = {"waiting": {"reason": kubelet, "message": message}}
+    world.settle()
+    assert world.model_condition("Ready")["reason"] == "ImageUnavailable"
+    assert world.model_condition("Stalled")["status"] == str(stalls)
+
+    wake = world.plan().wake_after_seconds
+    assert wake is not None
+    assert wake <= 300
+    world.tick(300)
+    world.settle()
+    assert world.model_condition("Stalled")["status"] == "True"
+
+
+@pytest.mark.parametrize("message", ["pod has unbound immediate PersistentVolumeClaims", UNSCHEDULABLE])
+def test_a_claim_without_a_volume_is_no_missing_gpu(message: str) -> None:
+    world = World()
+    world.settle()
+    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    pod = world.start_pod(world.open_job(), phase="Pending", conditions=[waits], containerStatuses=[])
+    pod["spec"] = {}
+    del pod["status"]["startTime"]
+    world.settle()
+    reason = "ClaimUnusable" if "Claims" in message else "NoNodeFits"
+    assert world.model_condition("Ready")["reason"] == reason
+    assert world.model_condition("Stalled")["status"] == "False", "a volume may be being made"
+
+    world.tick(300)
+    world.settle()
+    assert world.model_condition("Stalled")["status"] == str(reason == "ClaimUnusable")
 
 
 def end_with_prompts(world: World, prompts_sha256: str) -> int:
@@ -775,6 +906,7 @@ def test_a_namesakes_run_is_never_taken_for_ones_own() -> None:
     world.settle()
     assert [write for write in world.writes[len(before) :] if "MTPModel" not in write] == []
     world.runs.clear()
+    world.trials_policies.clear()
     world.jobs.clear()
     world.finish()
     assert world.model["status"]["nSpec"] == 3

@@ -227,7 +227,7 @@ def test_in_place_the_pause_is_told() -> None:
     world.settle()
 
     assert reason(world, "Ready") == ("False", "Replacing")
-    assert "n_spec=2 has ended" in world.model_condition("Serving")["message"]
+    assert "it starts when pod server-4 has ended" in world.model_condition("Serving")["message"]
 
 
 def test_no_server_starts_while_a_trial_has_the_gpu() -> None:
@@ -364,8 +364,27 @@ def test_in_place_a_server_that_takes_too_long_is_given_up() -> None:
     world.start_server(ready=False)
     world.roll({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"})
     world.settle()
+    assert template_n_spec(world) == 5, "the Deployment's clock began before the server had a GPU"
+    assert world.plan().wake_after_seconds is not None
 
+    world.tick(SETTINGS.ready_seconds)
+    world.settle()
     assert template_n_spec(world) == 2
+
+
+def test_a_server_that_kubelet_does_not_let_in_is_told() -> None:
+    world = world_with(SURGE, speculation=PINNED)
+    pod = world.start_server(ready=False)
+    pod["status"] = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no GPU is allocatable"}
+    world.settle()
+
+    assert reason(world, "Ready") == ("False", "ServerRefused")
+    message = world.model_condition("Ready")["message"]
+    assert f"does not let pod {pod['metadata']['name']} in (UnexpectedAdmissionError: no GPU is allocatable)" in message
+
+    world.start_server(ready=True)
+    world.settle()
+    assert world.model_condition("Ready")["status"] == "True"
 
 
 def test_a_choice_that_fails_in_place_leaves_a_model_ready_that_is_served_with_another() -> None:
@@ -406,7 +425,7 @@ def test_reasons_of_a_server_that_does_not_start() -> None:
     assert world.model_condition("Stalled")["status"] == "False"
 
     pod = world.start_server(ready=False)
-    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}
+    pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
     world.settle()
     assert reason(world, "Stalled") == ("True", "ImageUnavailable")
 
@@ -505,3 +524,36 @@ def test_after_an_upgrade_no_edit_but_of_the_engine_takes_the_newer_images(tunin
     world.settle()
 
     assert status(world)["resolved"] == before
+
+
+@pytest.mark.parametrize("strategy", [{}, {"rollout": {"strategy": "InPlace"}}], ids=["Surge", "InPlace"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"app.kubernetes.io/component": "debug"},
+        {"mtp-operator.dev/n-spec": None},
+        {"mtp-operator.dev/n-spec": "three"},
+        {"mtp-operator.dev/n-spec": "9" * 63},
+        {"mtp-operator.dev/settings": None},
+    ],
+    ids=repr,
+)
+def test_a_servers_pod_whose_labels_are_edited_stops_no_other_and_no_decision(
+    edit: dict[str, str | None], strategy: dict[str, Any]
+) -> None:
+    """The usual way to keep a bad pod for debugging: its ReplicaSet makes another one, or still owns this one."""
+    world = tuned({"replicas": 3, **strategy})
+    labels = world.servers()[0]["metadata"]["labels"]
+    for name, value in edit.items():
+        labels[name] = value
+        if value is None:
+            del labels[name]
+    world.settle()
+
+    assert world.deployment()["spec"]["replicas"] == 3
+    assert reason(world, "Serving")[0] == "True" or reason(world, "Serving")[1] == "RollingOut"
+
+    world.change_spec(serving={"replicas": 2, **strategy})
+    world.settle()
+    assert world.deployment()["spec"]["replicas"] == 2
+    assert status(world)["observedGeneration"] == 2

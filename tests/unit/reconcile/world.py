@@ -127,6 +127,7 @@ class World:
         self.pods: dict[str, dict[str, Any]] = {}
         self.claim_templates: dict[str, dict[str, Any]] = {}
         self.claims: dict[str, dict[str, Any]] = {}
+        self.trials_policies: dict[str, dict[str, Any]] = {}
         self.progress: dict[str, SeenProgress] = {}
         self.children: dict[tuple[Kind, str], dict[str, Any]] = {}
         self.nodes: list[dict[str, Any]] = [NODE]
@@ -219,6 +220,9 @@ class World:
 
     def _ensure(self, body: Mapping[str, Any]) -> None:
         new = copy.deepcopy(dict(body))
+        if new["kind"] == "NetworkPolicy":
+            assert self.trials_policies.setdefault(new["metadata"]["name"], new) == new
+            return
         made = self.claims if new["kind"] == "PersistentVolumeClaim" else self.claim_templates
         if new != made.setdefault(new["metadata"]["name"], new) and made is self.claim_templates:
             raise AssertionError("a claim template is made anew with the same name")
@@ -288,7 +292,7 @@ class World:
                 "name": f"{job['metadata']['name']}-{len(self.pods)}",
                 "uid": f"uid-{next(self._uids)}",
                 "creationTimestamp": format_time(self.now),
-                "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
+                "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"], "controller": True}],
             },
             "spec": {**job["spec"]["template"]["spec"], "nodeName": "node-a"},
             "status": {
@@ -352,7 +356,7 @@ class World:
                 "uid": f"uid-{number}",
                 "creationTimestamp": format_time(self.now),
                 "labels": dict(self.deployment()["spec"]["template"]["metadata"]["labels"]),
-                "ownerReferences": [{"uid": "uid-replica-set", "controller": True}],
+                "ownerReferences": [{"kind": "ReplicaSet", "uid": "uid-replica-set", "controller": True}],
             },
             "spec": {**self.deployment()["spec"]["template"]["spec"], "nodeName": "node-a"},
             "status": {
@@ -403,6 +407,13 @@ class World:
     def tick(self, seconds: float) -> None:
         """Time goes by."""
         self.now += timedelta(seconds=seconds)
+
+    def lose_trial(self, seconds: float = 10) -> None:
+        """The Job of the open trial ends without a word, and the pause after that is over."""
+        self.end_job(self.open_job()["metadata"]["name"], "Failed", "BackoffLimitExceeded")
+        self.settle()
+        self.tick(seconds)
+        self.settle()
 
     def run_trial(self, speeds: Mapping[int, float] = SPEEDS) -> int:
         """The open trial runs to a good end; answers its n."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.serving import ProbePlan, Served, ServingRecord, Surroundings
 from mtp_operator.api.template import PodTemplate
+from mtp_operator.engines import BESIDE_THE_BENCH, LOG_FILE, NO_LOG_FILE, POD
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server import RECORD_ANNOTATION, deployment
@@ -54,13 +56,12 @@ def engine_of(built: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("engine", [{"type": "VLLM", "image": "engine:1"}, LLAMA_CPP])
-def test_the_engine_is_started_as_it_was_measured_but_for_its_log_file(engine: dict[str, Any]) -> None:
+def test_the_engine_is_started_as_it_was_measured_but_for_its_log_file_and_address(engine: dict[str, Any]) -> None:
     trial = trial_job(tuning_run(engine=engine), ARM, None, ready_seconds=600, level_seconds=60)["spec"]["template"]
     (measured,) = trial["spec"]["initContainers"]
     served = engine_of(build(ARM.n_spec, engine=engine))
 
-    without_file = [argument.replace("/var/log/engine/engine.log", "/dev/null") for argument in measured["args"]]
-    assert served["args"] == without_file
+    assert served["args"] == as_served(measured["args"])
     for same in ("image", "env", "volumeMounts", "securityContext", "ports", "resources"):
         assert served[same] == measured[same]
 
@@ -125,6 +126,12 @@ def test_a_deployment_says_what_it_serves() -> None:
     assert record.served == Served.of(run_settings(), 3, PodTemplate())
 
 
+def as_served(arguments: list[str]) -> list[str]:
+    """Arguments of a trial with a server's surroundings: nobody reads its log file, and it is reached by others."""
+    surroundings = {LOG_FILE: NO_LOG_FILE, BESIDE_THE_BENCH.host: POD.host}
+    return [functools.reduce(lambda one, part: one.replace(*part), surroundings.items(), one) for one in arguments]
+
+
 @pytest.mark.parametrize(
     "engine", [{"type": "VLLM", "vllm": {"maxNumSeqs": 128}}, {"type": "LlamaCpp", "llamaCpp": {"parallel": 32}}]
 )
@@ -144,7 +151,7 @@ def test_no_setting_of_a_measurement_changes_how_a_server_starts(
 
     served = engine_of(build(ARM.n_spec, **settings))["args"]
 
-    assert [one.replace("/dev/null", "/var/log/engine/engine.log") for one in served] == measured["args"]
+    assert served == as_served(measured["args"])
     assert not {"--generation-config=vllm", "--cache-ram"} & set(served)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
 from mtp_operator.api.spec import Maximize, PromptCategory
 from mtp_operator.api.trial import PlannedPrompts, TrialPlan
+from mtp_operator.engines import BESIDE_THE_BENCH, POD
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.weights import IMAGE_PULL_SECONDS
 from tests.unit.engines.settings import run_settings
@@ -96,6 +98,14 @@ def test_the_engine_is_a_native_sidecar_that_holds_the_gpus() -> None:
         "limits": {"nvidia.com/mig-2g.48gb": "2"},
         "requests": {"nvidia.com/mig-2g.48gb": "2", "cpu": "500m"},
     }
+
+
+@pytest.mark.parametrize("engine", ["VLLM", "LlamaCpp"])
+def test_an_engine_on_trial_is_asked_by_its_bench_alone(engine: str) -> None:
+    (container,) = pod_of(build(engine={"type": engine, "image": "engine:1"}))["initContainers"]
+
+    assert BESIDE_THE_BENCH.host in " ".join(container["args"])
+    assert POD.host not in " ".join(container["args"])
 
 
 def test_the_bench_is_told_everything_in_its_arguments() -> None:
@@ -193,6 +203,13 @@ def test_pods_stay_out_of_meshes() -> None:
 
     assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
     assert metadata["annotations"]["linkerd.io/inject"] == "disabled"
+
+
+def test_autoscalers_leave_a_trials_node_alone() -> None:
+    annotations = build()["spec"]["template"]["metadata"]["annotations"]
+
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert annotations["karpenter.sh/do-not-disrupt"] == "true"
 
 
 def test_configuration_files_come_from_the_pods_own_annotations() -> None:
@@ -316,12 +333,27 @@ def test_every_alternative_is_pinned_to_the_first_trials_node() -> None:
         assert "nvidia.com/gpu.family" not in str(term)
 
 
-def test_arguments_reach_the_engine_as_they_were_written() -> None:
-    engine = {"type": "VLLM", "image": "engine:1", "extraArgs": ["--compilation-config=$(HOME)"]}
+def expanded(text: str, variables: dict[str, str]) -> str:
+    """What kubelet makes of an argument: `$$` is a dollar, `$(NAME)` a variable that there is, all else as it is."""
+
+    def meaning(found: re.Match[str]) -> str:
+        return "$" if found.group() == "$$" else variables.get(found.group(1), found.group())
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", meaning, text)
+
+
+@pytest.mark.parametrize("value", ["$(HOME)", "$$(HOME)", "a$$b", "$", "$$$", "costs $5", "$(NOTHING)"])
+def test_arguments_and_variables_reach_the_engine_as_they_were_written(value: str) -> None:
+    engine = {
+        "type": "VLLM",
+        "image": "engine:1",
+        "extraArgs": [f"--compilation-config={value}"],
+        "env": [{"name": "OMP_NUM_THREADS", "value": value}],
+    }
     (container,) = pod_of(build(engine=engine))["initContainers"]
 
-    # Kubernetes reads $$(HOME) as the text $(HOME), and would expand the latter.
-    assert container["args"][-1] == "--compilation-config=$$(HOME)"
+    assert expanded(container["args"][-1], {"HOME": "/tmp"}) == f"--compilation-config={value}"
+    assert expanded(container["env"][-1]["value"], {"HOME": "/tmp"}) == value
 
 
 def test_two_jobs_share_nothing() -> None:
@@ -339,12 +371,12 @@ def test_two_jobs_share_nothing() -> None:
 
 
 def test_variables_of_the_spec_reach_the_engine_literally() -> None:
-    variables = [{"name": "NCCL_P2P_DISABLE", "value": "1"}, {"name": "OMP_NUM_THREADS", "value": "$(HOME)"}]
+    variables = [{"name": "NCCL_P2P_DISABLE", "value": "1"}, {"name": "OMP_NUM_THREADS", "value": "2"}]
     (container,) = pod_of(build(engine={"type": "VLLM", "image": "engine:1", "env": variables}))["initContainers"]
 
     assert container["env"][-2:] == [
         {"name": "NCCL_P2P_DISABLE", "value": "1"},
-        {"name": "OMP_NUM_THREADS", "value": "$$(HOME)"},
+        {"name": "OMP_NUM_THREADS", "value": "2"},
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from mtp_operator.api.fetch import FetchPlan
 from mtp_operator.api.model import NAME_LIMIT, MTPModel
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
@@ -122,6 +124,13 @@ def test_the_program_is_told_what_and_whereto() -> None:
     assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "gemma-weights"}
 
 
+def test_a_fetch_stays_out_of_meshes() -> None:
+    metadata = fetch_job(model(), "operator:1", {})["spec"]["template"]["metadata"]
+
+    assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+    assert metadata["annotations"] == {"linkerd.io/inject": "disabled"}
+
+
 def test_what_no_repetition_mends_ends_the_job_at_once() -> None:
     rules = fetch_job(model(), "operator:1", {})["spec"]["podFailurePolicy"]["rules"]
 
@@ -166,25 +175,23 @@ def test_the_operators_claim_goes_with_its_model() -> None:
 
 def test_fetched_weights_are_read_only_and_the_cache_is_not() -> None:
     spec = trial(**FETCHED)
-    (engine,) = spec["initContainers"]
+    maker, engine = spec["initContainers"]
     (bench,) = spec["containers"]
     (claim,) = (one for one in spec["volumes"] if "persistentVolumeClaim" in one)
 
     assert claim["persistentVolumeClaim"] == {"claimName": "big.claim"}
     mounts = {one["mountPath"]: one for one in engine["volumeMounts"] if one["name"] == claim["name"]}
+    folder = {one["name"]: one["value"] for one in engine["env"]}["VLLM_CACHE_ROOT"]
+    assert folder.startswith("/var/cache/engine/")
     assert mounts == {
         "/hub": {"name": claim["name"], "mountPath": "/hub", "subPath": "models", "readOnly": True},
-        "/var/cache/engine": {
-            "name": claim["name"],
-            "mountPath": "/var/cache/engine",
-            "subPath": "cache",
-            "readOnly": False,
-        },
+        folder: {"name": claim["name"], "mountPath": folder, "subPath": f"cache/{folder.rpartition('/')[2]}"},
     }
+    (all_caches,) = maker["volumeMounts"]
+    assert (all_caches["subPath"], maker["image"]) == ("cache", bench["image"])
+    assert maker["args"] == ["make-cache", f"{all_caches['mountPath']}/{folder.rpartition('/')[2]}"]
     assert engine["args"][0] == f"/hub/google/gemma/{COMMIT}"
-    assert "/var/cache/engine" not in {one["mountPath"] for one in bench["volumeMounts"]}
-    environment = {one["name"]: one["value"] for one in engine["env"]}
-    assert environment["VLLM_CACHE_ROOT"].startswith("/var/cache/engine/")
+    assert not any("cache" in one["mountPath"] for one in bench["volumeMounts"])
 
 
 def test_a_gguf_is_loaded_by_its_file() -> None:
@@ -207,23 +214,41 @@ def test_a_fetched_drafter_beside_a_model_on_the_same_claim() -> None:
     spec = trial(weightsClaim="weights", speculation=drafter)
 
     assert len([one for one in spec["volumes"] if "persistentVolumeClaim" in one]) == 1
-    places = {one["mountPath"] for one in spec["initContainers"][0]["volumeMounts"]}
-    assert {"/models/weights", "/hub", "/var/cache/engine"} <= places
+    places = {one["mountPath"] for one in spec["initContainers"][-1]["volumeMounts"]}
+    assert {"/models/weights", "/hub"} <= places
+    assert any(place.startswith("/var/cache/engine/") for place in places)
 
 
-def test_caches_are_kept_apart_by_image_and_gpu_but_not_by_n() -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"engine": {"type": "VLLM", "image": "other:1"}},
+        {"engine": {"type": "VLLM", "image": "vllm:1", "vllm": {"trustRemoteCode": "Enabled"}}},
+        {"engine": {"type": "VLLM", "image": "vllm:1", "extraArgs": ["--enforce-eager"]}},
+        {"engine": {"type": "VLLM", "image": "vllm:1", "env": [{"name": "A", "value": "b"}]}},
+        {"accelerator": {"count": 2}},
+        {"model": {"uri": "hf://google/other", "revision": COMMIT}},
+        {"model": {"uri": "hf://google/gemma", "revision": "d" * 40}},
+        {"speculation": {"method": "DraftModel", "drafter": {"uri": "hf://google/small", "revision": COMMIT}}},
+    ],
+    ids=repr,
+)
+def test_no_model_runs_what_another_one_or_other_trust_has_compiled(changes: dict[str, Any]) -> None:
+    as_it_is = {**FETCHED, "engine": {"type": "VLLM", "image": "vllm:1"}}
+
     def folder(**changes: Any) -> str | None:
-        return cache_folder(run_settings(**{**FETCHED, **changes}))
+        return cache_folder(run_settings(**{**as_it_is, **changes}))
 
+    assert folder() is not None
     assert folder() == folder(maxNSpec=2)
-    assert len({folder(), folder(engine={"type": "VLLM", "image": "other:1"}), folder(accelerator={"count": 2})}) == 3
+    assert folder() != folder(**changes)
 
 
 def test_a_server_has_its_own_copy_of_the_cache_and_cannot_touch_the_shared_one() -> None:
     settings = run_settings(**FETCHED)
     private = private_cache(settings, "operator:1")
     assert private is not None
-    (engine,) = trial(**FETCHED)["initContainers"]
+    engine = trial(**FETCHED)["initContainers"][-1]
     environment = {one["name"]: one["value"] for one in engine["env"]}
 
     _, shared, target = private.init_container["args"]

@@ -20,7 +20,15 @@ def job(
     name: str = "tiny-1-n0", uid: str = "job-uid", version: int = 1, of: str | None = "tiny", **more: Any
 ) -> dict[str, Any]:
     labels = {} if of is None else {MODEL_LABEL: of}
-    return {"kind": "Job", "metadata": _metadata(name, uid, version) | {"labels": labels}, "spec": {}, **more}
+    owners = [{"kind": "MTPTuningRun", "name": f"{of}-1", "uid": f"{of}-run-uid", "controller": True}]
+    metadata = _metadata(name, uid, version) | {"labels": labels, "ownerReferences": owners}
+    return {"kind": "Job", "metadata": metadata, "spec": {}, **more}
+
+
+def pod(name: str = "tiny-1-n0-x", uid: str = "pod-uid", version: int = 1, **more: Any) -> dict[str, Any]:
+    owners = [{"kind": "Job", "name": "tiny-1-n0", "uid": "job-uid", "controller": True}]
+    metadata = _metadata(name, uid, version) | {"labels": {MODEL_LABEL: "tiny"}, "ownerReferences": owners}
+    return {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {}, **more}
 
 
 def node(name: str = "gpu-1", uid: str = "node-uid", version: int = 1, **labels: str) -> dict[str, Any]:

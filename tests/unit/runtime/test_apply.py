@@ -1,5 +1,6 @@
 """What a plan sends, in which order, and what the cache knows afterwards."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from mtp_operator.reconcile.records import (
 from mtp_operator.runtime.apply import Applied, Applier, BeingDeletedError, NameTakenError, StalePlanError
 from mtp_operator.runtime.cache import RESOURCES, Cache
 from mtp_operator.runtime.client import Client, TransientError, WritesStoppedError
+from mtp_operator.runtime.progress import AT_ONCE, Questions
 
 from . import bodies
 from .api_server import ApiServer, Request, running
@@ -47,6 +49,9 @@ class World:
     server: ApiServer
     cache: Cache
     applier: Applier
+    asked: list[str]
+    """Addresses of pods that were asked how far they are."""
+    woken: list[ModelKey]
 
     def has(self, kind: Kind, body: dict[str, Any]) -> Reference:
         resource = RESOURCES[kind]
@@ -74,10 +79,19 @@ async def world(may_write: Iterator[bool] | None = None) -> AsyncIterator[World]
         client = Client(server.configuration(), 2.0, (lambda: True) if may_write is None else (lambda: next(may_write)))
         cache = Cache()
 
-        async def read_progress(address: str) -> FetchProgress | None:
-            return FetchProgress(fetched_bytes=7) if address == "10.0.0.7" else None
+        asked: list[str] = []
+        woken: list[ModelKey] = []
 
-        yield World(server, cache, Applier(client, cache, lambda: datetime(2026, 1, 1, tzinfo=UTC), read_progress))
+        async def read_progress(address: str) -> FetchProgress | None:
+            asked.append(address)
+            if address != "10.0.0.7":
+                await asyncio.Event().wait()
+            return FetchProgress(fetched_bytes=7)
+
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        applier = Applier(client, cache, lambda: now, woken.append, Questions(read_progress))
+        yield World(server, cache, applier, asked, woken)
+        await applier.close()
         await client.close()
 
 
@@ -411,15 +425,29 @@ async def test_events_of_an_object_are_listed_by_its_uid_and_call_for_a_decision
 
 async def test_a_fetch_is_asked_how_far_it_is_and_its_answer_calls_for_a_decision_once() -> None:
     async with world() as it:
-        pod = it.has(Kind.POD, bodies.job("pod", "pod-uid"))
+        pod = it.has(Kind.POD, bodies.pod())
         read = ProgressRead(pod.uid, "10.0.0.7")
 
-        first = await it.apply(read)
-        again = await it.apply(read)
+        for _ in range(2):
+            assert not (await it.apply(read)).calls_for_decision
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
-        assert (first.calls_for_decision, again.calls_for_decision) == (True, False)
+        assert (it.asked, it.woken) == (["10.0.0.7"] * 2, [KEY])
         assert it.cache.snapshot(KEY).progress["pod-uid"].progress == FetchProgress(fetched_bytes=7)
         assert it.server.requests == []
+
+
+async def test_pods_that_do_not_answer_hold_up_nobody() -> None:
+    """In a namespace that lets nothing in, no fetch ever answers."""
+    async with world() as it:
+        for number in range(200):
+            pod = it.has(Kind.POD, bodies.pod(f"pod-{number}", f"uid-{number}"))
+            for _ in range(2):
+                await it.apply(ProgressRead(pod.uid, f"10.1.0.{number}"))
+        await asyncio.sleep(0)
+
+        assert len(it.asked) == AT_ONCE
 
 
 CLAIM_PATH = "/api/v1/namespaces/llm/persistentvolumeclaims/tiny-weights"

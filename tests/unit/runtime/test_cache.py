@@ -1,8 +1,12 @@
+import json
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from mtp_operator.reconcile.records import ModelKey
 from mtp_operator.runtime.cache import TOMBSTONE_SECONDS, Cache, Resisted
-from mtp_operator.runtime.client import JOBS, MODELS, NODES, RUNS
+from mtp_operator.runtime.client import JOBS, MODELS, NODES, PODS, RUNS, Resource
 
 from . import bodies
 from .clock import Clock
@@ -124,17 +128,18 @@ def test_a_job_whose_label_is_changed_wakes_the_old_and_the_new_model() -> None:
 def test_a_node_is_kept_as_name_and_labels_and_its_heartbeat_wakes_nobody() -> None:
     cache = Cache()
     cache.watched(MODELS, bodies.model())
-    cache.watched(NODES, bodies.node(version=1, product="B200"))
+    product = "nvidia.com/gpu.product"
+    cache.watched(NODES, bodies.node(version=1, **{product: "B200", "nvidia.com/gfd.timestamp": "1", "pool": "a"}))
     list(cache.take_changed())
 
-    cache.watched(NODES, bodies.node(version=2, product="B200"))
+    cache.watched(NODES, bodies.node(version=2, **{product: "B200", "nvidia.com/gfd.timestamp": "2", "pool": "b"}))
     assert list(cache.take_changed()) == []
     assert cache.has_seen("node-uid", 2)
 
-    cache.watched(NODES, bodies.node(version=3, product="B300"))
+    cache.watched(NODES, bodies.node(version=3, **{product: "B300"}))
     assert list(cache.take_changed()) == [KEY]
     assert cache.snapshot(KEY).nodes == [
-        {"metadata": {"name": "gpu-1", "uid": "node-uid", "labels": {"product": "B300"}}}
+        {"metadata": {"name": "gpu-1", "uid": "node-uid", "labels": {product: "B300"}}}
     ]
 
 
@@ -187,3 +192,50 @@ def test_what_resisted_being_applied_is_forgotten_with_its_object() -> None:
     cache.keep_resisted("job-uid", resisted)
 
     assert cache.resisted("job-uid") is None
+
+
+FAT = "x" * 1_000_000
+
+
+def size(body: Any) -> int:
+    return len(json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("resource", "body"),
+    [
+        (JOBS, bodies.job(spec={"template": FAT}, status={"conditions": [], "uncountedTerminatedPods": FAT})),
+        (PODS, bodies.pod(spec={"containers": FAT}, status={"phase": "Running", "x": FAT})),
+        (MODELS, bodies.model()),
+        (RUNS, bodies.run()),
+    ],
+    ids=["job", "pod", "model", "run"],
+)
+@pytest.mark.parametrize("owners", [[], [{"kind": "ConfigMap", "uid": "x", "controller": True}], None])
+def test_what_strangers_write_into_an_object_is_not_kept(
+    resource: Resource, body: dict[str, Any], owners: list[dict[str, Any]] | None
+) -> None:
+    """A hundred Jobs of 1 MB with one label ended the operator for all namespaces."""
+    cache = Cache()
+    metadata = body["metadata"] | {"annotations": {"a": FAT}, "managedFields": [FAT], "finalizers": [FAT]}
+    metadata["labels"] = metadata.get("labels", {}) | {f"label-{number}": "x" * 63 for number in range(1000)}
+    if owners is not None:
+        metadata["ownerReferences"] = owners
+    cache.watched(resource, {**body, "metadata": metadata})
+
+    kept = cache.body(metadata["uid"])
+    assert kept is not None
+    assert size(kept) < 2000
+    assert kept["metadata"]["name"] == metadata["name"]
+
+
+@pytest.mark.parametrize("owners", [[], [{"kind": "ConfigMap", "name": "x", "uid": "x", "controller": True}]])
+def test_a_job_that_no_run_and_no_model_controls_is_no_models(owners: list[dict[str, Any]]) -> None:
+    cache = Cache()
+    body = bodies.job()
+    body["metadata"]["ownerReferences"] = owners
+    cache.watched(JOBS, body)
+
+    assert cache.snapshot(KEY).jobs == []
+    assert list(cache.take_changed()) == []
+    assert cache.has_seen("job-uid", 1)

@@ -17,7 +17,9 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC)
 
 
 def settings(identity: str, **more: Any) -> Settings:
-    return Settings(engine_image_vllm="v", engine_image_llama_cpp="l", bench_image="b", identity=identity, **more)
+    times = {"lease_duration_seconds": 15, "lease_renew_deadline_seconds": 10}
+    images = {"engine_image_vllm": "v", "engine_image_llama_cpp": "l", "bench_image": "b"}
+    return Settings(**{**images, **times, **more}, identity=identity)
 
 
 class Process:
@@ -154,6 +156,41 @@ async def test_a_released_lease_is_taken_at_once() -> None:
         assert not first.lease.is_held()
         assert await second.lease.try_acquire()
         assert spec(server)["holderIdentity"] == "b"
+
+
+async def test_a_lease_whose_last_write_may_still_be_under_way_runs_out() -> None:
+    async with running() as server, Process(server, "a") as first, Process(server, "b") as second:
+        await first.lease.try_acquire()
+        assert not await second.lease.try_acquire()
+
+        first.lease.abandon()
+        await first.lease.release()
+
+        assert not first.lease.is_held()
+        assert not await second.lease.try_acquire()
+        second.clock.advance(15.1)
+        assert await second.lease.try_acquire()
+
+
+async def test_a_deleted_lease_is_not_taken_before_its_holder_has_given_up() -> None:
+    async with running() as server, Process(server, "a") as first, Process(server, "b") as second:
+        await first.lease.try_acquire()
+        assert not await second.lease.try_acquire()
+
+        server.objects.clear()
+
+        assert not await second.lease.try_acquire()
+        second.clock.advance(15.1)
+        assert await second.lease.try_acquire()
+
+
+async def test_the_holder_makes_its_lease_anew_if_it_is_deleted() -> None:
+    async with running() as server, Process(server, "a") as first:
+        await first.lease.try_acquire()
+        server.objects.clear()
+
+        assert await first.lease.try_acquire()
+        assert spec(server)["holderIdentity"] == "a"
 
 
 async def test_a_lease_of_another_is_not_released() -> None:

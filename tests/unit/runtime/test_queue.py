@@ -45,6 +45,22 @@ def test_a_delayed_key_comes_when_it_is_due_and_the_earliest_time_counts() -> No
     assert queue.take() is None
 
 
+def test_a_key_that_is_put_off_for_long_and_comes_often_leaves_no_timers_behind() -> None:
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(clock)
+    for number in range(1000):
+        queue.add(f"key-{number % 10}")
+        key = queue.take()
+        assert key is not None
+        queue.done(key)
+        queue.add_after(key, 30 * 86_400)
+        clock.advance(30)
+
+    assert queue.timers <= 40
+    clock.advance(31 * 86_400)
+    assert {queue.take() for _ in range(11)} == {*(f"key-{number}" for number in range(10)), None}
+
+
 def test_work_before_its_time_makes_the_delay_void() -> None:
     clock = Clock()
     queue: WorkQueue[str] = WorkQueue(clock)

@@ -58,6 +58,18 @@ def test_a_hung_request_leaves_time_for_another_and_a_write_ends_before_a_takeov
     assert settings.lease_renew_deadline_seconds + settings.request_timeout_seconds <= settings.lease_duration_seconds
 
 
+def test_an_admission_webhook_may_take_the_longest_that_kubernetes_lets_it() -> None:
+    assert load_settings().request_timeout_seconds > 30
+
+
+def test_the_installation_says_who_may_ask_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MTP_OPERATOR_SERVER_CLIENTS", '[{"podSelector": {"matchLabels": {"app": "gateway"}}}]')
+
+    (peer,) = load_settings().for_decisions().server_clients
+
+    assert peer == {"podSelector": {"matchLabels": {"app": "gateway"}}}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "complaint"),
     [
@@ -92,7 +104,7 @@ def test_every_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_holder_that_gives_up_too_late_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MTP_OPERATOR_LEASE_RENEW_DEADLINE_SECONDS", "15")
+    monkeypatch.setenv("MTP_OPERATOR_LEASE_RENEW_DEADLINE_SECONDS", "50")
 
     with pytest.raises(SettingsError, match="lease_retry_seconds < lease_renew_deadline_seconds"):
         load_settings()
