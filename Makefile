@@ -32,6 +32,7 @@ check: setup  ## Formatter, linter, types, import contracts, generated files: se
 	.venv/bin/lint-imports
 	$(PYTHON) -m mtp_operator.api.crd --check
 	$(PYTHON) docs/scripts/three_systems.py --check
+	$(PYTHON) docs/scripts/chart_values.py --check
 
 .PHONY: format
 format: setup  ## Format the code and mend what the linter can.
@@ -42,6 +43,8 @@ format: setup  ## Format the code and mend what the linter can.
 generate: setup  ## Write what follows from the code anew: CRDs, references, result schema, rendered samples, reports.
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
+	$(PYTHON) docs/scripts/chart_values.py
+	$(PYTHON) -m release.manifests
 	$(PYTHON) -m tests.unit.cli.golden
 	$(PYTHON) -m tests.unit.report.golden
 
