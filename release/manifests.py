@@ -29,7 +29,7 @@ def rendered(*settings: str) -> list[dict[str, Any]]:
     """The chart's objects as plain manifests: without Helm's own label."""
     command = (str(tools.find("helm")), "template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", *settings)
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    documents = [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]  # noqa: S506
+    documents = [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
     for document in documents:
         _forget_helm(document)
     return documents
