@@ -12,7 +12,7 @@ import typer
 from mtp_operator.api.base import Schema
 from mtp_operator.api.fetch import PROGRESS_PORT
 
-from . import bench_command, render_command, report_command, tuner_commands
+from . import bench_command, pin_command, render_command, report_command, tuner_commands
 
 app = typer.Typer(
     help="n_spec for models with Multi-Token Prediction, measured where they run.",
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bench_command.register(app)
+pin_command.register(app)
 render_command.register(app)
 report_command.register(app)
 tuner_commands.register(app)
