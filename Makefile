@@ -33,6 +33,7 @@ check: setup  ## Formatter, linter, types, import contracts, generated files: se
 	$(PYTHON) -m mtp_operator.api.crd --check
 	$(PYTHON) docs/scripts/three_systems.py --check
 	$(PYTHON) docs/scripts/chart_values.py --check
+	$(PYTHON) docs/scripts/argocd_health.py --check
 
 .PHONY: format
 format: setup  ## Format the code and mend what the linter can.
@@ -44,6 +45,7 @@ generate: setup  ## Write what follows from the code anew: CRDs, references, res
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) docs/scripts/chart_values.py
+	$(PYTHON) docs/scripts/argocd_health.py
 	$(PYTHON) -m release.manifests
 	$(PYTHON) -m tests.unit.cli.golden
 	$(PYTHON) -m tests.unit.report.golden
