@@ -43,8 +43,8 @@ def argo_health(objects: Iterable[Any]) -> list[Verdict]:
 
 def _argo_health(body: Any) -> Verdict:
     # As Argo CD has it: Lua 5.1, the object in `obj`, and no way out of the interpreter.
-    lua = LuaRuntime(unpack_returned_tuples=True, register_eval=False, register_builtins=False)
-    lua.execute("os, io, package, require, dofile, loadfile = nil")
+    lua = LuaRuntime(unpack_returned_tuples=True)
+    lua.execute("os, io, package, require, dofile, loadfile, python = nil")
     names: Any = lua.globals()
     names.obj = lua.table_from(body, recursive=True)
     answer: Any = lua.execute((HEALTH / f"{body['kind']}.lua").read_text())

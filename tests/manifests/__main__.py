@@ -36,7 +36,19 @@ CHART_SETTINGS: Final = {
 
 CHECKOV_REQUIREMENTS = Path(__file__).parent / "checkov" / "requirements.txt"
 KUBE_SCORE = tools.Tool(
-    "kube-score", "github.com/zegl/kube-score", {"kube-score": ("version",)}, ("main.version={version}",)
+    "kube-score",
+    "github.com/zegl/kube-score",
+    {"kube-score": ("version",)},
+    ("main.version={version}",),
+    sources=tools.SOURCES / "kube-score",
+)
+PROMTOOL = tools.Tool(
+    "promtool",
+    "github.com/prometheus/prometheus",
+    {"promtool": ("--version",)},
+    ("github.com/prometheus/common/version.Version={version}",),
+    sources=tools.SOURCES / "promtool",
+    tags=("remove_all_sd", "netgo"),
 )
 ALL_WELL: Final = 10
 """kube-score's best grade."""
@@ -54,6 +66,8 @@ def main() -> None:
     """Prints what docs/linters.md does not explain, and explains for nothing; fails if there is any."""
     tools.ensure(next(tool for tool in tools.TOOLS if tool.name == "helm"))
     tools.ensure(KUBE_SCORE)
+    tools.ensure(PROMTOOL)
+    _check_rules()
     checkov = _checkov()
     with TemporaryDirectory() as folder:
         manifests = _write_manifests(Path(folder))
@@ -69,6 +83,17 @@ def main() -> None:
         print(f"{finding.check}, of {finding.about}, is explained in docs/linters.md, and nothing reports it")
     print(f"{len(manifests)} streams, {len(found)} kinds of findings")
     sys.exit(found.keys() != explained)
+
+
+def _check_rules() -> None:
+    """Prometheus' own checks of the chart's rules, and a play in which each alert is raised.
+
+    Raises:
+        CalledProcessError: promtool has said what is wrong.
+    """
+    promtool = tools.program(PROMTOOL, "promtool")
+    subprocess.run([promtool, "check", "rules", "--lint-fatal", CHART / "files" / "rules.yaml"], check=True)
+    subprocess.run([promtool, "test", "rules", Path(__file__).parent / "rules_test.yaml"], check=True)
 
 
 # -- what is looked at -------------------------------------------------------------------------------------------------
