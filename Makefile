@@ -60,6 +60,8 @@ lock: setup  ## Resolve the requirements anew.
 		--constraint operator/requirements.txt images/simulated-gpu/requirements.in -o images/simulated-gpu/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		tests/manifests/checkov/requirements.in -o tests/manifests/checkov/requirements.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		release/sbom.in -o release/sbom.txt
 
 .PHONY: unit
 unit: setup  ## The tests without a cluster.
@@ -107,3 +109,7 @@ demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vll
 
 .PHONY: demo-down
 demo-down: cluster-down  ## End what `make demo` left running.
+
+.PHONY: release-dry-run
+release-dry-run: setup  ## Build everything that a release publishes into dist/, and check it; nothing is sent.
+	$(PYTHON) -m release

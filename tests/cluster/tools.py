@@ -8,10 +8,12 @@ Kubernetes, so it is a module of its own, with the same versions of all else: th
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import venv
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -257,6 +259,27 @@ def finished_folder(folder: Path) -> Iterator[Path]:
     unfinished.mkdir(parents=True)
     yield unfinished
     unfinished.rename(folder)
+
+
+def python_tool(name: str, requirements: Path) -> Path:
+    """The folder of programs of a Python tool in a virtual environment of its own; installed where it is missing.
+
+    Args:
+        name: what it is called in the cache folder.
+        requirements: its requirements with their hashes, which decide on the version.
+    """
+    version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    folder = paths.bin_dir() / f"{name}-{version}"
+    marker = folder / "complete"
+    paths.bin_dir().mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not marker.exists():
+            with step(f"Installing {name}"):
+                venv.create(folder, clear=True, with_pip=True)
+                pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
+                subprocess.run([*pip, "-r", requirements], check=True)
+                marker.touch()
+    return folder / "bin"
 
 
 def install_packages() -> None:

@@ -8,12 +8,10 @@ what they are said of. An explanation that no linter asks for any more fails as 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.cluster import paths, tools
-from tests.cluster.progress import step
+from tests.cluster import tools
 
 REPOSITORY = Path(__file__).parents[2]
 EXPLANATIONS = REPOSITORY / "docs" / "linters.md"
@@ -68,7 +65,8 @@ def main() -> None:
     tools.ensure(KUBE_SCORE)
     tools.ensure(PROMTOOL)
     _check_rules()
-    checkov = _checkov()
+    # In a virtual environment of its own: its requirements are many and old.
+    checkov = tools.python_tool("checkov", CHECKOV_REQUIREMENTS) / "checkov"
     with TemporaryDirectory() as folder:
         manifests = _write_manifests(Path(folder))
         subjects = {file.name: _subjects(file) for file in manifests}
@@ -139,20 +137,6 @@ def _explained() -> set[Finding]:
 
 
 # -- what they say -----------------------------------------------------------------------------------------------------
-
-
-def _checkov() -> Path:
-    """The program, in a virtual environment of its own: its requirements are many and old."""
-    version = hashlib.sha256(CHECKOV_REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    folder = paths.bin_dir() / f"checkov-{version}"
-    marker = folder / "complete"
-    if not marker.exists():
-        with step("Installing checkov"):
-            venv.create(folder, clear=True, with_pip=True)
-            pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
-            subprocess.run([*pip, "-r", CHECKOV_REQUIREMENTS], check=True)
-            marker.touch()
-    return folder / "bin" / "checkov"
 
 
 def _checkov_findings(program: Path, folder: Path) -> Iterator[tuple[str, str, str, str]]:
