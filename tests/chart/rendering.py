@@ -38,12 +38,12 @@ def template(
         RefusedError: Helm does not render it.
     """
     arguments = ("template", release, str(chart), f"--namespace={namespace}", "--values=-", *options)
-    return documents(_answer(tools.find("helm"), *arguments, text=json.dumps(values or {})))
+    return documents(answer(tools.find("helm"), *arguments, text=json.dumps(values or {})))
 
 
 def kustomized(folder: Path) -> list[Document]:
     """The documents of a kustomization."""
-    return documents(_answer(tools.find("kubectl"), "kustomize", str(folder)))
+    return documents(answer(tools.find("kubectl"), "kustomize", str(folder)))
 
 
 def lint(chart: Path, *options: str) -> str:
@@ -52,7 +52,7 @@ def lint(chart: Path, *options: str) -> str:
     Raises:
         RefusedError: there is something to lint.
     """
-    return _answer(tools.find("helm"), "lint", "--strict", str(chart), *options)
+    return answer(tools.find("helm"), "lint", "--strict", str(chart), *options)
 
 
 def documents(text: str) -> list[Document]:
@@ -89,8 +89,15 @@ def environment(found: list[Document]) -> dict[str, str]:
 
 
 @functools.cache
-def _answer(command: Path, *arguments: str, text: str = "") -> str:
-    done = subprocess.run([command, *arguments], input=text, capture_output=True, text=True, check=False, timeout=60)
+def answer(command: Path, *arguments: str, text: str = "", folder: Path | None = None) -> str:
+    """What a program prints, remembered.
+
+    Raises:
+        RefusedError: it fails.
+    """
+    done = subprocess.run(
+        [command, *arguments], input=text, capture_output=True, text=True, check=False, timeout=60, cwd=folder
+    )
     if done.returncode:
         raise RefusedError(done.stderr + done.stdout)
     return done.stdout
