@@ -16,6 +16,9 @@ ENGINE_CONTAINER: Final = "engine"
 USER_ID: Final = 65532
 """Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
 
+ENGINE_CPU_REQUEST: Final = "500m"
+"""For the engine's own loop beside the GPU: the same for what is measured and what serves, and small nodes have it."""
+
 _CONFIGURATION_ANNOTATION: Final = f"{GROUP}/engine-configuration"
 
 _NO_MESH_LABELS: Final = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
@@ -24,14 +27,16 @@ _NO_MESH_ANNOTATIONS: Final = {"linkerd.io/inject": "disabled"}
 
 def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
     """Metadata of a pod with this engine."""
-    return {"labels": labels, "annotations": _configuration_annotations(engine)}
+    annotations = _configuration_annotations(engine)
+    # The API server stores no empty map of annotations: one that is applied would look changed for ever.
+    return {"labels": labels, **({"annotations": annotations} if annotations else {})}
 
 
 def without_mesh(metadata: dict[str, Any]) -> dict[str, Any]:
     """The metadata of a trial's pod: a proxy between bench and engine would be measured, and would not end."""
     return {
         "labels": {**metadata["labels"], **_NO_MESH_LABELS},
-        "annotations": {**_NO_MESH_ANNOTATIONS, **metadata["annotations"]},
+        "annotations": {**_NO_MESH_ANNOTATIONS, **metadata.get("annotations", {})},
     }
 
 
@@ -77,7 +82,6 @@ def engine_container(
     served_name: str,
     engine: Engine,
     *,
-    cpu_request: str,
     cache_mounts: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """The engine with this n, the same whether it is measured or serves.
@@ -87,7 +91,6 @@ def engine_container(
         n_spec: draft tokens per step.
         served_name: what clients put into `model` of a request.
         engine: the engine.
-        cpu_request: its share of the node's CPU, for its own loop beside the GPU.
         cache_mounts: where its compile cache lies, if it keeps one.
     """
     gpus = gpu_limits(settings.accelerator)
@@ -100,7 +103,7 @@ def engine_container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {
             "limits": gpus,
-            "requests": {"cpu": cpu_request, **gpus},
+            "requests": {"cpu": ENGINE_CPU_REQUEST, **gpus},
             **container_claims(settings.accelerator),
         },
         "securityContext": container_security(),
