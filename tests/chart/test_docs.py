@@ -19,7 +19,7 @@ PAGES = [REPOSITORY / "docs" / name for name in ("install.md", "gitops.md", "met
 ]
 BUILT = {"dist/install.yaml", "dist/crds.yaml"}
 """Files that `make release-dry-run` makes and checks."""
-OF_HELM_ON_CLUSTERS = {"--create-namespace", "--wait", "--install"}
+OF_HELM_ON_CLUSTERS = {"--create-namespace", "--install", "--take-ownership", "--wait"}
 RESOURCES = {name for kind in KINDS for name in (kind.model.__name__.lower(), kind.model.__name__.lower() + "s")}
 
 

@@ -1,4 +1,4 @@
-"""Two replicas, and the one that holds the Lease killed again and again in the middle of a run: one writer at a time."""
+"""The replica that holds the Lease is killed again and again in the middle of a run: one writer at a time."""
 
 from __future__ import annotations
 

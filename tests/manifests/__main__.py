@@ -19,8 +19,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import yaml
+from prometheus_client import REGISTRY, generate_latest
 
+from mtp_operator.runtime.cache import Cache
+from mtp_operator.runtime.client import MODELS, RUNS
+from mtp_operator.runtime.model_metrics import ModelMetrics
 from tests.cluster import tools
+from tests.unit.runtime.test_model_metrics import MODEL, RUNS_OF_IT
 
 REPOSITORY = Path(__file__).parents[2]
 EXPLANATIONS = REPOSITORY / "docs" / "linters.md"
@@ -64,7 +69,7 @@ def main() -> None:
     tools.ensure(next(tool for tool in tools.TOOLS if tool.name == "helm"))
     tools.ensure(KUBE_SCORE)
     tools.ensure(PROMTOOL)
-    _check_rules()
+    _check_monitoring()
     # In a virtual environment of its own: its requirements are many and old.
     checkov = tools.python_tool("checkov", CHECKOV_REQUIREMENTS) / "checkov"
     with TemporaryDirectory() as folder:
@@ -83,13 +88,24 @@ def main() -> None:
     sys.exit(found.keys() != explained)
 
 
-def _check_rules() -> None:
-    """Prometheus' own checks of the chart's rules, and a play in which each alert is raised.
+def _exposition() -> bytes:
+    """What a scrape of the operator brings, with one model and its runs."""
+    cache = Cache()
+    cache.watched(MODELS, MODEL)
+    for run in RUNS_OF_IT:
+        cache.watched(RUNS, run)
+    REGISTRY.register(ModelMetrics(cache))
+    return generate_latest(REGISTRY)
+
+
+def _check_monitoring() -> None:
+    """Prometheus' own checks of metrics and of the chart's rules, and a play in which each alert is raised.
 
     Raises:
         CalledProcessError: promtool has said what is wrong.
     """
     promtool = tools.program(PROMTOOL, "promtool")
+    subprocess.run([promtool, "check", "metrics"], input=_exposition(), check=True)
     subprocess.run([promtool, "check", "rules", "--lint-fatal", CHART / "files" / "rules.yaml"], check=True)
     subprocess.run([promtool, "test", "rules", Path(__file__).parent / "rules_test.yaml"], check=True)
 

@@ -27,6 +27,14 @@ def test_the_chart_names_the_image_of_the_owner() -> None:
     assert values["image"]["repository"] == f"{settings.REGISTRY}/{settings.OWNER}/operator"
 
 
+def test_charts_name_the_repository_of_the_owner() -> None:
+    home = f"https://github.com/{settings.OWNER}/{settings.REPOSITORY}"
+
+    for name in artifacts.CHARTS:
+        chart = yaml.safe_load((REPOSITORY / "charts" / name / "Chart.yaml").read_text())
+        assert (chart["home"], chart["sources"]) == (home, [home])
+
+
 def test_notes_are_the_changelogs_of_this_version() -> None:
     notes = artifacts.notes()
 
