@@ -75,6 +75,13 @@ def _baseline_first() -> Recording:
     return world
 
 
+def _changed_to_what_cannot_be_tuned() -> Recording:
+    world = _baseline_first()
+    world.change_spec(engine={"type": "VLLM", "vllm": {"maxNumSeqs": 1, "maxModelLen": 8192}})
+    world.fail_trials()
+    return world
+
+
 def _advised_then_pinned() -> Recording:
     world = Recording(model_body(serving=SURGE, tuning={"mode": "Advisory", "maxNSpec": 6}))
     world.settle()
@@ -147,6 +154,7 @@ LIVES: dict[str, Callable[[], Recording]] = {
     for one in (
         _tuned_and_served,
         _baseline_first,
+        _changed_to_what_cannot_be_tuned,
         _advised_then_pinned,
         _pinned,
         _only_tuned,

@@ -13,6 +13,7 @@ SERVED = ["InProgress", "Current"]
 ENDS = {
     "tuned and served": SERVED,
     "baseline first": SERVED,
+    "changed to what cannot be tuned": [*SERVED, "InProgress", "Failed"],
     "advised then pinned": [*SERVED, *SERVED],
     "pinned": SERVED,
     "only tuned": SERVED,

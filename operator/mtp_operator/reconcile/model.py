@@ -141,7 +141,7 @@ def model_status(
     """
     before = model.status
     verdict = run.status.verdict if run is not None else None
-    situation = _situation(model, asked, run, known_runs, obstacle, cache)
+    situation = _situation(model, asked, run, known_runs, obstacle, cache, serving)
     if obstacle is not None and obstacle.reason != situation.reason:
         situation = replace(situation, message=f"{situation.message}; {obstacle.message}")
     if obstacle is None or obstacle.reason != unreadable.UNREADABLE:
@@ -208,6 +208,7 @@ def _situation(
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
     cache: WeightsPlan,
+    serving: Standing,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
     if asked.refusal:
@@ -225,10 +226,10 @@ def _situation(
         proved = verdict.type is not VerdictType.INCONCLUSIVE
         return Situation(True, False, ConditionStatus.TRUE if proved else untuned, verdict.type.value, verdict.message)
     if model.spec.tuning.suspend:
-        usable = model.status.n_spec is not None or _is_served_meanwhile(model)
+        usable = model.status.n_spec is not None or _is_served_meanwhile(model, serving)
         return Situation(usable, not usable, untuned, "Suspended", asked.no_tuning)
     tuned_again = _is_tuned_again(model, asked, known_runs)
-    usable = tuned_again or _is_served_meanwhile(model)
+    usable = tuned_again or _is_served_meanwhile(model, serving)
     if verdict is not None and verdict.type is VerdictType.FAILED:
         again = "; fix it and increase spec.tuning.request, or change the spec"
         return Situation(usable, not usable, untuned, verdict.reason, verdict.message + again)
@@ -239,12 +240,16 @@ def _situation(
     return Situation(usable, False, tuned, "Tuning", message)
 
 
-def _is_served_meanwhile(model: MTPModel) -> bool:
-    """Whether what the spec asks to be served does not depend on a choice that is still to come."""
-    serving = model.spec.serving
-    if serving.replicas == 0:
+def _is_served_meanwhile(model: MTPModel, serving: Standing) -> bool:
+    """Whether what the spec asks to be served does not wait for a choice that is still to come.
+
+    A baseline counts once it serves: servers of an earlier spec go on, and only a choice replaces them.
+    """
+    wanted = model.spec.serving
+    if wanted.replicas == 0:
         return False
-    return model.spec.stated_n_spec is not None or serving.while_tuning is WhileTuning.BASELINE
+    is_baseline = wanted.while_tuning is WhileTuning.BASELINE and serving.satisfied
+    return model.spec.stated_n_spec is not None or is_baseline
 
 
 def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:
