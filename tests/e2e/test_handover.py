@@ -53,7 +53,7 @@ def test_the_leader_is_killed_ten_times_during_a_run(namespace: str) -> None:
     try:
         harness.apply(
             harness.sample(
-                NAME, spec__serving={"replicas": 0}, spec__tuning__maxNSpec=2, spec__tuning__budget__maxTrials=3
+                NAME, spec__serving={"replicas": 0}, spec__tuning__maxNSpec=4, spec__tuning__budget__maxTrials=8
             ),
             namespace,
         )

@@ -81,10 +81,10 @@ def _apply_plainly(documents: list[rendering.Document]) -> None:
                     variable["value"] = SETTINGS[variable["name"]]
         harness.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", document=document)
     for crd in CRDS:
-        harness.kubectl("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=30s")
+        harness.kubectl("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=25s")
     if rendering.of_kind(documents, "Deployment"):
         harness.kubectl(
-            "rollout", "status", f"deployment/{harness.RELEASE}", "-n", harness.OPERATOR_NAMESPACE, "--timeout=60s"
+            "rollout", "status", f"deployment/{harness.RELEASE}", "-n", harness.OPERATOR_NAMESPACE, "--timeout=25s"
         )
 
 
@@ -103,6 +103,12 @@ def wait_until_served(namespace: str) -> dict[str, Any]:
     model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300)
     assert model["status"]["servedNSpec"] == model["status"]["nSpec"]
     return model
+
+
+def servers(namespace: str) -> set[str]:
+    """The servers' pods, by uid."""
+    pods = harness.items("pods", namespace, "app.kubernetes.io/component=server")
+    return {pod["metadata"]["uid"] for pod in pods}
 
 
 @pytest.mark.usefixtures("bare_cluster")
@@ -141,7 +147,8 @@ def test_upgrade_removal_and_return() -> None:
     by_helm()
     begin(namespace)
     served = wait_until_served(namespace)
-    pods = {pod["metadata"]["uid"] for pod in harness.items("pods", namespace)}
+    before = servers(namespace)
+    assert before
 
     # An older CRD has one column less; `helm upgrade` brings it back.
     columns = "/spec/versions/0/additionalPrinterColumns"
@@ -155,16 +162,16 @@ def test_upgrade_removal_and_return() -> None:
 
     harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
     assert NAME in harness.kubectl("get", "mtpm", "-n", namespace)
-    assert {pod["metadata"]["uid"] for pod in harness.items("pods", namespace)} == pods
+    assert servers(namespace) == before
 
     by_helm()
     model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 60)
     assert model["status"]["tuningRunRef"] == served["status"]["tuningRunRef"]
-    assert {pod["metadata"]["uid"] for pod in harness.items("pods", namespace)} == pods
+    assert servers(namespace) == before
     assert harness.items("jobs", namespace) == []
 
     harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
     begun = time.monotonic()
     harness.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
-    harness.kubectl("delete", "namespace", namespace, "--timeout=60s")
-    assert time.monotonic() - begun < 60
+    harness.kubectl("delete", "namespace", namespace, "--timeout=25s")
+    assert time.monotonic() - begun < 30
