@@ -78,7 +78,7 @@ def test_every_state_that_a_watch_brings_is_judged_rightly(namespace: str, tmp_p
     ("changes", "message"),
     [
         ({"spec__speculation": {"method": "MTP", "nSpec": 2}, "spec__serving": {"replicas": 1}}, ""),
-        ({"spec__engine__image": "docker.io/vllm/vllm-openai:v0.30.0"}, "0.31"),
+        ({"spec__model__uri": "pvc://nowhere/model"}, "nowhere"),
     ],
     ids=["served", "stalled"],
 )
