@@ -24,6 +24,7 @@ from .hashing import canonical_hash
 from .model import NAME_LIMIT, ObjectMeta
 from .settings import EngineSettings
 from .spec import Budget, LatencyMetric, Objective, Workload
+from .template import PodTemplate
 from .trial import OutputStatus, StructuredOutput
 
 MAX_ARMS: Final = 128
@@ -48,7 +49,7 @@ class RunSettings(EngineSettings):
         Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
         so are where the weights are stored, and the image that measures: an upgrade of the operator changes no hash.
         """
-        return canonical_hash(self, exclude={"weights_claim", "bench_image"})
+        return canonical_hash(self, exclude={"weights_claim", "cache_claim", "bench_image"})
 
 
 class MTPTuningRunSpec(RunSettings):
@@ -62,6 +63,9 @@ class MTPTuningRunSpec(RunSettings):
 
     model_name: Annotated[str, Field(max_length=NAME_LIMIT, description="The MTPModel that this run is for.")]
     request: Annotated[int, Field(ge=0, description="tuning.request of the model when the run was made.")]
+    template: Annotated[
+        PodTemplate, Field(description="The pods of the trials, beside what the operator itself sets.")
+    ] = PodTemplate()
     settings_hash: Annotated[
         str,
         Field(

@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from .base import Schema
+from .files import EngineFiles
 from .spec import AcceleratorSpec, EngineSpec, ModelSource, SpeculationMethodSpec
+from .template import EngineResources
 
 
 class EngineSettings(Schema):
@@ -17,9 +19,17 @@ class EngineSettings(Schema):
     weights_claim: Annotated[
         str | None, Field(max_length=253, description="The claim with the fetched weights; absent where none are.")
     ] = None
+    cache_claim: Annotated[
+        str | None,
+        Field(max_length=253, description="The claim with compile caches, where no fetched weights lie beside them."),
+    ] = None
     engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
     accelerator: Annotated[
         AcceleratorSpec,
         Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ]
     speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
+    files: EngineFiles = ()
+    resources: Annotated[EngineResources, Field(description="CPU and memory of the engine's container.")] = (
+        EngineResources()
+    )

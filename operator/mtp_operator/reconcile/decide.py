@@ -7,7 +7,7 @@ from typing import Final
 
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel, TuningSpec
-from mtp_operator.api.run import MTPTuningRun, VerdictType
+from mtp_operator.api.run import ArmState, MTPTuningRun, VerdictType
 from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
@@ -79,6 +79,8 @@ def _with_model(
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
         elif asked.no_tuning or asked.refusal:
             plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
+        elif _has_other_pods(run, model):
+            plans.append(runs.supersede(run, about, "spec.template is another one, and nothing is measured yet", now))
         elif lost_sight is None:
             try:
                 plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
@@ -104,6 +106,12 @@ def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
     return verdict is None or verdict.type is VerdictType.SUPERSEDED
 
 
+def _has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
+    """Whether a run was made for other pods than the model asks for now, and loses no measurement if it begins anew."""
+    measured = any(arm.state is ArmState.MEASURED for arm in run.status.arms)
+    return not measured and run.spec.template != model.spec.template.pod
+
+
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
     """Whether a run is this model's, or evidence that nobody owns; not the child of a namesake that is gone."""
     return run.metadata.deletion_timestamp is None and all(
@@ -118,7 +126,10 @@ def _begin(model: MTPModel, asked: models.Wish, wanted: MTPTuningRun | None, obs
     if not _belongs_to(wanted, model):
         return Plan(wake_after_seconds=OLD_RUN_SECONDS)
     verdict = wanted.status.verdict
-    given_up = verdict is not None and verdict.type is VerdictType.SUPERSEDED
+    given_up = verdict is not None and (
+        verdict.type is VerdictType.SUPERSEDED
+        or (verdict.type is VerdictType.FAILED and _has_other_pods(wanted, model))
+    )
     has_jobs = any(job.run_uid == wanted.metadata.uid for job in observed.jobs)
     return Plan.of(Lane.TUNING, Delete(runs.reference(wanted)) if given_up and not has_jobs else None)
 

@@ -41,7 +41,7 @@ from .records import Node, Pod
 
 UNKNOWN = "Unknown"
 
-_DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
+DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 
 
 def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -> ArmStatus:
@@ -267,7 +267,7 @@ def observed_by(pod: Pod, nodes: Mapping[str, Node], prompts_sha256: str | None)
     return ObservedByTrial(
         node=pod.node or UNKNOWN,
         gpu_product=labels.get(PRODUCT_LABEL, UNKNOWN),
-        driver_version=labels.get(_DRIVER_LABEL, UNKNOWN),
+        driver_version=labels.get(DRIVER_LABEL, UNKNOWN),
         engine_image_id=pod.engine.image_id or UNKNOWN,
         prompts_sha256=prompts_sha256,
     )

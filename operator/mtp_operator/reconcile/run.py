@@ -355,7 +355,13 @@ def _creates(
         return ()
     pinned = run.status.observed.node if run.status.observed else None
     level_seconds = settings.level_seconds * (MORE_TIME if _has_more_time(arm) else 1)
-    body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=level_seconds)
+    body = trial_job(
+        run,
+        arm,
+        pinned,
+        ready_seconds=run.spec.template.ready_seconds or settings.ready_seconds,
+        level_seconds=level_seconds,
+    )
     return (Create(Kind.JOB, body),)
 
 

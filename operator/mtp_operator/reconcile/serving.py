@@ -140,15 +140,16 @@ def _record(
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
     if asked is not None and n_spec is not None:
-        wanted = Served.of(asked, n_spec)
+        wanted = Served.of(asked, n_spec, model.spec.template.pod)
     elif record is not None:
         # What is served goes on until there is something better.
         wanted = record.failed.served if record.failed is not None else record.served
     elif asked is not None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
-        wanted = Served.of(asked, 0)
+        wanted = Served.of(asked, 0, model.spec.template.pod)
     else:
         return None
-    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=settings.ready_seconds)
+    ready_seconds = wanted.template.ready_seconds or settings.ready_seconds
+    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=ready_seconds)
     return _turned_to(wanted, surroundings, record, model, observed)
 
 
@@ -276,7 +277,7 @@ def _standing(
 def _fits(model: MTPModel, asked: RunSettings, one: ServerPod) -> bool:
     """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
     pinned = model.spec.stated_n_spec
-    wanted = Served.of(asked, pinned or 0)
+    wanted = Served.of(asked, pinned or 0, model.spec.template.pod)
     return one.settings_hash == wanted.settings_hash and pinned in (None, one.n_spec)
 
 
