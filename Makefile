@@ -32,6 +32,8 @@ check: setup  ## Formatter, linter, types, import contracts, generated files: se
 	.venv/bin/lint-imports
 	$(PYTHON) -m mtp_operator.api.crd --check
 	$(PYTHON) docs/scripts/three_systems.py --check
+	$(PYTHON) docs/scripts/chart_values.py --check
+	$(PYTHON) docs/scripts/argocd_health.py --check
 
 .PHONY: format
 format: setup  ## Format the code and mend what the linter can.
@@ -42,6 +44,9 @@ format: setup  ## Format the code and mend what the linter can.
 generate: setup  ## Write what follows from the code anew: CRDs, references, result schema, rendered samples, tables, reports.
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
+	$(PYTHON) docs/scripts/chart_values.py
+	$(PYTHON) docs/scripts/argocd_health.py
+	$(PYTHON) -m release.manifests
 	$(PYTHON) -m tests.unit.cli.golden
 	$(PYTHON) -m tests.unit.cli.tables
 	$(PYTHON) -m tests.unit.report.golden
@@ -56,6 +61,8 @@ lock: setup  ## Resolve the requirements anew.
 		--constraint operator/requirements.txt images/simulated-gpu/requirements.in -o images/simulated-gpu/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		tests/manifests/checkov/requirements.in -o tests/manifests/checkov/requirements.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		release/sbom.in -o release/sbom.txt
 
 .PHONY: unit
 unit: setup  ## The tests without a cluster.
@@ -131,3 +138,7 @@ endif
 
 .PHONY: demo-down
 demo-down: cluster-down  ## End what `make demo` left running.
+
+.PHONY: release-dry-run
+release-dry-run: setup  ## Build everything that a release publishes into dist/, and check it; nothing is sent.
+	$(PYTHON) -m release

@@ -54,7 +54,7 @@ TUNING_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "pin too large": (model(("spec.speculation.nSpec", 17)), "spec.speculation.nSpec", "less than or equal to 16"),
     "negative pin": (model(("spec.speculation.nSpec", -1)), "spec.speculation.nSpec", "greater than or equal to 0"),
-    "unknown mode": (model(("spec.tuning.mode", "Manual")), "spec.tuning.mode", '"Auto", "Disabled"'),
+    "unknown mode": (model(("spec.tuning.mode", "Manual")), "spec.tuning.mode", '"Auto", "Advisory", "Disabled"'),
     "negative maxNSpec": (model(("spec.tuning.maxNSpec", -1)), "spec.tuning.maxNSpec", "greater than or equal to 1"),
     "huge maxNSpec": (model(("spec.tuning.maxNSpec", 10**6)), "spec.tuning.maxNSpec", "less than or equal to 16"),
     "maxNSpec as text": (model(("spec.tuning.maxNSpec", "four")), "spec.tuning.maxNSpec", "must be of type integer"),

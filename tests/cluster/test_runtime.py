@@ -101,6 +101,7 @@ class Process:
             "MTP_OPERATOR_IDENTITY": self.name,
             "MTP_OPERATOR_HEALTH_ADDRESS": "127.0.0.1",
             "MTP_OPERATOR_HEALTH_PORT": "0",
+            "MTP_OPERATOR_METRICS_PORT": "0",
             "MTP_OPERATOR_ENGINE_IMAGE_VLLM": "vllm:1",
             "MTP_OPERATOR_ENGINE_IMAGE_LLAMA_CPP": "llamacpp:1",
             "MTP_OPERATOR_BENCH_IMAGE": "operator:1",

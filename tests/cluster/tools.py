@@ -8,10 +8,12 @@ Kubernetes, so it is a module of its own, with the same versions of all else: th
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import venv
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +52,7 @@ class Tool:
             `{version}`, `{major}` and `{minor}` are filled in.
         package: the Go package of a command, with `{module}` and `{command}` to be filled in.
         sources: the folder of the go.mod that decides on the version.
+        tags: Go build tags, by which a program is built without what is not needed.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Tool:
     stamps: tuple[str, ...] = ()
     package: str = "{module}/cmd/{command}"
     sources: Path = SOURCES
+    tags: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -190,8 +194,11 @@ def _is_here(tool: Tool) -> bool:
 def _build(sources: Path, tools: list[Tool]) -> None:
     names = ", ".join(f"{tool.name} {tool.version}" for tool in tools)
     packages = [package for tool in tools for package in tool.packages]
+    tags = f"-tags={','.join(tag for tool in tools for tag in tool.tags)}"
     with step(f"Downloading the sources of {names} (up to two minutes)"):
-        stale = _go(sources, "list", *_BUILD_FLAGS, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", *packages)
+        stale = _go(
+            sources, "list", *_BUILD_FLAGS, tags, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", *packages
+        )
         to_compile = {line for line in stale if " " not in line}
     minutes = round(len(to_compile) / _PACKAGES_A_MINUTE) or 1
     with (
@@ -200,7 +207,7 @@ def _build(sources: Path, tools: list[Tool]) -> None:
     ):
         share = Share("Go packages compiled", to_compile)
         stamps = [flag for tool in tools for flag in tool.linker_flags]
-        go_build(sources, f"{built}/", *packages, linker_flags=stamps, on_package=share.advance)
+        go_build(sources, f"{built}/", tags, *packages, linker_flags=stamps, on_package=share.advance)
         for tool in tools:
             with finished_folder(tool.folder) as folder:
                 for command in tool.commands:
@@ -252,6 +259,27 @@ def finished_folder(folder: Path) -> Iterator[Path]:
     unfinished.mkdir(parents=True)
     yield unfinished
     unfinished.rename(folder)
+
+
+def python_tool(name: str, requirements: Path) -> Path:
+    """The folder of programs of a Python tool in a virtual environment of its own; installed where it is missing.
+
+    Args:
+        name: what it is called in the cache folder.
+        requirements: its requirements with their hashes, which decide on the version.
+    """
+    version = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    folder = paths.bin_dir() / f"{name}-{version}"
+    marker = folder / "complete"
+    paths.bin_dir().mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not marker.exists():
+            with step(f"Installing {name}"):
+                venv.create(folder, clear=True, with_pip=True)
+                pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
+                subprocess.run([*pip, "-r", requirements], check=True)
+                marker.touch()
+    return folder / "bin"
 
 
 def install_packages() -> None:

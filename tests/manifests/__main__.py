@@ -8,12 +8,10 @@ what they are said of. An explanation that no linter asks for any more fails as 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +19,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import yaml
+from prometheus_client import REGISTRY, generate_latest
 
-from tests.cluster import paths, tools
-from tests.cluster.progress import step
+from mtp_operator.runtime.cache import Cache
+from mtp_operator.runtime.client import MODELS, RUNS
+from mtp_operator.runtime.model_metrics import ModelMetrics
+from tests.cluster import tools
+from tests.unit.runtime.test_model_metrics import MODEL, RUNS_OF_IT
 
 REPOSITORY = Path(__file__).parents[2]
 EXPLANATIONS = REPOSITORY / "docs" / "linters.md"
@@ -36,7 +38,19 @@ CHART_SETTINGS: Final = {
 
 CHECKOV_REQUIREMENTS = Path(__file__).parent / "checkov" / "requirements.txt"
 KUBE_SCORE = tools.Tool(
-    "kube-score", "github.com/zegl/kube-score", {"kube-score": ("version",)}, ("main.version={version}",)
+    "kube-score",
+    "github.com/zegl/kube-score",
+    {"kube-score": ("version",)},
+    ("main.version={version}",),
+    sources=tools.SOURCES / "kube-score",
+)
+PROMTOOL = tools.Tool(
+    "promtool",
+    "github.com/prometheus/prometheus",
+    {"promtool": ("--version",)},
+    ("github.com/prometheus/common/version.Version={version}",),
+    sources=tools.SOURCES / "promtool",
+    tags=("remove_all_sd", "netgo"),
 )
 ALL_WELL: Final = 10
 """kube-score's best grade."""
@@ -54,7 +68,10 @@ def main() -> None:
     """Prints what docs/linters.md does not explain, and explains for nothing; fails if there is any."""
     tools.ensure(next(tool for tool in tools.TOOLS if tool.name == "helm"))
     tools.ensure(KUBE_SCORE)
-    checkov = _checkov()
+    tools.ensure(PROMTOOL)
+    _check_monitoring()
+    # In a virtual environment of its own: its requirements are many and old.
+    checkov = tools.python_tool("checkov", CHECKOV_REQUIREMENTS) / "checkov"
     with TemporaryDirectory() as folder:
         manifests = _write_manifests(Path(folder))
         subjects = {file.name: _subjects(file) for file in manifests}
@@ -69,6 +86,28 @@ def main() -> None:
         print(f"{finding.check}, of {finding.about}, is explained in docs/linters.md, and nothing reports it")
     print(f"{len(manifests)} streams, {len(found)} kinds of findings")
     sys.exit(found.keys() != explained)
+
+
+def _exposition() -> bytes:
+    """What a scrape of the operator brings, with one model and its runs."""
+    cache = Cache()
+    cache.watched(MODELS, MODEL)
+    for run in RUNS_OF_IT:
+        cache.watched(RUNS, run)
+    REGISTRY.register(ModelMetrics(cache))
+    return generate_latest(REGISTRY)
+
+
+def _check_monitoring() -> None:
+    """Prometheus' own checks of metrics and of the chart's rules, and a play in which each alert is raised.
+
+    Raises:
+        CalledProcessError: promtool has said what is wrong.
+    """
+    promtool = tools.program(PROMTOOL, "promtool")
+    subprocess.run([promtool, "check", "metrics"], input=_exposition(), check=True)
+    subprocess.run([promtool, "check", "rules", "--lint-fatal", CHART / "files" / "rules.yaml"], check=True)
+    subprocess.run([promtool, "test", "rules", Path(__file__).parent / "rules_test.yaml"], check=True)
 
 
 # -- what is looked at -------------------------------------------------------------------------------------------------
@@ -114,20 +153,6 @@ def _explained() -> set[Finding]:
 
 
 # -- what they say -----------------------------------------------------------------------------------------------------
-
-
-def _checkov() -> Path:
-    """The program, in a virtual environment of its own: its requirements are many and old."""
-    version = hashlib.sha256(CHECKOV_REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    folder = paths.bin_dir() / f"checkov-{version}"
-    marker = folder / "complete"
-    if not marker.exists():
-        with step("Installing checkov"):
-            venv.create(folder, clear=True, with_pip=True)
-            pip = (folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
-            subprocess.run([*pip, "-r", CHECKOV_REQUIREMENTS], check=True)
-            marker.touch()
-    return folder / "bin" / "checkov"
 
 
 def _checkov_findings(program: Path, folder: Path) -> Iterator[tuple[str, str, str, str]]:

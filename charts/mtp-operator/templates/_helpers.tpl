@@ -3,6 +3,9 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- with .Values.extraLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "mtp-operator.selector" -}}
@@ -10,10 +13,22 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "mtp-operator.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{/*
+Name of what lies outside the release's namespace, so that releases of one name in several namespaces do not meet.
+No namespace has a dot in its name, so no two releases get the same.
+*/}}
+{{- define "mtp-operator.clusterName" -}}
+{{ .Release.Namespace }}.{{ .Release.Name }}
 {{- end }}
 
+{{- define "mtp-operator.serviceAccountName" -}}
+{{ .Values.serviceAccount.name | default .Release.Name }}
+{{- end }}
+
+{{- define "mtp-operator.image" -}}
+{{- $image := .Values.image -}}
+{{ $image.repository }}{{ if or $image.tag (not $image.digest) }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
 {{/* What the operator may do in a namespace that it watches. */}}
 {{- define "mtp-operator.rules" -}}
 - apiGroups: [mtp-operator.dev]

@@ -33,6 +33,7 @@ class TuningMode(StrEnum):
     """Who decides n_spec."""
 
     AUTO = "Auto"
+    ADVISORY = "Advisory"
     DISABLED = "Disabled"
 
 
@@ -62,7 +63,11 @@ class TuningSpec(Schema):
 
     mode: Annotated[
         TuningMode,
-        Field(description="Auto measures and chooses; Disabled measures nothing: n_spec is the pinned one, else 0."),
+        Field(
+            description="Auto measures, chooses and serves the choice. Advisory measures and reports the choice in "
+            "status.nSpec, and serves speculation.nSpec, else 0: for a pull request to change. Disabled measures "
+            "nothing and serves the same."
+        ),
     ] = TuningMode.AUTO
     suspend: Annotated[
         bool, Field(description="true ends a running tuning and starts none; what was chosen before stays.")
@@ -312,6 +317,18 @@ class MTPModelSpec(Schema):
     def llama_cpp(self) -> LlamaCppSettings:
         """Settings of llama.cpp with their defaults."""
         return self.engine.llama_cpp or LlamaCppSettings()
+
+    @property
+    def stated_n_spec(self) -> int | None:
+        """The n_spec that is served because the spec says so; None where the choice of a tuning is served."""
+        pinned = self.speculation.n_spec
+        return 0 if pinned is None and self.tuning.mode is not TuningMode.AUTO else pinned
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a tuning chooses an n_spec, be it served or only reported."""
+        mode = self.tuning.mode
+        return mode is TuningMode.ADVISORY or (mode is TuningMode.AUTO and self.speculation.n_spec is None)
 
     def images_hash(self) -> str:
         """What the operator's default images are resolved for: the engine, and how often a new run was asked for.

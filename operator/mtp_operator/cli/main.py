@@ -16,6 +16,7 @@ from . import (
     bench_command,
     export_command,
     init_command,
+    pin_command,
     render_command,
     report_command,
     tune_command,
@@ -32,6 +33,7 @@ app = typer.Typer(
 bench_command.register(app)
 export_command.register(app)
 init_command.register(app)
+pin_command.register(app)
 render_command.register(app)
 report_command.register(app)
 tune_command.register(app)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from mtp_operator.api.base import API_VERSION
-from mtp_operator.api.model import MTPModel, TuningMode, WhileTuning
+from mtp_operator.api.model import MTPModel, WhileTuning
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings, job_name
 from mtp_operator.api.serving import Served, ServingRecord, Surroundings
 from mtp_operator.api.spec import Allocation, EngineType
@@ -124,7 +124,7 @@ def _gpu_claims(model: MTPModel, settings: RunSettings) -> Iterator[Json]:
 
 
 def _tuning(model: MTPModel, settings: RunSettings, installation: Installation) -> Iterator[Json]:
-    if model.spec.speculation.n_spec is not None or model.spec.tuning.mode is TuningMode.DISABLED:
+    if not model.spec.is_measured:
         return
     body = tuning_run(model, settings)
     yield body
@@ -160,10 +160,9 @@ def _serving(model: MTPModel, settings: RunSettings, installation: Installation)
 
 def _n_spec_without_measuring(model: MTPModel) -> int | None:
     """The n that is served before anything is measured; None where the first server waits for the choice."""
-    if model.spec.speculation.n_spec is not None:
-        return model.spec.speculation.n_spec
-    is_at_once = model.spec.tuning.mode is TuningMode.DISABLED
-    return 0 if is_at_once or model.spec.serving.while_tuning is WhileTuning.BASELINE else None
+    if model.spec.stated_n_spec is not None:
+        return model.spec.stated_n_spec
+    return 0 if model.spec.serving.while_tuning is WhileTuning.BASELINE else None
 
 
 def to_yaml(objects: list[Json]) -> str:

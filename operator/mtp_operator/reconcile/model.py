@@ -6,7 +6,7 @@ from datetime import datetime
 from statistics import fmean
 
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
-from mtp_operator.api.model import MTPModel, ResolvedImages, RunReference, TuningMode
+from mtp_operator.api.model import MTPModel, ResolvedImages, RunReference, WhileTuning
 from mtp_operator.api.run import (
     CHOICES,
     ArmState,
@@ -78,10 +78,11 @@ def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
 
 
 def _no_tuning(model: MTPModel) -> str:
-    if model.spec.speculation.n_spec is not None:
-        return f"n_spec={model.spec.speculation.n_spec} is pinned by spec.speculation.nSpec"
-    if model.spec.tuning.mode is TuningMode.DISABLED:
-        return "tuning is disabled by spec.tuning.mode"
+    if not model.spec.is_measured:
+        pinned = model.spec.speculation.n_spec
+        if pinned is None:
+            return "tuning is disabled by spec.tuning.mode"
+        return f"n_spec={pinned} is pinned by spec.speculation.nSpec"
     if model.spec.tuning.suspend:
         return "tuning is suspended by spec.tuning.suspend"
     return ""
@@ -97,10 +98,8 @@ def chosen_n_spec(model: MTPModel, asked: Wish, run: MTPTuningRun | None) -> int
     """
     if asked.refusal:
         return None
-    if model.spec.speculation.n_spec is not None:
-        return model.spec.speculation.n_spec
-    if model.spec.tuning.mode is TuningMode.DISABLED:
-        return 0
+    if model.spec.stated_n_spec is not None:
+        return model.spec.stated_n_spec
     verdict = run.status.verdict if run is not None else None
     return verdict.n_spec if verdict is not None and verdict.type in CHOICES else None
 
@@ -142,16 +141,14 @@ def model_status(
     """
     before = model.status
     verdict = run.status.verdict if run is not None else None
-    situation = _situation(model, asked, run, known_runs, obstacle, cache)
+    situation = _situation(model, asked, run, known_runs, obstacle, cache, serving)
     if obstacle is not None and obstacle.reason != situation.reason:
         situation = replace(situation, message=f"{situation.message}; {obstacle.message}")
     if obstacle is None or obstacle.reason != unreadable.UNREADABLE:
         situation = replace(situation, message=situation.message + unreadable.remark(set_aside))
     choice: dict[str, object] = {}
-    if model.spec.speculation.n_spec is not None:
-        choice = {**_NOTHING_MEASURED, "n_spec": model.spec.speculation.n_spec}
-    elif model.spec.tuning.mode is TuningMode.DISABLED:
-        choice = {**_NOTHING_MEASURED, "n_spec": 0}
+    if not model.spec.is_measured:
+        choice = {**_NOTHING_MEASURED, "n_spec": model.spec.stated_n_spec}
     elif run is not None and verdict is not None and verdict.type in CHOICES:
         choice = _chosen(run, verdict)
     has_chosen = verdict is not None and verdict.type in CHOICES
@@ -211,6 +208,7 @@ def _situation(
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
     cache: WeightsPlan,
+    serving: Standing,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
     if asked.refusal:
@@ -219,26 +217,39 @@ def _situation(
         stalled = obstacle is not None and obstacle.needs_a_person
         told = (obstacle.reason, obstacle.message) if obstacle is not None else (cache.reason, cache.message)
         return Situation(False, stalled, untuned, *told)
-    if model.spec.speculation.n_spec is not None:
+    if not model.spec.is_measured:
+        if model.spec.speculation.n_spec is None:
+            return Situation(True, False, untuned, "Disabled", f"{asked.no_tuning}: n_spec=0")
         return Situation(True, False, untuned, "Pinned", asked.no_tuning)
-    if model.spec.tuning.mode is TuningMode.DISABLED:
-        return Situation(True, False, untuned, "Disabled", f"{asked.no_tuning}: n_spec=0")
     verdict = run.status.verdict if run is not None else None
     if verdict is not None and verdict.type in CHOICES:
         proved = verdict.type is not VerdictType.INCONCLUSIVE
         return Situation(True, False, ConditionStatus.TRUE if proved else untuned, verdict.type.value, verdict.message)
     if model.spec.tuning.suspend:
-        usable = model.status.n_spec is not None
+        usable = model.status.n_spec is not None or _is_served_meanwhile(model, serving)
         return Situation(usable, not usable, untuned, "Suspended", asked.no_tuning)
-    usable = _is_tuned_again(model, asked, known_runs)
+    tuned_again = _is_tuned_again(model, asked, known_runs)
+    usable = tuned_again or _is_served_meanwhile(model, serving)
     if verdict is not None and verdict.type is VerdictType.FAILED:
         again = "; fix it and increase spec.tuning.request, or change the spec"
         return Situation(usable, not usable, untuned, verdict.reason, verdict.message + again)
-    tuned = ConditionStatus.TRUE if usable else untuned
+    tuned = ConditionStatus.TRUE if tuned_again else untuned
     if obstacle is not None:
         return Situation(usable, obstacle.needs_a_person and not usable, tuned, obstacle.reason, obstacle.message)
     message = progress(run.status) if run is not None else "tuning begins"
     return Situation(usable, False, tuned, "Tuning", message)
+
+
+def _is_served_meanwhile(model: MTPModel, serving: Standing) -> bool:
+    """Whether what the spec asks to be served does not wait for a choice that is still to come.
+
+    A baseline counts once it serves: servers of an earlier spec go on, and only a choice replaces them.
+    """
+    wanted = model.spec.serving
+    if wanted.replicas == 0:
+        return False
+    is_baseline = wanted.while_tuning is WhileTuning.BASELINE and serving.satisfied
+    return model.spec.stated_n_spec is not None or is_baseline
 
 
 def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:

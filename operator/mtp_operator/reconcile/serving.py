@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mtp_operator.api.conditions import shorten
-from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, TuningMode, WhileTuning
+from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, WhileTuning
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.serving import FailedServer, Served, ServingRecord, Surroundings
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
@@ -299,9 +299,7 @@ def _standing(
 
 def _fits(model: MTPModel, asked: RunSettings, one: ServerPod) -> bool:
     """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
-    pinned = model.spec.speculation.n_spec
-    if pinned is None and model.spec.tuning.mode is TuningMode.DISABLED:
-        pinned = 0
+    pinned = model.spec.stated_n_spec
     wanted = Served.of(asked, pinned or 0, model.spec.template.pod)
     return one.settings_hash == wanted.settings_hash and pinned in (None, one.n_spec)
 

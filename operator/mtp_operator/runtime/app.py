@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
+from prometheus_client import REGISTRY
 
 from mtp_operator.reconcile.records import ModelKey
 
@@ -20,6 +21,7 @@ from .errors import FatalError
 from .health import Health
 from .lease import Lease, LeaseLostError
 from .logs import configure_logging, quieten_kopf
+from .model_metrics import ModelMetrics
 from .queue import WorkQueue
 from .settings import Settings
 from .sweep import Sweep
@@ -59,7 +61,7 @@ async def _run(settings: Settings) -> int:
     client = Client(configuration, settings.request_timeout_seconds, may_write=lease.is_held)
     health = Health()
     try:
-        server = await health.serve(settings.health_address, settings.health_port)
+        servers = await health.serve(settings.health_address, settings.health_port, settings.metrics_port)
         try:
             absent: list[str] = []
             await _until(stop, _wait_for_kinds(client, watched_scopes(settings), absent))
@@ -68,7 +70,8 @@ async def _run(settings: Settings) -> int:
             await _lead(settings, configuration, client, lease, health, stop, absent)
         finally:
             await lease.release()
-            await server.cleanup()
+            for server in servers:
+                await server.cleanup()
     except (FatalError, LeaseLostError, WritesStoppedError, ApiError, OSError) as error:
         log.error("the operator ends", error=str(error))
         return 1
@@ -94,6 +97,8 @@ async def _lead(
     namespaces = tuple(one for one in settings.namespaces if one not in absent)
     scopes = tuple(one for one in watched_scopes(settings) if one.namespace not in absent)
     cache = Cache()
+    model_metrics = ModelMetrics(cache)
+    REGISTRY.register(model_metrics)
     queue: WorkQueue[ModelKey] = WorkQueue()
     applier = Applier(client, cache, wake=queue.add)
     sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds, absent=absent)
@@ -128,6 +133,7 @@ async def _lead(
         quieten_kopf()
         watches.cancel()
         await asyncio.wait({watches}, timeout=STOP_SECONDS)
+        REGISTRY.unregister(model_metrics)
 
 
 async def _first_failure(tasks: set[asyncio.Task[Any]]) -> None:

@@ -279,6 +279,10 @@ class Cache:
             if entry.resource is resource and namespace in (None, entry.body["metadata"].get("namespace"))
         }
 
+    def bodies(self, resource: Resource) -> list[Body]:
+        """The newest known state of every object of a resource."""
+        return [entry.body for entry in self._entries.values() if entry.resource is resource]
+
     def has_seen(self, uid: str, version: int) -> bool:
         """Whether the watch has brought this version of the object, a later one, or its end."""
         entry = self._entries.get(uid)

@@ -1,12 +1,14 @@
 """/healthz, /readyz and /metrics."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .metrics import SWEEP_AGE_SECONDS
 from .sweep import Sweep
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Health:
@@ -22,27 +24,31 @@ class Health:
         """Whether the caches are still checked against the API server."""
         return self.sweep is None or self.sweep.is_alive()
 
-    async def serve(self, address: str, port: int) -> web.AppRunner:
-        """Starts the server; `cleanup()` of the answer stops it.
+    async def serve(self, address: str, health_port: int, metrics_port: int) -> tuple[web.AppRunner, ...]:
+        """Starts both servers; `cleanup()` of each answer stops it.
+
+        The metrics have a port of their own, so that a NetworkPolicy can admit scrapers and nobody else.
 
         Raises:
-            OSError: the port is taken.
+            OSError: a port is taken.
         """
-        app = web.Application()
-        app.add_routes(
-            [
-                web.get("/healthz", _probe(lambda: self.is_alive)),
-                web.get("/readyz", _probe(lambda: self.is_ready)),
-                web.get("/metrics", _metrics),
-            ]
+        health = {"/healthz": _probe(lambda: self.is_alive), "/readyz": _probe(lambda: self.is_ready)}
+        return (
+            await _serve(health, address, health_port),
+            await _serve({"/metrics": _metrics}, address, metrics_port),
         )
-        runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        await web.TCPSite(runner, address, port).start()
-        return runner
 
 
-def _probe(holds: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.Response]]:
+async def _serve(routes: Mapping[str, Handler], address: str, port: int) -> web.AppRunner:
+    app = web.Application()
+    app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, address, port).start()
+    return runner
+
+
+def _probe(holds: Callable[[], bool]) -> Handler:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if holds() else web.Response(status=503, text="no\n")
 

@@ -1,16 +1,24 @@
-"""Metrics of the operator itself."""
+"""Metrics of the operator itself; those of the models are in `model_metrics`.
 
+docs/metrics.md names them all. Labels have few values, whatever is in the cluster.
+"""
+
+from importlib.metadata import version
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Info
 
+Info("mtp_operator_build", "Version of the operator.").info({"version": version("mtp-operator")})
 DECISIONS: Final = Counter(
     "mtp_operator_decisions", "Decisions about one model, by outcome: settled, written, stale or failed.", ["outcome"]
 )
 DECISION_SECONDS: Final = Histogram(
-    "mtp_operator_decision_seconds", "Time from observing one model to the last write of its plan."
+    "mtp_operator_decision_duration_seconds", "Time from observing one model to the last write of its plan."
 )
 WRITES: Final = Counter("mtp_operator_writes", "Writes that changed something, by verb and kind.", ["verb", "kind"])
+LANE_FAILURES: Final = Counter(
+    "mtp_operator_lane_failures", "Writes that failed, by the lane that they belong to: weights, tuning, …", ["lane"]
+)
 REQUEST_ERRORS: Final = Counter(
     "mtp_operator_request_errors", "Requests that failed, by method and code (0: no answer).", ["method", "code"]
 )

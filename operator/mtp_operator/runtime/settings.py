@@ -82,9 +82,11 @@ class Settings(BaseSettings):
     progress_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
     """Time between two questions how far a fetch is: the least between two writes of its status."""
 
-    health_address: str = "0.0.0.0"  # noqa: S104  # kubelet's probes and the metrics scraper come from outside the pod
+    health_address: str = "0.0.0.0"  # noqa: S104  # kubelet's probes and scrapers come from outside the pod
     health_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    """Port of /healthz, /readyz and /metrics; 0 chooses a free one."""
+    """Port of /healthz and /readyz; 0 chooses a free one."""
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 8081
+    """Port of /metrics; 0 chooses a free one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("namespaces", mode="before")

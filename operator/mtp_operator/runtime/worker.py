@@ -16,7 +16,7 @@ from .apply import Applied, Applier, BeingDeletedError, NameTakenError, StalePla
 from .cache import RESOURCES, Cache, Entry
 from .client import ApiError, TransientError, WritesStoppedError
 from .lanes import Lanes
-from .metrics import DECISION_SECONDS, DECISIONS, INVALID_OBJECTS
+from .metrics import DECISION_SECONDS, DECISIONS, INVALID_OBJECTS, LANE_FAILURES
 from .queue import WorkQueue
 
 log = structlog.get_logger(__name__)
@@ -92,6 +92,7 @@ class Worker:
             applied.learned |= self._lanes.note(key, decided, plan, applied.failures, generation)
             pause = self._lanes.next_seconds(key)
             for lane, failed in applied.failures.items():
+                LANE_FAILURES.labels(lane=lane.value).inc()
                 _log_failure(logger.bind(lane=lane.value, seconds=pause), failed.error)
             DECISIONS.labels(outcome=_outcome(applied)).inc()
             if applied.calls_for_decision:

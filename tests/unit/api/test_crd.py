@@ -123,14 +123,20 @@ def test_keys_of_list_maps_are_required() -> None:
         assert set(node["x-kubernetes-list-map-keys"]) <= set(node["items"]["required"]), path
 
 
-def test_chart_has_the_same_definitions() -> None:
+@pytest.mark.parametrize(
+    ("chart", "actions"),
+    [
+        ("mtp-operator/templates/crds", ["if", "include", "if", "end", "end"]),
+        ("mtp-operator-crds/templates", ["include", "if", "end"]),
+    ],
+)
+def test_charts_have_the_same_definitions(chart: str, actions: list[str]) -> None:
     for path, definition in CRDS.items():
-        template = FILES[path.replace("crds/", "charts/mtp-operator/templates/crds/")]
-        actions = re.findall(r"\{\{-? *(\w+)", template)
+        template = FILES[path.replace("crds/", f"charts/{chart}/")]
         rendered = "".join(line for line in template.splitlines(keepends=True) if "{{" not in line)
         expected = {**definition["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}
 
-        assert actions == ["if", "include", "if", "end", "end"]
+        assert re.findall(r"\{\{-? *(\w+)", template) == actions
         assert yaml.safe_load(rendered) == definition | {"metadata": expected}
 
 

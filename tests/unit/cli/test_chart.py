@@ -39,7 +39,7 @@ def test_no_admission_policy_by_default_and_only_metrics_come_in() -> None:
     policy = objects["NetworkPolicy", "mtp"]["spec"]
     assert policy["policyTypes"] == ["Ingress"]
     assert policy["ingress"] == [
-        {"ports": [{"port": "health", "protocol": "TCP"}], "from": [{"namespaceSelector": {}}]}
+        {"ports": [{"port": "metrics", "protocol": "TCP"}], "from": [{"namespaceSelector": {}}]}
     ]
     assert policy["podSelector"]["matchLabels"].items() <= (
         objects["Deployment", "mtp"]["spec"]["template"]["metadata"]["labels"].items()
@@ -69,7 +69,7 @@ POLICY += '"hubOrganizations":["google"],"claims":["weights"],"tokenSecrets":["h
 
 def test_an_admission_policy_says_what_models_may_name() -> None:
     objects = template(POLICY)
-    policy = objects["ValidatingAdmissionPolicy", "mtp-models"]["spec"]
+    policy = objects["ValidatingAdmissionPolicy", "ops.mtp-models"]["spec"]
 
     assert policy["failurePolicy"] == "Fail"
     (rule,) = policy["matchConstraints"]["resourceRules"]
@@ -79,18 +79,18 @@ def test_an_admission_policy_says_what_models_may_name() -> None:
         assert allowed in expressions
     assert {one["name"] for one in policy["variables"]} == {"uris", "images", "claims", "organizations", "tokens"}
     bound = [one["spec"]["policyName"] for (kind, _), one in objects.items() if kind.endswith("PolicyBinding")]
-    assert sorted(bound) == ["mtp-evidence", "mtp-models"]
+    assert sorted(bound) == ["ops.mtp-evidence", "ops.mtp-models"]
 
 
 def test_an_empty_list_restricts_nothing() -> None:
-    policy = template('admissionPolicy={"enabled":true}')["ValidatingAdmissionPolicy", "mtp-models"]["spec"]
+    policy = template('admissionPolicy={"enabled":true}')["ValidatingAdmissionPolicy", "ops.mtp-models"]["spec"]
 
     assert len(policy["validations"]) == 1
     assert "trustRemoteCode" in policy["validations"][0]["expression"]
 
 
 def test_only_the_operator_may_write_evidence_under_an_admission_policy() -> None:
-    policy = template(POLICY)["ValidatingAdmissionPolicy", "mtp-evidence"]["spec"]
+    policy = template(POLICY)["ValidatingAdmissionPolicy", "ops.mtp-evidence"]["spec"]
 
     (rule,) = policy["matchConstraints"]["resourceRules"]
     assert rule["resources"] == ["mtptuningruns", "mtptuningruns/status", "mtpmodels/status"]

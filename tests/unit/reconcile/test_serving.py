@@ -91,7 +91,10 @@ def test_the_baseline_serves_beside_the_trials_until_the_winner_takes_over() -> 
     baseline = world.start_server(ready=True)
     world.settle()
     assert reason(world, "Serving") == ("True", "Available")
-    assert reason(world, "Ready") == ("False", "Tuning")
+    # What the spec asks to be served now is served, so that nobody who waits for Ready waits for the trials.
+    assert reason(world, "Ready") == ("True", "Tuning")
+    assert reason(world, "Reconciling")[0] == "False"
+    assert reason(world, "Tuned") == ("False", "Tuning")
 
     world.finish()
     assert template_n_spec(world) == 3
@@ -104,6 +107,24 @@ def test_the_baseline_serves_beside_the_trials_until_the_winner_takes_over() -> 
 
     assert status(world)["servedNSpec"] == 3
     assert reason(world, "Serving") == ("True", "Available")
+
+
+def test_a_baseline_makes_nobody_wait_for_settings_that_cannot_be_tuned() -> None:
+    world = tuned({**SURGE, "whileTuning": "Baseline"})
+    world.change_spec(engine={"type": "VLLM", "vllm": {"maxNumSeqs": 1, "maxModelLen": 8192}})
+    world.settle()
+    assert reason(world, "Reconciling")[0] == "True"
+
+    while jobs := [job for job in world.jobs.values() if not job["status"].get("conditions")]:
+        pod = world.start_pod(jobs[0])
+        world.settle()
+        n_spec = int(jobs[0]["metadata"]["labels"]["mtp-operator.dev/n-spec"])
+        world.end_bench(pod, 0, disqualified(n_spec, "NoDrafts", "the engine drafted nothing").encode())
+        world.settle()
+
+    assert reason(world, "Ready") == ("False", "NoDrafts")
+    assert reason(world, "Stalled") == ("True", "NoDrafts")
+    assert reason(world, "Serving")[0] == "True"
 
 
 @pytest.mark.parametrize(

@@ -83,5 +83,7 @@ class SpeculationSpec(SpeculationMethodSpec):
 
     n_spec: Annotated[
         int | None,
-        Field(ge=0, le=MAX_N_SPEC, description="Pins n_spec: nothing is measured. 0 turns speculation off."),
+        Field(
+            ge=0, le=MAX_N_SPEC, description="Pins n_spec: nothing is measured unless tuning.mode is Advisory. 0: off."
+        ),
     ] = None

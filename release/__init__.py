@@ -1,0 +1,1 @@
+"""What a release publishes, and how it is built."""
