@@ -16,6 +16,9 @@ ENGINE_CONTAINER: Final = "engine"
 USER_ID: Final = 65532
 """Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
 
+ENGINE_CPU_REQUEST: Final = "500m"
+"""For the engine's own loop beside the GPU: the same for what is measured and what serves, and small nodes have it."""
+
 _CONFIGURATION_ANNOTATION: Final = f"{GROUP}/engine-configuration"
 
 _NO_MESH_LABELS: Final = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
@@ -77,7 +80,6 @@ def engine_container(
     served_name: str,
     engine: Engine,
     *,
-    cpu_request: str,
     cache_mounts: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """The engine with this n, the same whether it is measured or serves.
@@ -87,7 +89,6 @@ def engine_container(
         n_spec: draft tokens per step.
         served_name: what clients put into `model` of a request.
         engine: the engine.
-        cpu_request: its share of the node's CPU, for its own loop beside the GPU.
         cache_mounts: where its compile cache lies, if it keeps one.
     """
     gpus = gpu_limits(settings.accelerator)
@@ -100,7 +101,7 @@ def engine_container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {
             "limits": gpus,
-            "requests": {"cpu": cpu_request, **gpus},
+            "requests": {"cpu": ENGINE_CPU_REQUEST, **gpus},
             **container_claims(settings.accelerator),
         },
         "securityContext": container_security(),

@@ -25,9 +25,6 @@ RECORD_ANNOTATION: Final = f"{GROUP}/serving"
 PROGRESS_MARGIN_SECONDS: Final = 120
 """What a server may take beside its engine's start: a node, the pull of the probe's image, its first completion."""
 
-ENGINE_CPU_REQUEST: Final = "500m"
-"""Half of what a trial has to itself: servers may share a core, measurements may not."""
-
 SLOWEST_TOKENS_PER_SECOND: Final = 20
 """Of one request, below which nobody would wait for the longest answer: what a server's end is given for it."""
 
@@ -105,7 +102,6 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
             n_spec,
             served_name,
             engine,
-            cpu_request=ENGINE_CPU_REQUEST,
             cache_mounts=cache.mounts if cache else (),
         ),
         "startupProbe": {

@@ -27,9 +27,6 @@ BENCH_CONTAINER: Final = "bench"
 DEADLINE_MARGIN_SECONDS: Final = 120
 """What the pod may take beside the bench's own times: pulling the bench image, starting, writing the result."""
 
-ENGINE_CPU_REQUEST: Final = "1"
-"""A core of its own: without one, whatever else runs on the node would be measured."""
-
 GRACE_SECONDS: Final = 10
 """Bench and engine have nothing to finish, and the next trial waits until the GPU is free."""
 
@@ -118,7 +115,6 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
                     arm.n_spec,
                     served_name(run),
                     engine,
-                    cpu_request=ENGINE_CPU_REQUEST,
                     cache_mounts=cache_mounts(run.spec),
                 ),
                 "restartPolicy": "Always",

@@ -94,7 +94,7 @@ def test_the_engine_is_a_native_sidecar_that_holds_the_gpus() -> None:
     assert engine["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert engine["resources"] == {
         "limits": {"nvidia.com/mig-2g.48gb": "2"},
-        "requests": {"nvidia.com/mig-2g.48gb": "2", "cpu": "1"},
+        "requests": {"nvidia.com/mig-2g.48gb": "2", "cpu": "500m"},
     }
 
 
@@ -352,7 +352,7 @@ def test_devices_are_claimed_instead_of_extended_resources() -> None:
     pod = pod_of(build("node-1", accelerator={"allocation": "DynamicResourceAllocation", "count": 2}))
     (engine,) = pod["initContainers"]
 
-    assert engine["resources"] == {"limits": {}, "requests": {"cpu": "1"}, "claims": [{"name": "gpu"}]}
+    assert engine["resources"] == {"limits": {}, "requests": {"cpu": "500m"}, "claims": [{"name": "gpu"}]}
     ((claim),) = pod["resourceClaims"]
     assert claim["name"] == "gpu"
     assert claim["resourceClaimTemplateName"].startswith("qwen-gpu-")
