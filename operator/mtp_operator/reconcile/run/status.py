@@ -1,0 +1,92 @@
+"""Whose a run is, and what its status says of it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
+from mtp_operator.api.run import CHOICES, MTPTuningRun, MTPTuningRunStatus, VerdictStatus, VerdictType, run_name
+from mtp_operator.reconcile.records import EventDraft, Kind, Reference, StatusUpdate
+from mtp_operator.reconcile.standing import standing
+from mtp_operator.reconcile.trial import Obstacle
+
+from .arms import open_arm
+
+
+def reference(run: MTPTuningRun) -> Reference:
+    """The run, by uid."""
+    return Reference(Kind.RUN, run.metadata.namespace, run.metadata.name, run.metadata.uid)
+
+
+def is_ours(run: MTPTuningRun) -> bool:
+    """Whether the operator made this run: its name follows from what it states."""
+    spec = run.spec
+    return run.metadata.name == run_name(spec.model_name, spec.settings_hash, spec.request)
+
+
+def is_over(run: MTPTuningRun) -> bool:
+    """Whether the run has its verdict."""
+    return run.status.verdict is not None
+
+
+def update(run: MTPTuningRun, status: MTPTuningRunStatus, events: Sequence[EventDraft]) -> StatusUpdate | None:
+    """The write that brings the run to this status; None where it is there already."""
+    if status == run.status:
+        return None
+    return StatusUpdate(reference(run), status.to_wire(), tuple(events), run.metadata.resource_version)
+
+
+def with_conditions(
+    run: MTPTuningRun, status: MTPTuningRunStatus, obstacle: Obstacle | None, now: datetime
+) -> MTPTuningRunStatus:
+    """The status with conditions that say how the run stands.
+
+    Args:
+        run: the run as it was.
+        status: its new status.
+        obstacle: what keeps it from making progress.
+        now: the time.
+    """
+    verdict = status.verdict
+    if verdict is not None:
+        chosen = verdict.type in CHOICES
+        return told(run, status, now, ready=chosen, stalled=not chosen, reason=verdict.reason, message=verdict.message)
+    if obstacle is not None:
+        stalled, reason, message = obstacle.needs_a_person, obstacle.reason, obstacle.message
+        return told(run, status, now, ready=False, stalled=stalled, reason=reason, message=message)
+    return told(run, status, now, ready=False, stalled=False, reason="Tuning", message=progress(status))
+
+
+def told(
+    run: MTPTuningRun,
+    status: MTPTuningRunStatus,
+    now: datetime,
+    *,
+    ready: bool,
+    stalled: bool,
+    reason: str,
+    message: str,
+) -> MTPTuningRunStatus:
+    """The status with these conditions, of the generation that it speaks of."""
+    generation = run.metadata.generation
+    said: Sequence[Condition] = standing(generation, now, ready=ready, stalled=stalled, reason=reason, message=message)
+    return status.replace(observed_generation=generation, conditions=merge_conditions(run.status.conditions, said))
+
+
+def with_verdict(status: MTPTuningRunStatus, verdict: VerdictStatus, now: datetime) -> MTPTuningRunStatus:
+    """The status of a run that has ended."""
+    return status.replace(verdict=verdict, completed_at=format_time(now))
+
+
+def failure_verdict(reason: str, message: str) -> VerdictStatus:
+    """The verdict of a run that could measure nothing."""
+    return VerdictStatus(type=VerdictType.FAILED, reason=reason, message=shorten(message))
+
+
+def progress(status: MTPTuningRunStatus) -> str:
+    """How far a run is, in a sentence."""
+    trials = status.trials
+    ended = f"{trials.measured} measured" + (f", {trials.failed} failed" if trials.failed else "")
+    arm = open_arm(status.arms)
+    if arm is None:
+        return ended
+    return f"{ended}; measuring {arm.why}"
