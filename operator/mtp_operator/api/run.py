@@ -22,23 +22,24 @@ from .base import (
 from .conditions import Condition
 from .hashing import canonical_hash
 from .model import NAME_LIMIT, ObjectMeta
-from .settings import EngineSettings
-from .spec import Budget, LatencyMetric, Objective, Workload
+from .settings import Measurement
+from .spec import Budget, LatencyMetric, Objective
 from .trial import OutputStatus, StructuredOutput
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
 
+MAX_ADOPTED: Final = 64
+"""Trials of other runs that a run takes over at the most: its own, as many as a budget allows, fit beside them."""
+
 MAX_ATTEMPTS: Final = 3
 """Jobs of one arm at most: a pod that was lost is repeated."""
 
 
-class RunSettings(EngineSettings):
+class RunSettings(Measurement):
     """Everything that the result depends on and that is known before a pod exists."""
 
-    bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
     max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]
-    workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")]
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")]
 
@@ -62,6 +63,10 @@ class MTPTuningRunSpec(RunSettings):
 
     model_name: Annotated[str, Field(max_length=NAME_LIMIT, description="The MTPModel that this run is for.")]
     request: Annotated[int, Field(ge=0, description="tuning.request of the model when the run was made.")]
+    epoch: Annotated[
+        int,
+        Field(ge=0, description="How many runs of the same settings and request were given up before this one."),
+    ] = 0
     settings_hash: Annotated[
         str,
         Field(
@@ -248,14 +253,22 @@ class ArmStatus(Schema):
         int,
         Field(ge=0, description="Attempts of these whose throughput sank while it was measured; the second one fails."),
     ] = 0
+    adopted_from: Annotated[
+        str | None,
+        Field(
+            max_length=63,
+            description="The MTPTuningRun whose trial this is, where it was taken over: it measured the same engine, "
+            "load, node and images. It counts as evidence, and not against the budget.",
+        ),
+    ] = None
     job_name: Annotated[str, Field(max_length=63, description="The trial's Job.")]
     job_uid: Annotated[str | None, Field(max_length=64, alias="jobUID", description="uid of the Job.")] = None
     state: Annotated[
         ArmState,
         Field(
             description="Planned: its Job is about to be created. Running. Ending: the trial is being ended. "
-            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone, or with prompts that "
-            "were changed since."
+            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone, or before "
+            "the prompts, the engine's image or the GPU's driver changed."
         ),
     ]
     why: Annotated[str | None, Field(max_length=512, description="Why this n_spec was measured.")] = None
@@ -405,9 +418,10 @@ class MTPTuningRun(Schema):
         return cls.model_validate(body)
 
 
-def run_name(model_name: str, request_hash: str, request: int) -> str:
-    """The name of the run of these settings: the model's, and 10 hex digits of sha256(requestHash, request)."""
-    digest = hashlib.sha256(f"{request_hash}\n{request}".encode()).hexdigest()
+def run_name(model_name: str, request_hash: str, request: int, epoch: int = 0) -> str:
+    """The name of the run of these settings: the model's, and 10 hex digits of sha256(requestHash, request, epoch)."""
+    parts = [request_hash, str(request), *([str(epoch)] if epoch else [])]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"{model_name}-{digest[:10]}"
 
 

@@ -1,11 +1,12 @@
-"""What boots an engine: the same for a trial, which measures it, and for a server, which serves it."""
+"""What boots an engine, the same for a trial and for a server; and what trials have in common that are comparable."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from .base import Schema
-from .spec import AcceleratorSpec, EngineSpec, ModelSource, SpeculationMethodSpec
+from .hashing import canonical_hash
+from .spec import AcceleratorSpec, EngineSpec, Level, ModelSource, SpeculationMethodSpec, Workload
 
 
 class EngineSettings(Schema):
@@ -23,3 +24,23 @@ class EngineSettings(Schema):
         Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ]
     speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
+
+
+class Measurement(EngineSettings):
+    """What is measured: an engine under a load. Trials that measured the same on one node are evidence together."""
+
+    bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
+    workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")]
+
+    def measurement_hash(self) -> str:
+        """sha256 over what a trial's figures depend on, as `sha256:<64 hex>`.
+
+        What the model is called, where its weights are stored and how much a level weighs are no part of it.
+        """
+        levels = tuple(Level(concurrency=level.concurrency) for level in self.workload.levels)
+        measured = {name: getattr(self, name) for name in Measurement.model_fields}
+        measured |= {
+            "model": self.model.replace(served_name=None),
+            "workload": self.workload.replace(levels=levels),
+        }
+        return canonical_hash(Measurement(**measured), exclude={"weights_claim"})

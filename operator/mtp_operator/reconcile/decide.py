@@ -7,7 +7,7 @@ from typing import Final
 
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel, TuningSpec
-from mtp_operator.api.run import MTPTuningRun, VerdictType
+from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.resources.tuning_run import tuning_run
 
 from . import model as models
@@ -46,7 +46,7 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
 def _with_model(
     model: MTPModel, ours: Sequence[MTPTuningRun], observed: Observed, settings: OperatorSettings, now: datetime
 ) -> Plan:
-    asked = models.wish(model, settings)
+    asked = models.wish(model, settings, ours)
     about = models.reference(model)
     wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
@@ -88,7 +88,7 @@ def _with_model(
             else:
                 plans.append(plan)
     if not asked.no_tuning and not asked.refusal and lost_sight is None:
-        plans.append(_begin(model, asked, wanted, observed))
+        plans.append(_begin(model, asked, wanted))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
     status = models.model_status(model, asked, usable, ours, obstacle, cache, serving, now, set_aside)
     if status is not None:
@@ -97,11 +97,8 @@ def _with_model(
 
 
 def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
-    """Whether trials have to run: there is no verdict yet, or one that only says that it was given up half-way."""
-    if asked.no_tuning or asked.refusal:
-        return False
-    verdict = run.status.verdict if run is not None else None
-    return verdict is None or verdict.type is VerdictType.SUPERSEDED
+    """Whether trials have to run: there is no verdict yet."""
+    return not (asked.no_tuning or asked.refusal) and (run is None or run.status.verdict is None)
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
@@ -111,16 +108,11 @@ def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
     )
 
 
-def _begin(model: MTPModel, asked: models.Wish, wanted: MTPTuningRun | None, observed: Observed) -> Plan:
-    """The run that the model asks for, where it is not there or was given up half-way."""
+def _begin(model: MTPModel, asked: models.Wish, wanted: MTPTuningRun | None) -> Plan:
+    """The run that the model asks for, where it is not there."""
     if wanted is None:
-        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, asked.settings)))
-    if not _belongs_to(wanted, model):
-        return Plan(wake_after_seconds=OLD_RUN_SECONDS)
-    verdict = wanted.status.verdict
-    given_up = verdict is not None and verdict.type is VerdictType.SUPERSEDED
-    has_jobs = any(job.run_uid == wanted.metadata.uid for job in observed.jobs)
-    return Plan.of(Lane.TUNING, Delete(runs.reference(wanted)) if given_up and not has_jobs else None)
+        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, asked.settings, asked.epoch)))
+    return Plan() if _belongs_to(wanted, model) else Plan(wake_after_seconds=OLD_RUN_SECONDS)
 
 
 def _history(ours: Sequence[MTPTuningRun], wanted: MTPTuningRun | None, limit: int, now: datetime) -> Plan:

@@ -1,6 +1,6 @@
 """The policy of one MTPModel: what it asks for, and what its status says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
@@ -35,6 +35,8 @@ class Wish:
 
     images: ResolvedImages
     settings: RunSettings
+    epoch: int
+    """How many runs of the same settings and request were given up."""
     run_name: str
     """The run that would answer it."""
     no_tuning: str
@@ -50,20 +52,38 @@ def reference(model: MTPModel) -> Reference:
     return Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
 
 
-def wish(model: MTPModel, settings: OperatorSettings) -> Wish:
-    """What the model asks for, with the operator's defaults as they were when its spec was first seen."""
+def wish(model: MTPModel, settings: OperatorSettings, known_runs: Iterable[MTPTuningRun]) -> Wish:
+    """What the model asks for, with the operator's defaults as they were when its spec was first seen.
+
+    Args:
+        model: the model.
+        settings: the operator's.
+        known_runs: all runs of this model's name.
+    """
     images = _images(model, settings)
     fetched = weights.fetched(model)
     measured = run_settings(model, images.engine_image, images.bench_image, fetched or ())
+    asked, request = measured.request_hash(), model.spec.tuning.request
+    epoch = _epoch(run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (asked, request))
     default = model.spec.engine.image or settings.engine_images[model.spec.engine.type]
     return Wish(
         images=images,
         settings=measured,
-        run_name=run_name(model.metadata.name, measured.request_hash(), model.spec.tuning.request),
+        epoch=epoch,
+        run_name=run_name(model.metadata.name, asked, request, epoch),
         no_tuning=_no_tuning(model) or ("" if fetched is not None else "the weights are not there yet"),
         refusal="; ".join(engine_for(measured.engine.type).refusals(measured)),
         newer_image=default if default != images.engine_image else "",
     )
+
+
+def _epoch(runs: Iterable[MTPTuningRun]) -> int:
+    """The epoch of the newest of these runs, or the one after it if that was given up half-way: its evidence stays."""
+    newest = max(runs, key=lambda run: run.spec.epoch, default=None)
+    if newest is None:
+        return 0
+    verdict = newest.status.verdict
+    return newest.spec.epoch + (verdict is not None and verdict.type is VerdictType.SUPERSEDED)
 
 
 def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
@@ -242,10 +262,10 @@ def _situation(
 
 
 def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:
-    """Whether the choice in use answers the same settings, and is only being measured again."""
-    settings_hash = asked.settings.request_hash()
+    """Whether the choice in use was measured under the same settings, and is only being searched for again."""
+    measurement = asked.settings.measurement_hash()
     return model.status.n_spec is not None and any(
-        run.spec.settings_hash == settings_hash
+        run.spec.measurement_hash() == measurement
         and run.status.verdict is not None
         and run.status.verdict.type in CHOICES
         and run.status.verdict.n_spec == model.status.n_spec

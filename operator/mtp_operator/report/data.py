@@ -311,9 +311,8 @@ def _progress(run: MTPTuningRun) -> str:
 
 def _evidence(run: MTPTuningRun) -> tuple[Evidence | None, str | None]:
     """What the tuner makes of the arms, or why it can make nothing of them."""
-    maximize = run.spec.objective.maximize
     try:
-        arms = tuner_arms(run.status.arms, maximize)
+        arms = tuner_arms(run.status.arms, run.spec.objective)
         evidence = Evidence.of(arms, tuner_settings(run.spec, run.status.arms, run.status.trials))
     except ValueError as error:
         return None, f"The trials do not fit together: {error}"

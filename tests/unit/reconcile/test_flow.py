@@ -523,6 +523,10 @@ def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
     pod["status"] = {"phase": "Pending"}
     world.nodes = [{"metadata": {"name": "node-b", "labels": {}}}]
     world.settle()
+    assert arms(world)[0][1] == ArmState.MEASURED
+    assert (world.plan().wake_after_seconds or 0) <= world.settings.node_gone_seconds
+    world.tick(world.settings.node_gone_seconds)
+    world.settle()
     assert {state for _, state in arms(world)[:2]} == {ArmState.SET_ASIDE}
     world.pods.clear()
     for job in world.jobs.values():
@@ -531,6 +535,23 @@ def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
     world.nodes = [NODE]
     world.finish()
     assert world.run()["status"]["verdict"]["nSpec"] == 3
+
+
+def test_labels_of_a_node_that_vanish_for_a_moment_set_nothing_aside() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    node = pod["spec"].pop("nodeName")
+    pod["status"] = {"phase": "Pending"}
+    world.nodes = []
+    world.tick(60)
+    world.settle()
+    world.nodes = [NODE]
+    pod["spec"]["nodeName"] = node
+    world.settle()
+    assert arms(world)[0][1] == ArmState.MEASURED
 
 
 def end_with_prompts(world: World, prompts_sha256: str) -> int:

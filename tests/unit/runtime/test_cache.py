@@ -30,6 +30,21 @@ def test_everything_that_belongs_to_a_model_is_found_by_its_key() -> None:
     assert set(cache.take_changed()) == {KEY, ModelKey(bodies.NAMESPACE, "other")}
 
 
+def test_runs_of_other_models_of_the_namespace_are_relatives_until_they_are_gone() -> None:
+    cache = Cache()
+    cache.watched(RUNS, bodies.run())
+    other = bodies.run()
+    other["metadata"] |= {"uid": "other-run-uid", "name": "other-run"}
+    other["spec"] = {"modelName": "other"}
+    cache.watched(RUNS, other)
+
+    assert [one["metadata"]["uid"] for one in cache.snapshot(KEY).relatives] == ["other-run-uid"]
+    assert cache.snapshot(ModelKey("elsewhere", "tiny")).relatives == []
+
+    cache.forget("other-run-uid")
+    assert cache.snapshot(KEY).relatives == []
+
+
 def test_the_reply_to_a_write_is_newer_than_what_the_watch_still_brings() -> None:
     cache = Cache()
     cache.watched(RUNS, bodies.run(version=5))

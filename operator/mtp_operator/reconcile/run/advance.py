@@ -1,6 +1,7 @@
 """The next step of a run that has no verdict yet: the order in which its state is judged, planned and acted on."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,6 +40,7 @@ from mtp_operator.tuner.records import Verdict
 from mtp_operator.tuner.step import next_step
 
 from . import arms
+from .adopt import adopt
 from .arms import has_more_time, open_arm, with_arm
 from .status import failure_verdict, update, with_conditions, with_verdict
 
@@ -67,7 +69,9 @@ def advance(
     jobs = {job.name: job for job in observed.jobs if job.run_uid == run.metadata.uid}
     pods = newest_pods(observed.pods)
     before = run.status
-    status = before.replace(started_at=before.started_at or format_time(now))
+    begins = before.started_at is None
+    status = adopt(run, observed, nodes_readable=settings.nodes_readable) if begins else before
+    status = status.replace(started_at=before.started_at or format_time(now))
 
     arm = open_arm(status.arms)
     if arm is not None:
@@ -87,6 +91,7 @@ def advance(
             obstacle = hold
         lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
+            obstacle = _bound_to_node(obstacle, status)
             wake = _until_node_counts_as_gone(pod, settings, now)
     status = with_conditions(run, status, obstacle, now)
     events = arm_events(about, before, status) + verdict_events(about, before, status)
@@ -167,19 +172,26 @@ def _held_against(objective: Objective, judgement: trial.Judgement) -> trial.Jud
 def _with_observation(
     run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, seen: ObservedByTrial
 ) -> MTPTuningRunStatus:
-    """What the first trial saw stands for the run, as long as the prompts stay what they were.
+    """What the first trial saw stands for the run, as long as images, driver and prompts stay what they were.
 
-    They are the one part that can change under a run: what was measured with the old ones is set aside.
+    They can change under a run, or since the trials that it took over: what was measured before is set aside.
     """
     known = status.observed
+
+    def before(one: ArmStatus) -> bool:
+        return evidence.counts(one) and not arms.same(one, arm)
+
+    change = evidence.changed(known, seen) if known is not None else None
+    if change is not None:
+        reason, what = change
+        status = arms.set_aside(status, before, reason, f"{what}: this arm was measured before that")
+        known = None
     if known is not None:
         if seen.prompts_sha256 in (None, known.prompts_sha256):
             return status
         if known.prompts_sha256 is not None:
             message = f"{PROMPTS_FIELD}: the file was changed while the run went on; this arm had the old prompts"
-            status = arms.set_aside(
-                status, lambda one: evidence.counts(one) and not arms.same(one, arm), "PromptsChanged", message
-            )
+            status = arms.set_aside(status, before, "PromptsChanged", message)
         seen = known.replace(prompts_sha256=seen.prompts_sha256)
     return status.replace(observed=seen, fingerprint=evidence.fingerprint(run.spec.settings_hash, seen))
 
@@ -190,15 +202,27 @@ def _node_is_gone(
     """Whether a trial waits for a node that it is bound to and that is not there any more."""
     if status.observed is None or pod is None or pod.node is not None or pod.is_over:
         return False
-    if settings.nodes_readable and status.observed.gpu_product != evidence.UNKNOWN:
-        return status.observed.node not in nodes
+    if settings.nodes_readable and status.observed.gpu_product != evidence.UNKNOWN and status.observed.node in nodes:
+        return False
     return now - pod.created_at >= timedelta(seconds=settings.node_gone_seconds)
 
 
 def _until_node_counts_as_gone(pod: Pod, settings: OperatorSettings, now: datetime) -> float:
-    limit = settings.pending_seconds if settings.nodes_readable else settings.node_gone_seconds
-    left = (pod.created_at + timedelta(seconds=limit) - now).total_seconds()
-    return left if left > 0 else settings.pending_seconds
+    limits = (settings.node_gone_seconds, settings.pending_seconds)
+    waits = ((pod.created_at + timedelta(seconds=limit) - now).total_seconds() for limit in limits)
+    return min((left for left in waits if left > 0), default=settings.pending_seconds)
+
+
+def _bound_to_node(obstacle: trial.Obstacle | None, status: MTPTuningRunStatus) -> trial.Obstacle | None:
+    """What keeps a trial waiting for a node, and what to do where only trials of other runs bind it to that node."""
+    counted = [arm for arm in status.arms if evidence.counts(arm)]
+    if obstacle is None or status.observed is None or any(arm.adopted_from is None for arm in counted):
+        return obstacle
+    hint = (
+        f"; it waits for node {status.observed.node}, where the trials that were taken over ran: increase "
+        "spec.tuning.request to measure all again on whatever node has room"
+    )
+    return replace(obstacle, message=obstacle.message + hint)
 
 
 def _started_over(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunStatus:
@@ -213,7 +237,7 @@ def _started_over(status: MTPTuningRunStatus, arm: ArmStatus) -> MTPTuningRunSta
 def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MTPTuningRunStatus:
     """The status with the next arm, or with the verdict."""
     step = next_step(
-        evidence.tuner_arms(status.arms, run.spec.objective.maximize),
+        evidence.tuner_arms(status.arms, run.spec.objective),
         evidence.tuner_settings(run.spec, status.arms, status.trials),
     )
     if isinstance(step, Verdict):

@@ -20,7 +20,7 @@ def reference(run: MTPTuningRun) -> Reference:
 def is_ours(run: MTPTuningRun) -> bool:
     """Whether the operator made this run: its name follows from what it states."""
     spec = run.spec
-    return run.metadata.name == run_name(spec.model_name, spec.settings_hash, spec.request)
+    return run.metadata.name == run_name(spec.model_name, spec.settings_hash, spec.request, spec.epoch)
 
 
 def is_over(run: MTPTuningRun) -> bool:
@@ -85,7 +85,9 @@ def failure_verdict(reason: str, message: str) -> VerdictStatus:
 def progress(status: MTPTuningRunStatus) -> str:
     """How far a run is, in a sentence."""
     trials = status.trials
-    ended = f"{trials.measured} measured" + (f", {trials.failed} failed" if trials.failed else "")
+    adopted = sum(one.adopted_from is not None for one in status.arms)
+    taken_over = f"{adopted} taken over from other runs, " if adopted else ""
+    ended = f"{taken_over}{trials.measured} measured" + (f", {trials.failed} failed" if trials.failed else "")
     arm = open_arm(status.arms)
     if arm is None:
         return ended
