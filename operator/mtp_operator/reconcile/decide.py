@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mtp_operator.api.conditions import parse_time
-from mtp_operator.api.model import MTPModel, TuningSpec
-from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.run import MTPTuningRun, RunSettings
 from mtp_operator.resources.tuning_run import tuning_run
 
+from . import intent, trial, unreadable, weights
 from . import model as models
 from . import run as runs
-from . import trial, unreadable, weights
 from .records import Create, Delete, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
 from .serving import hold_on_trials, serve
 from .views import explain
@@ -39,31 +39,35 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
     if unreadable_model is not None:
         return Plan.all(foreign, unreadable.report(unreadable_model, now))
     if model is None or model.metadata.deletion_timestamp is not None:
-        return Plan.all(_history(ours, None, TuningSpec().history_limit, now), foreign)
+        # How many its model wanted to keep is gone with it: what it had kept is kept, as long as evidence is.
+        return Plan.all(_history(ours, None, len(ours), now), foreign)
     return Plan.all(_with_model(model, ours, observed, settings, now), foreign)
 
 
 def _with_model(
     model: MTPModel, ours: Sequence[MTPTuningRun], observed: Observed, settings: OperatorSettings, now: datetime
 ) -> Plan:
-    asked = models.wish(model, settings, ours)
+    asked = intent.wish(model, settings, ours)
     about = models.reference(model)
-    wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
+    run_name = asked.intent.run_name if isinstance(asked.intent, intent.Tune) else None
+    no_trials = intent.why_no_trials(asked.intent)
+    wanted = next((run for run in ours if run.metadata.name == run_name), None)
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
-    cache = weights.advance(model, asked.settings, observed, settings, now, may_fetch=not asked.refusal)
+    cache = weights.advance(
+        model, asked.settings, observed, settings, now, may_fetch=not isinstance(asked.intent, intent.Refused)
+    )
     servers, serving = serve(
         model,
-        # The commit that was fetched is known once it is in the status.
-        asked.settings if weights.fetched(model) is not None and not asked.refusal else None,
-        models.chosen_n_spec(model, asked, usable),
-        tuning=_is_tuning(asked, usable),
+        asked,
+        intent.chosen_n_spec(asked.intent, usable),
+        tuning=no_trials is None and (usable is None or not runs.is_over(usable)),
         observed=observed,
         settings=settings,
         now=now,
     )
     plans = [servers] if unreadable.serving(observed) is None else []
     # What cannot be read may be the Job or the pod that the next step would have to know.
-    lost_sight = unreadable.trials(observed, asked.run_name)
+    lost_sight = unreadable.trials(observed, run_name)
     if lost_sight is None:
         plans.append(cache.plan)
     elif not cache.cached:
@@ -77,8 +81,8 @@ def _with_model(
             plans.append(runs.clean_up(run, observed))
         elif run is not wanted:
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
-        elif asked.no_tuning or asked.refusal:
-            plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
+        elif no_trials is not None:
+            plans.append(runs.supersede(run, about, no_trials, now))
         elif lost_sight is None:
             try:
                 plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
@@ -87,18 +91,13 @@ def _with_model(
                 obstacle = unreadable.obstacle(set_aside[-1])
             else:
                 plans.append(plan)
-    if not asked.no_tuning and not asked.refusal and lost_sight is None:
-        plans.append(_begin(model, asked, wanted))
+    if isinstance(asked.intent, intent.Tune) and no_trials is None and lost_sight is None:
+        plans.append(_begin(model, asked.settings, asked.intent, wanted))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
     status = models.model_status(model, asked, usable, ours, obstacle, cache, serving, now, set_aside)
     if status is not None:
         plans.append(Plan.of(Lane.REPORT, replace(status, version=model.metadata.resource_version)))
     return Plan.all(*plans)
-
-
-def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
-    """Whether trials have to run: there is no verdict yet."""
-    return not (asked.no_tuning or asked.refusal) and (run is None or run.status.verdict is None)
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
@@ -108,10 +107,10 @@ def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
     )
 
 
-def _begin(model: MTPModel, asked: models.Wish, wanted: MTPTuningRun | None) -> Plan:
+def _begin(model: MTPModel, settings: RunSettings, asked: intent.Tune, wanted: MTPTuningRun | None) -> Plan:
     """The run that the model asks for, where it is not there."""
     if wanted is None:
-        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, asked.settings, asked.epoch)))
+        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, settings, asked.epoch)))
     return Plan() if _belongs_to(wanted, model) else Plan(wake_after_seconds=OLD_RUN_SECONDS)
 
 

@@ -1,27 +1,18 @@
-"""The policy of one MTPModel: what it asks for, and what its status says."""
+"""What the status of an MTPModel says."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
-from mtp_operator.api.model import MTPModel, ResolvedImages, RunReference, TuningMode
-from mtp_operator.api.run import (
-    CHOICES,
-    ArmState,
-    MTPTuningRun,
-    RunSettings,
-    VerdictStatus,
-    VerdictType,
-    run_name,
-)
-from mtp_operator.engines import engine_for
-from mtp_operator.resources.tuning_run import run_settings
+from mtp_operator.api.model import MTPModel, RunReference
+from mtp_operator.api.run import CHOICES, ArmState, MTPTuningRun, VerdictStatus, VerdictType
 
-from . import evidence, unreadable, weights
+from . import evidence, unreadable
 from .events import model_events, serving_events
-from .records import Kind, OperatorSettings, Reference, StatusUpdate, Unreadable
+from .intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec
+from .records import Kind, Reference, StatusUpdate, Unreadable
 from .run import progress
 from .serving import Standing
 from .standing import standing
@@ -29,100 +20,9 @@ from .trial import Obstacle
 from .weights import WeightsPlan
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What a model asks for."""
-
-    images: ResolvedImages
-    settings: RunSettings
-    epoch: int
-    """How many runs of the same settings and request were given up."""
-    run_name: str
-    """The run that would answer it."""
-    no_tuning: str
-    """Why nothing shall be measured, as a sentence; empty where it shall."""
-    refusal: str
-    """Why the engine could not work with these settings; empty where it could."""
-    newer_image: str
-    """The operator's default image of the engine now, where another one is in use."""
-
-
 def reference(model: MTPModel) -> Reference:
     """The model, by uid."""
     return Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
-
-
-def wish(model: MTPModel, settings: OperatorSettings, known_runs: Iterable[MTPTuningRun]) -> Wish:
-    """What the model asks for, with the operator's defaults as they were when its spec was first seen.
-
-    Args:
-        model: the model.
-        settings: the operator's.
-        known_runs: all runs of this model's name.
-    """
-    images = _images(model, settings)
-    fetched = weights.fetched(model)
-    measured = run_settings(model, images.engine_image, images.bench_image, fetched or ())
-    asked, request = measured.request_hash(), model.spec.tuning.request
-    epoch = _epoch(run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (asked, request))
-    default = model.spec.engine.image or settings.engine_images[model.spec.engine.type]
-    return Wish(
-        images=images,
-        settings=measured,
-        epoch=epoch,
-        run_name=run_name(model.metadata.name, asked, request, epoch),
-        no_tuning=_no_tuning(model) or ("" if fetched is not None else "the weights are not there yet"),
-        refusal="; ".join(engine_for(measured.engine.type).refusals(measured)),
-        newer_image=default if default != images.engine_image else "",
-    )
-
-
-def _epoch(runs: Iterable[MTPTuningRun]) -> int:
-    """The epoch of the newest of these runs, or the one after it if that was given up half-way: its evidence stays."""
-    newest = max(runs, key=lambda run: run.spec.epoch, default=None)
-    if newest is None:
-        return 0
-    verdict = newest.status.verdict
-    return newest.spec.epoch + (verdict is not None and verdict.type is VerdictType.SUPERSEDED)
-
-
-def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
-    resolved, spec_hash = model.status.resolved, model.spec.images_hash()
-    if resolved is not None and resolved.spec_hash == spec_hash:
-        return resolved
-    return ResolvedImages(
-        spec_hash=spec_hash,
-        engine_image=model.spec.engine.image or settings.engine_images[model.spec.engine.type],
-        bench_image=settings.bench_image,
-    )
-
-
-def _no_tuning(model: MTPModel) -> str:
-    if model.spec.speculation.n_spec is not None:
-        return f"n_spec={model.spec.speculation.n_spec} is pinned by spec.speculation.nSpec"
-    if model.spec.tuning.mode is TuningMode.DISABLED:
-        return "tuning is disabled by spec.tuning.mode"
-    if model.spec.tuning.suspend:
-        return "tuning is suspended by spec.tuning.suspend"
-    return ""
-
-
-def chosen_n_spec(model: MTPModel, asked: Wish, run: MTPTuningRun | None) -> int | None:
-    """The n_spec to serve what is asked for with; None before there is a choice, and where it cannot work.
-
-    Args:
-        model: the model.
-        asked: what it asks for.
-        run: the run that answers it, if it exists.
-    """
-    if asked.refusal:
-        return None
-    if model.spec.speculation.n_spec is not None:
-        return model.spec.speculation.n_spec
-    if model.spec.tuning.mode is TuningMode.DISABLED:
-        return 0
-    verdict = run.status.verdict if run is not None else None
-    return verdict.n_spec if verdict is not None and verdict.type in CHOICES else None
 
 
 @dataclass(frozen=True)
@@ -168,28 +68,26 @@ def model_status(
     if obstacle is None or obstacle.reason != unreadable.UNREADABLE:
         situation = replace(situation, message=situation.message + unreadable.remark(set_aside))
     choice: dict[str, object] = {}
-    if model.spec.speculation.n_spec is not None:
-        choice = {**_NOTHING_MEASURED, "n_spec": model.spec.speculation.n_spec}
-    elif model.spec.tuning.mode is TuningMode.DISABLED:
-        choice = {**_NOTHING_MEASURED, "n_spec": 0}
-    elif run is not None and verdict is not None and verdict.type in CHOICES:
-        choice = _chosen(run, verdict)
-    has_chosen = verdict is not None and verdict.type in CHOICES
-    is_active = run is not None and not has_chosen and not asked.no_tuning and not asked.refusal
+    active = None
+    match asked.intent:
+        case Pinned() | Off():
+            choice = {**_NOTHING_MEASURED, "n_spec": fixed_n_spec(asked.intent)}
+        case Tune() if run is not None and verdict is not None and verdict.type in CHOICES:
+            choice = _chosen(run, verdict)
+        case Tune(held=None) if run is not None:
+            active = RunReference(name=run.metadata.name)
     conditions = _conditions(model, asked, situation, cache, serving, now)
-    after = before.model_copy(
-        update={
-            "observed_generation": model.metadata.generation,
-            "resolved": asked.images,
-            "weights": cache.status,
-            **choice,
-            "active_tuning_run_ref": RunReference(name=run.metadata.name) if run is not None and is_active else None,
-            "served_n_spec": serving.n_spec,
-            "url": serving.url,
-            "replicas": serving.replicas,
-            "selector": serving.selector,
-            "conditions": merge_conditions(before.conditions, conditions),
-        }
+    after = before.replace(
+        observed_generation=model.metadata.generation,
+        resolved=asked.images,
+        weights=cache.status,
+        **choice,
+        active_tuning_run_ref=active,
+        served_n_spec=serving.n_spec,
+        url=serving.url,
+        replicas=serving.replicas,
+        selector=serving.selector,
+        conditions=merge_conditions(before.conditions, conditions),
     )
     if after == before:
         return None
@@ -233,23 +131,39 @@ def _situation(
     cache: WeightsPlan,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
-    if asked.refusal:
-        return Situation(False, True, untuned, "SettingsRefused", asked.refusal)
-    if not cache.cached:
+    if not cache.cached and not isinstance(asked.intent, Refused):
         stalled = obstacle is not None and obstacle.needs_a_person
         told = (obstacle.reason, obstacle.message) if obstacle is not None else (cache.reason, cache.message)
         return Situation(False, stalled, untuned, *told)
-    if model.spec.speculation.n_spec is not None:
-        return Situation(True, False, untuned, "Pinned", asked.no_tuning)
-    if model.spec.tuning.mode is TuningMode.DISABLED:
-        return Situation(True, False, untuned, "Disabled", f"{asked.no_tuning}: n_spec=0")
+    match asked.intent:
+        case Refused(why):
+            return Situation(False, True, untuned, "SettingsRefused", why)
+        case NotYet():
+            return Situation(False, False, untuned, cache.reason, cache.message)
+        case Pinned(_, why):
+            return Situation(True, False, untuned, "Pinned", why)
+        case Off(why):
+            return Situation(True, False, untuned, "Disabled", f"{why}: n_spec=0")
+        case Tune(held=held):
+            return _tuning_situation(model, asked, held, run, known_runs, obstacle)
+
+
+def _tuning_situation(
+    model: MTPModel,
+    asked: Wish,
+    held: str | None,
+    run: MTPTuningRun | None,
+    known_runs: Sequence[MTPTuningRun],
+    obstacle: Obstacle | None,
+) -> Situation:
+    untuned = ConditionStatus.FALSE
     verdict = run.status.verdict if run is not None else None
     if verdict is not None and verdict.type in CHOICES:
         proved = verdict.type is not VerdictType.INCONCLUSIVE
         return Situation(True, False, ConditionStatus.TRUE if proved else untuned, verdict.type.value, verdict.message)
-    if model.spec.tuning.suspend:
+    if held is not None:
         usable = model.status.n_spec is not None
-        return Situation(usable, not usable, untuned, "Suspended", asked.no_tuning)
+        return Situation(usable, not usable, untuned, "Suspended", held)
     usable = _is_tuned_again(model, asked, known_runs)
     if verdict is not None and verdict.type is VerdictType.FAILED:
         again = "; fix it and increase spec.tuning.request, or change the spec"

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mtp_operator.api.conditions import shorten
-from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, TuningMode, WhileTuning
-from mtp_operator.api.run import RunSettings
+from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, WhileTuning
 from mtp_operator.api.serving import FailedServer, Served, ServingRecord, Surroundings
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.labels import server_selector
@@ -16,6 +15,7 @@ from mtp_operator.resources.server import deployment
 from mtp_operator.resources.service import service, url
 
 from . import trial, unreadable
+from .intent import Wish, fixed_n_spec
 from .records import (
     Apply,
     Delete,
@@ -56,7 +56,7 @@ class Standing:
 
 def serve(
     model: MTPModel,
-    asked: RunSettings | None,
+    asked: Wish,
     n_spec: int | None,
     *,
     tuning: bool,
@@ -68,7 +68,7 @@ def serve(
 
     Args:
         model: the model.
-        asked: the settings that it asks for; None where they cannot work, or their weights are not there yet.
+        asked: what it asks for.
         n_spec: what was chosen for these settings; None before there is a choice.
         tuning: whether trials have to run.
         observed: everything of this model's name.
@@ -135,17 +135,18 @@ def _trials_have_gpu(model: MTPModel, observed: Observed) -> bool:
 
 
 def _record(
-    model: MTPModel, asked: RunSettings | None, n_spec: int | None, observed: Observed, settings: OperatorSettings
+    model: MTPModel, asked: Wish, n_spec: int | None, observed: Observed, settings: OperatorSettings
 ) -> ServingRecord | None:
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
-    if asked is not None and n_spec is not None:
-        wanted = Served.of(asked, n_spec)
+    servable = asked.servable
+    if servable is not None and n_spec is not None:
+        wanted = Served.of(servable, n_spec)
     elif record is not None:
         # What is served goes on until there is something better.
         wanted = record.failed.served if record.failed is not None else record.served
-    elif asked is not None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
-        wanted = Served.of(asked, 0)
+    elif servable is not None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
+        wanted = Served.of(servable, 0)
     else:
         return None
     surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=settings.ready_seconds)
@@ -252,14 +253,14 @@ def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> t
 
 def _standing(
     model: MTPModel,
-    asked: RunSettings | None,
+    asked: Wish,
     record: ServingRecord | None,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
 ) -> Standing:
     ready = [one for one in observed.server_pods if one.is_ready]
-    fitting = [one for one in ready if asked is not None and _fits(model, asked, one)]
+    fitting = [one for one in ready if _fits(asked, one)]
     selector = ",".join(f"{name}={value}" for name, value in server_selector(model.metadata.name).items())
     standing = replace(
         _told(model, record, ready, observed, settings, now),
@@ -273,13 +274,12 @@ def _standing(
     return replace(standing, stalled=standing.stalled and not standing.satisfied)
 
 
-def _fits(model: MTPModel, asked: RunSettings, one: ServerPod) -> bool:
+def _fits(asked: Wish, one: ServerPod) -> bool:
     """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
-    pinned = model.spec.speculation.n_spec
-    if pinned is None and model.spec.tuning.mode is TuningMode.DISABLED:
-        pinned = 0
-    wanted = Served.of(asked, pinned or 0)
-    return one.settings_hash == wanted.settings_hash and pinned in (None, one.n_spec)
+    if asked.servable is None:
+        return False
+    fixed = fixed_n_spec(asked.intent)
+    return one.settings_hash == Served.of(asked.servable, fixed or 0).settings_hash and fixed in (None, one.n_spec)
 
 
 def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> int | None:

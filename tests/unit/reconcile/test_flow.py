@@ -800,6 +800,17 @@ def test_history_keeps_the_newest_and_drops_what_is_old_even_without_the_model()
     assert world.runs == {}
 
 
+def test_what_a_deleted_model_had_kept_is_kept_whatever_its_history_limit_was() -> None:
+    world = World()
+    for request in range(6):
+        world.change_spec(tuning={"maxNSpec": 6, "request": request, "historyLimit": 20})
+        world.finish()
+        world.tick(60)
+    world.model = None
+    world.settle()
+    assert len(world.runs) == 6
+
+
 SMALL = model_body(tuning={"maxNSpec": 3})
 """Tuned in eight boots, and in a third of the time."""
 
