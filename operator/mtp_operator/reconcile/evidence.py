@@ -278,6 +278,7 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
         max_gpu_minutes=None if most_minutes is None else max(most_minutes - elsewhere_minutes, 0),
         levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
         constraints=tuple(tuner.LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
+        slower_levels=spec.objective.slower_levels.value,
     )
 
 

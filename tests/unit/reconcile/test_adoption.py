@@ -21,6 +21,9 @@ TWO_LEVELS = {"type": "VLLM", "vllm": {"maxNumSeqs": 8}}
 """What the engine decodes together: concurrency 1 and 8 are measured."""
 
 
+MEAN_DECIDES = {"slowerLevels": "Allow"}
+
+
 def newest(world: World) -> dict[str, Any]:
     """The run that was made last."""
     return list(world.runs.values())[-1]
@@ -77,7 +80,8 @@ def _tuned() -> World:
 
 @functools.cache
 def _tuned_at_two_levels() -> World:
-    return finish(World(model_body(engine=TWO_LEVELS)), two_levels)
+    tuning = {"maxNSpec": 6, "objective": MEAN_DECIDES}
+    return finish(World(model_body(engine=TWO_LEVELS, tuning=tuning)), two_levels)
 
 
 def tuned() -> World:
@@ -136,12 +140,23 @@ def test_a_narrower_search_boots_only_what_was_never_booted() -> None:
     assert newest(world)["status"]["verdict"]["nSpec"] == 3
 
 
+def test_levels_that_may_be_slower_no_more_change_the_choice_and_boot_nothing() -> None:
+    world = copy.deepcopy(_tuned_at_two_levels())
+    assert newest(world)["status"]["verdict"]["nSpec"] == 3
+
+    world.change_spec(tuning={"maxNSpec": 6})
+    finish(world, two_levels)
+
+    assert set(own(newest(world))) <= {0}
+    assert newest(world)["status"]["verdict"]["type"] == "SpeculationOff"
+
+
 def test_other_weights_change_the_choice_and_boot_nothing() -> None:
     world = copy.deepcopy(_tuned_at_two_levels())
     levels = [{"concurrency": 1, "weight": 1}, {"concurrency": 8, "weight": 100}]
     before = newest(world)
 
-    world.change_spec(tuning={"maxNSpec": 6, "workload": {"levels": levels}})
+    world.change_spec(tuning={"maxNSpec": 6, "objective": MEAN_DECIDES, "workload": {"levels": levels}})
     world.settle()
 
     after = newest(world)
@@ -159,7 +174,7 @@ def test_other_limits_are_judged_by_the_quantiles_that_were_kept(milliseconds: i
     world = copy.deepcopy(_tuned_at_two_levels())
     limit = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": milliseconds}
 
-    world.change_spec(tuning={"maxNSpec": 6, "objective": {"constraints": [limit]}})
+    world.change_spec(tuning={"maxNSpec": 6, "objective": {**MEAN_DECIDES, "constraints": [limit]}})
     world.settle()
 
     assert own(newest(world)) == []
