@@ -103,6 +103,19 @@ def test_what_is_fetched_comes_first_with_a_commit_of_zeros() -> None:
     assert run["spec"]["model"]["revision"] == "0" * 40
 
 
+def test_ten_lines_on_what_is_rendered_show_that_servers_are_what_trials_measure() -> None:
+    trials = [one for one in rendered(MODEL) if one["kind"] == "Job"]
+    for trial in trials:
+        n_spec = trial["metadata"]["labels"]["mtp-operator.dev/n-spec"]
+        server = rendered(f"{MODEL}  speculation: {{nSpec: {n_spec}}}\n")[-1]
+        (measured,) = trial["spec"]["template"]["spec"]["initContainers"]
+        (served,) = server["spec"]["template"]["spec"]["containers"]
+        for name in measured.keys() - {"args", "restartPolicy"}:
+            assert served[name] == measured[name]
+        assert set(served["args"]) ^ set(measured["args"]) <= {one for one in measured["args"] if "log" in one}
+    assert len(trials) == 9
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.resources.labels import MEASUREMENT_LABEL
 from mtp_operator.runtime.cache import TOMBSTONE_SECONDS, Cache
 from mtp_operator.runtime.client import JOBS, MODELS, NODES, RUNS
 
@@ -34,11 +35,14 @@ def test_runs_of_other_models_of_the_namespace_are_relatives_until_they_are_gone
     cache = Cache()
     cache.watched(RUNS, bodies.run())
     other = bodies.run()
-    other["metadata"] |= {"uid": "other-run-uid", "name": "other-run"}
+    other["metadata"] |= {"uid": "other-run-uid", "name": "other-run", "labels": {MEASUREMENT_LABEL: "0" * 16}}
     other["spec"] = {"modelName": "other"}
     cache.watched(RUNS, other)
 
-    assert [one["metadata"]["uid"] for one in cache.snapshot(KEY).relatives] == ["other-run-uid"]
+    (relative,) = cache.snapshot(KEY).relatives
+    assert (relative["metadata"]["uid"], relative["spec"]) == ("other-run-uid", {"modelName": "other"})
+    # By it a run that begins finds those that measured the same.
+    assert relative["metadata"]["labels"] == {MEASUREMENT_LABEL: "0" * 16}
     assert cache.snapshot(ModelKey("elsewhere", "tiny")).relatives == []
 
     cache.forget("other-run-uid")
