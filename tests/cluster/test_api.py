@@ -813,7 +813,7 @@ def test_columns() -> None:
     models = yaml.safe_load(kubectl("get", "crd", CRDS[0], "--output=yaml"))["spec"]["versions"][0]
     columns = models["additionalPrinterColumns"]
     assert [one["name"] for one in columns if "priority" not in one] == [
-        "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE",
+        "N_SPEC", "SPEEDUP", "TOK/S", "ACC_LEN", "TUNED", "READY", "AGE",
     ]  # fmt: skip
     assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON", "URL"]
 

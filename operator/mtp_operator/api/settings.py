@@ -35,7 +35,8 @@ class Measurement(EngineSettings):
     def measurement_hash(self) -> str:
         """sha256 over what a trial's figures depend on, as `sha256:<64 hex>`.
 
-        What the model is called, where its weights are stored and how much a level weighs are no part of it.
+        What the model is called, where its weights are stored, how much a level weighs and which version of the bench
+        measures are no part of it.
         """
         levels = tuple(Level(concurrency=level.concurrency) for level in self.workload.levels)
         measured = {name: getattr(self, name) for name in Measurement.model_fields}
@@ -43,4 +44,4 @@ class Measurement(EngineSettings):
             "model": self.model.replace(served_name=None),
             "workload": self.workload.replace(levels=levels),
         }
-        return canonical_hash(Measurement(**measured), exclude={"weights_claim"})
+        return canonical_hash(Measurement(**measured), exclude={"weights_claim", "bench_image"})

@@ -306,12 +306,17 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
     return VerdictStatus(
         type=VerdictType(verdict.type.value),
         n_spec=verdict.n_spec,
-        speedup=decimal(speedup.estimate) if speedup else None,
-        speedup_low=decimal(speedup.low) if speedup else None,
-        speedup_high=decimal(speedup.high) if speedup else None,
+        speedup=_ratio(speedup.estimate, speedup) if speedup else None,
+        speedup_low=_ratio(speedup.low, speedup) if speedup else None,
+        speedup_high=_ratio(speedup.high, speedup) if speedup else None,
         reason=verdict.reason or verdict.type.value,
         message=shorten(said, MESSAGE_LIMIT - len(notes)) + notes,
     )
+
+
+def _ratio(value: float, within: tuner.Speedup) -> str:
+    """The value with no more decimals than its interval carries: three where it is narrower than 0.02, else two."""
+    return f"{value:.{3 if within.high - within.low < 0.02 else 2}f}"
 
 
 def _is_simulated(arms: Iterable[ArmStatus]) -> bool:
@@ -368,5 +373,8 @@ def gpu_seconds(pod: Pod | None, count: int, now: datetime) -> int:
 
 
 def decimal(value: float) -> str:
-    """Four significant digits or two decimals, whichever shows more, without an exponent."""
-    return f"{value:.2f}" if value >= 10 else f"{value:.3f}"
+    """Two decimals from 10 on, three below, and below 0.1 three significant digits; never an exponent."""
+    if value >= 10:
+        return f"{value:.2f}"
+    decimals = 3 if value >= 0.1 or value <= 0 else min(2 - math.floor(math.log10(value)), 20)
+    return f"{value:.{decimals}f}"

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
+from typing import Final
 
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
-from mtp_operator.api.model import MTPModel, RunReference
+from mtp_operator.api.model import MTPModel, RunReference, WhileTuning
 from mtp_operator.api.run import CHOICES, ArmState, MTPTuningRun, VerdictStatus, VerdictType
 
 from . import evidence, unreadable
@@ -97,8 +98,12 @@ def model_status(
     return StatusUpdate(reference(model), after.to_wire(), events)
 
 
+_READY: Final = "what the spec asks for is there; Tuned and Serving say what that is"
+
 _NOTHING_MEASURED: dict[str, object] = {
     "speedup": None,
+    "speedup_low": None,
+    "speedup_high": None,
     "output_tokens_per_second": None,
     "acceptance_length": None,
     "gpu_product": None,
@@ -114,6 +119,8 @@ def _chosen(run: MTPTuningRun, verdict: VerdictStatus) -> dict[str, object]:
     return {
         "n_spec": verdict.n_spec,
         "speedup": verdict.speedup or "1.00",
+        "speedup_low": verdict.speedup_low,
+        "speedup_high": verdict.speedup_high,
         "output_tokens_per_second": round(fmean(speeds)) if speeds else None,
         "acceptance_length": evidence.acceptance_length(arms),
         "gpu_product": run.status.observed.gpu_product if run.status.observed else evidence.UNKNOWN,
@@ -162,17 +169,24 @@ def _tuning_situation(
         proved = verdict.type is not VerdictType.INCONCLUSIVE
         return Situation(True, False, ConditionStatus.TRUE if proved else untuned, verdict.type.value, verdict.message)
     if held is not None:
-        usable = model.status.n_spec is not None
+        usable = model.status.n_spec is not None or _is_served_meanwhile(model)
         return Situation(usable, not usable, untuned, "Suspended", held)
-    usable = _is_tuned_again(model, asked, known_runs)
+    is_tuned = _is_tuned_again(model, asked, known_runs)
+    usable = is_tuned or _is_served_meanwhile(model)
     if verdict is not None and verdict.type is VerdictType.FAILED:
         again = "; fix it and increase spec.tuning.request, or change the spec"
         return Situation(usable, not usable, untuned, verdict.reason, verdict.message + again)
-    tuned = ConditionStatus.TRUE if usable else untuned
+    tuned = ConditionStatus.TRUE if is_tuned else untuned
     if obstacle is not None:
         return Situation(usable, obstacle.needs_a_person and not usable, tuned, obstacle.reason, obstacle.message)
     message = progress(run.status) if run is not None else "tuning begins"
     return Situation(usable, False, tuned, "Tuning", message)
+
+
+def _is_served_meanwhile(model: MTPModel) -> bool:
+    """Whether what the spec asks to be served does not depend on a choice that is still to come."""
+    serving = model.spec.serving
+    return serving.replicas > 0 and serving.while_tuning is WhileTuning.BASELINE
 
 
 def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:
@@ -201,6 +215,8 @@ def _conditions(
                 "OldSettingsServed",
                 f"the servers still have the settings of an earlier spec: {serving.message}",
             )
+    elif situation.ready:
+        stalled, reason, said = False, situation.reason, _READY
     else:
         stalled, reason, said = situation.stalled, situation.reason, message
     return (

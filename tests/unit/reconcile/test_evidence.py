@@ -85,6 +85,14 @@ def test_what_the_objective_needs_must_have_been_measured(
         assert said == f"{words} a latency that is not known at concurrency 1: {why}"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(125.0, "125.00"), (9.8765, "9.877"), (0.94, "0.940"), (0.0123, "0.0123"), (0.0004, "0.000400"), (0.0, "0.000")],
+)
+def test_small_figures_are_not_rounded_to_nothing(value: float, text: str) -> None:
+    assert evidence.decimal(value) == text
+
+
 def test_prompts_belong_to_the_fingerprint() -> None:
     seen = Observed(node="a")
 

@@ -52,7 +52,10 @@ def _sources(run: MTPTuningRun, observed: Observed) -> Iterator[MTPTuningRun]:
     if not asked_again:
         known += _relatives(wanted, observed)
     for one in sorted(known, key=lambda one: (one.metadata.creation_timestamp, one.metadata.name)):
-        if one.metadata.uid != run.metadata.uid and _is_ours(one) and one.spec.measurement_hash() == wanted:
+        is_another = one.metadata.uid != run.metadata.uid
+        # Two versions of the bench may measure differently.
+        is_same = one.spec.bench_image == run.spec.bench_image and one.spec.measurement_hash() == wanted
+        if is_another and is_same and _is_ours(one):
             yield one
 
 
