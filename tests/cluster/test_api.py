@@ -619,7 +619,7 @@ def test_unknown_field_is_refused() -> None:
         kubectl("create", "--dry-run=server", "--filename=-", document=model(("spec.tuning.maxNspec", 4)))
 
 
-@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("sample", sorted(SAMPLES.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_sample_is_taken(sample: Path) -> None:
     names = [document["metadata"]["name"] for document in yaml.safe_load_all(sample.read_text())]
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from mtp_operator.cli.main import app
 from mtp_operator.cli.render import Installation
 
-from .golden import GOLDEN, render, samples
+from .golden import GOLDEN, recorded, render, samples
 
 REPOSITORY = Path(__file__).parents[3]
 MODEL = """\
@@ -26,11 +26,11 @@ spec:
 
 @pytest.mark.parametrize("sample", samples(), ids=lambda path: path.stem)
 def test_samples_are_rendered_as_recorded(sample: Path) -> None:
-    assert render(sample) == (GOLDEN / sample.name).read_text(), "if the change is meant, run `make generate`"
+    assert render(sample) == recorded(sample).read_text(), "if the change is meant, run `make generate`"
 
 
 def test_no_recorded_file_is_left_over() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == {path.name for path in samples()}
+    assert set(GOLDEN.rglob("*.yaml")) == set(map(recorded, samples()))
 
 
 def run(*arguments: str, text: str = "") -> tuple[int, str, str]:
