@@ -757,43 +757,6 @@ def test_an_upgrade_of_the_operator_changes_nothing_that_is_settled() -> None:
     assert "engine:2" in world.model_condition("Tuned")["message"]
 
 
-def test_after_an_upgrade_measuring_again_leaves_the_model_ready() -> None:
-    world = World()
-    world.finish()
-    world.settings = replace(world.settings, bench_image="operator:2")
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
-    world.settle()
-    assert len(world.jobs) == 1
-    assert (world.model_condition("Ready")["status"], world.model_condition("Tuned")["status"]) == ("True", "True")
-
-
-def test_what_was_chosen_is_told_with_its_interval_and_no_more_digits_than_that_carries() -> None:
-    world = World()
-    world.finish()
-    assert world.model is not None
-    status = world.model["status"]
-    low, speedup, high = (float(status[name]) for name in ("speedupLow", "speedup", "speedupHigh"))
-    assert low < speedup < high
-    assert high - low >= 0.02
-    assert {len(status[name].partition(".")[2]) for name in ("speedupLow", "speedup", "speedupHigh")} == {2}
-    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
-    world.settle()
-    assert not {"speedup", "speedupLow", "speedupHigh"} & world.model["status"].keys()
-
-
-def test_the_sentence_of_a_verdict_stands_once_among_the_conditions() -> None:
-    world = World()
-    world.finish()
-    sentence = world.run()["status"]["verdict"]["message"]
-    assert world.model is not None
-    said = [one["message"] for one in world.model["status"]["conditions"]]
-    assert [sentence in message for message in said].count(True) == 1
-    assert (world.model_condition("Stalled")["reason"], world.model_condition("Reconciling")["reason"]) == (
-        "NotStalled",
-        "NotReconciling",
-    )
-
-
 def test_a_namesakes_run_is_never_taken_for_ones_own() -> None:
     world = World()
     world.settle()

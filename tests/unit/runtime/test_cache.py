@@ -205,3 +205,14 @@ def test_what_resisted_being_applied_is_forgotten_with_its_object() -> None:
     cache.keep_resisted("job-uid", (".spec", "hash"))
 
     assert cache.resisted("job-uid") is None
+
+
+def test_what_resisted_is_forgotten_with_its_object() -> None:
+    cache = Cache()
+    cache.watched(JOBS, bodies.job())
+    cache.keep_resisted("job-uid", (".spec", "hash"))
+    assert cache.resisted("job-uid") == (".spec", "hash")
+
+    cache.forget("job-uid")
+    cache.watched(JOBS, bodies.job(version=99))
+    assert cache.resisted("job-uid") is None
