@@ -542,6 +542,9 @@ async def test_somebody_who_changes_what_is_applied_does_not_make_us_write_for_e
             await it.apply(*served(place))
             again = [(await it.apply(*served(place))).writes for _ in range(3)]
             assert again == [[], [], []]
+            kubectl("scale", "deployment", MODEL, "-n", place, "--replicas=5")
+            it.cache.watched(DEPLOYMENTS, await it.client.get(DEPLOYMENTS, place, MODEL))
+            assert (await it.apply(*served(place))).writes == ["apply Deployment/absent"], "another field is repaired"
             assert (await it.apply(*served(place, n_spec=4))).writes == ["apply Deployment/absent"]
     finally:
         for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):

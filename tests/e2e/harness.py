@@ -8,7 +8,8 @@ import hashlib
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ import httpx
 import yaml
 from filelock import FileLock
 
-from tests.cluster import api_server, node, paths, tools
+from tests.cluster import api_server, lifecycle, node, paths, tools
 from tests.mtp_model import ModelShape, write_model
 
 REPOSITORY = Path(__file__).parents[2]
@@ -115,6 +116,16 @@ def operator_pods() -> list[dict[str, Any]]:
 
 SMALL_SHAPE = ModelShape(layers=8, intermediate_size=128)
 """Of a model that takes a millisecond a token, whatever n: for tests to which the best n does not matter."""
+
+
+@contextmanager
+def one_gpu() -> Iterator[None]:
+    """The node has one GPU."""
+    node.set_gpus(1)
+    try:
+        yield
+    finally:
+        node.set_gpus(lifecycle.DEFAULT_GPUS)
 
 
 def model_folder() -> Path:

@@ -114,15 +114,16 @@ def model(faults: dict[int, str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def faults(request: pytest.FixtureRequest) -> Iterator[None]:
-    """All models at once: they take turns on the node by themselves."""
+    """All models at once: they take turns at the node's only GPU."""
     request.getfixturevalue("operator")
     harness.install_tested_operator(level_seconds=5, ready_seconds=12)
     harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(NAMESPACE, folder=harness.small_model_folder())
     ranges = {"limits": [{"type": "Container", **LIMITS}]}
     harness.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "engine"}, "spec": ranges}, NAMESPACE)
-    harness.apply({"apiVersion": "v1", "kind": "List", "items": list(map(model, RUNS))}, NAMESPACE)
-    yield
+    with harness.one_gpu():
+        harness.apply({"apiVersion": "v1", "kind": "List", "items": list(map(model, RUNS))}, NAMESPACE)
+        yield
     harness.clear(NAMESPACE)
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     harness.install_tested_operator()

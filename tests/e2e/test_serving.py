@@ -12,7 +12,7 @@ import pytest
 
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import Engine, engine_for
-from tests.cluster import lifecycle, node, paths
+from tests.cluster import paths
 
 from . import harness, traffic
 
@@ -166,16 +166,6 @@ def arguments(namespace: str) -> str:
 
 
 @contextmanager
-def one_gpu() -> Iterator[None]:
-    """The node has one GPU."""
-    node.set_gpus(1)
-    try:
-        yield
-    finally:
-        node.set_gpus(lifecycle.DEFAULT_GPUS)
-
-
-@contextmanager
 def never_two_pods(namespace: str) -> Iterator[set[str]]:
     """Checks all along that at most one pod is there that is not over; answers the roles of those seen."""
     crowds: list[list[str]] = []
@@ -215,7 +205,7 @@ def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
     def want(**more: Any) -> None:
         harness.apply(harness.sample(NAME, spec__serving=in_place, spec__tuning={**tuning, **more}), namespace)
 
-    with one_gpu(), never_two_pods(namespace) as roles:
+    with harness.one_gpu(), never_two_pods(namespace) as roles:
         want()
         tuned = harness.wait_for_condition(namespace, NAME, "Ready", "True", timeout_seconds=240)
         assert tuned["status"]["servedNSpec"] == tuned["status"]["nSpec"]

@@ -222,7 +222,8 @@ class MTPModelSpec(Schema):
                 field_path=".engine.vllm.tensorParallelSize",
             ),
             rule(
-                f"self.tuning.workload.levels.all(level, level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
+                "!has(self.tuning.workload.levels) || self.tuning.workload.levels.all(level, "
+                f"level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
                 "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs "
                 f"(at most 1024) or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
                 field_path=".tuning.workload.levels",

@@ -27,14 +27,16 @@ _NO_MESH_ANNOTATIONS: Final = {"linkerd.io/inject": "disabled"}
 
 def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
     """Metadata of a pod with this engine."""
-    return {"labels": labels, "annotations": _configuration_annotations(engine)}
+    annotations = _configuration_annotations(engine)
+    # The API server stores no empty map of annotations: one that is applied would look changed for ever.
+    return {"labels": labels, **({"annotations": annotations} if annotations else {})}
 
 
 def without_mesh(metadata: dict[str, Any]) -> dict[str, Any]:
     """The metadata of a trial's pod: a proxy between bench and engine would be measured, and would not end."""
     return {
         "labels": {**metadata["labels"], **_NO_MESH_LABELS},
-        "annotations": {**_NO_MESH_ANNOTATIONS, **metadata["annotations"]},
+        "annotations": {**_NO_MESH_ANNOTATIONS, **metadata.get("annotations", {})},
     }
 
 

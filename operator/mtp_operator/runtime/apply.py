@@ -32,7 +32,7 @@ from mtp_operator.reconcile.records import (
 )
 from mtp_operator.resources.labels import MANAGER
 
-from .cache import RESOURCES, Cache, key_of, version_of
+from .cache import RESOURCES, Cache, Resisted, key_of, version_of
 from .client import (
     EVENTS,
     AlreadyExistsError,
@@ -229,8 +229,7 @@ class Applier:
             if "deletionTimestamp" in live["metadata"] or _is_anothers(live, body):
                 # What still ends, or still has to be collected, makes room and wakes its model when it has.
                 return
-            changed = drift(body, live)
-            if not changed or self._cache.resisted(uid) == (changed, _hash(apply.body)):
+            if not self._has_drifted(body, live, _hash(apply.body)):
                 return
             body = {**body, "metadata": {**body["metadata"], "uid": uid}}
         before = self._cache.version(live["metadata"]["uid"]) if live is not None else 0
@@ -257,13 +256,22 @@ class Applier:
         self._cache.fetched(resource, live)
         return live
 
+    def _has_drifted(self, body: Body, live: Body, hash_: str) -> bool:
+        """Whether applying an object would change it: a field that was changed while we wrote it would be again."""
+        resisted = self._cache.resisted(live["metadata"]["uid"])
+        in_vain = resisted.paths if resisted is not None and resisted.applied_hash == hash_ else frozenset()
+        return not in_vain.issuperset(drift(body, live))
+
     def _remember_drift(self, body: Body, reply: Body, hash_: str) -> None:
         """Somebody who changes what we apply while it is written would make us write for ever."""
-        changed = drift(body, reply)
-        self._cache.keep_resisted(reply["metadata"]["uid"], (changed, hash_) if changed else None)
-        if changed:
+        paths = frozenset(drift(body, reply))
+        self._cache.keep_resisted(reply["metadata"]["uid"], Resisted(paths, hash_) if paths else None)
+        if paths:
             log.warning(
-                "somebody changes what is applied", kind=reply["kind"], name=body["metadata"]["name"], at=changed
+                "an admission webhook changes what is applied; the operator leaves these fields alone",
+                kind=reply["kind"],
+                name=body["metadata"]["name"],
+                fields=sorted(paths),
             )
 
     async def _patch(self, verb: str, target: Reference, patch: dict[str, Any], applied: Applied) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import APPLIED_KINDS, Kind, ModelKey, SeenProgress
@@ -47,6 +47,14 @@ TOMBSTONE_SECONDS: Final = 600
 """Time for which it is remembered that an object is gone: longer than any reply to a write takes."""
 
 
+class Resisted(NamedTuple):
+    """What did not become as it was applied: an admission webhook or the API server changes it."""
+
+    paths: frozenset[str]
+    applied_hash: str
+    """Hash of what was applied then."""
+
+
 @dataclass(slots=True)
 class Entry:
     """One object. Versions are `metadata.resourceVersion`, which Kubernetes orders as integers within a resource."""
@@ -64,8 +72,7 @@ class Entry:
     floor_raised_at: float = 0.0
     events: tuple[datetime, Sequence[Body]] | None = None
     progress: SeenProgress | None = None
-    resisted: tuple[str, str] | None = None
-    """The field that did not become as it was applied, and the hash of what was applied."""
+    resisted: Resisted | None = None
 
     @property
     def is_lagging(self) -> bool:
@@ -179,8 +186,8 @@ class Cache:
         entry.progress = SeenProgress(at, progress)
         return progress != before
 
-    def keep_resisted(self, uid: str, resisted: tuple[str, str] | None) -> None:
-        """Keeps which field did not become as it was applied, and the hash of what was."""
+    def keep_resisted(self, uid: str, resisted: Resisted | None) -> None:
+        """Keeps which fields did not become as they were applied."""
         entry = self._entries.get(uid)
         if entry is not None:
             entry.resisted = resisted
@@ -231,8 +238,8 @@ class Cache:
         entry = self._entries.get(uid)
         return None if entry is None else entry.body
 
-    def resisted(self, uid: str) -> tuple[str, str] | None:
-        """The field that did not become as it was last applied, if there is one, and the hash of what was applied."""
+    def resisted(self, uid: str) -> Resisted | None:
+        """The fields that did not become as they were last applied, if there are any."""
         entry = self._entries.get(uid)
         return None if entry is None else entry.resisted
 

@@ -1,7 +1,7 @@
 """Whether an object is still as it was applied."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,8 +22,8 @@ _KEYS: Final = ("mountPath", "name", "containerPort", "uid")
 """Fields that identify the items of a list to which somebody else may add items."""
 
 
-def drift(applied: Any, live: Any, path: str = "", *, is_quantity: bool = False) -> str:
-    """The first field that was applied and is different now, as a path; empty where there is none.
+def drift(applied: Any, live: Any, path: str = "", *, is_quantity: bool = False) -> Iterator[str]:
+    """The fields that were applied and are different now, as paths.
 
     What others have added is no drift: defaults of the API server, items of a list that are told apart by a key.
 
@@ -35,31 +35,32 @@ def drift(applied: Any, live: Any, path: str = "", *, is_quantity: bool = False)
     """
     if isinstance(applied, Mapping):
         if not isinstance(live, Mapping):
-            return path
+            yield path
+            return
         for name, value in applied.items():
-            found = drift(value, live.get(name), f"{path}.{name}", is_quantity=is_quantity or name in _QUANTITIES)
-            if found:
-                return found
-        return ""
-    if isinstance(applied, Sequence) and not isinstance(applied, str):
-        return _drift_of_list(applied, live, path)
-    same = applied == live or (is_quantity and _quantity(applied) == _quantity(live) is not None)
-    return "" if same else path
+            yield from drift(value, live.get(name), f"{path}.{name}", is_quantity=is_quantity or name in _QUANTITIES)
+    elif isinstance(applied, Sequence) and not isinstance(applied, str):
+        yield from _drift_of_list(applied, live, path)
+    elif applied != live and not (is_quantity and _quantity(applied) == _quantity(live) is not None):
+        yield path
 
 
-def _drift_of_list(applied: Sequence[Any], live: Any, path: str) -> str:
+def _drift_of_list(applied: Sequence[Any], live: Any, path: str) -> Iterator[str]:
     if not isinstance(live, Sequence) or isinstance(live, str):
-        return "" if live is None and not applied else path
+        if live is not None or applied:
+            yield path
+        return
     key = next((one for one in _KEYS if _identifies(one, applied)), None)
     if key is not None:
         items = {repr(item.get(key)): item for item in live if isinstance(item, Mapping)}
         pairs = [(item, items.get(repr(item[key]))) for item in applied]
     elif len(applied) != len(live):
-        return path
+        yield path
+        return
     else:
         pairs = list(zip(applied, live, strict=True))
-    found = (drift(mine, other, f"{path}[{index}]") for index, (mine, other) in enumerate(pairs))
-    return next(filter(None, found), "")
+    for index, (mine, other) in enumerate(pairs):
+        yield from drift(mine, other, f"{path}[{index}]")
 
 
 def _identifies(key: str, items: Sequence[Any]) -> bool:

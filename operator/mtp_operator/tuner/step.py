@@ -39,9 +39,9 @@ LAST_BOOTS = 2
 """Of a budget: they go to the proof where that is expected to gain more than looking further. One more boot of the
 baseline and one of the choice are as a rule what it takes, and an advantage without a proof is lost."""
 
-BEYOND_DOUBT = math.log(1.4)
-"""A log ratio that one odd boot of the baseline does not explain. Reported are machines 15-19 % slower by their clocks
-and first boots 14-42 % slow, the latter against their own later passes, which the warm-up finds."""
+BEYOND_DOUBT = math.log(1.5)
+"""A log ratio that one odd boot of the baseline does not explain: one slow by 20 % (machines were seen to slow down by
+15-19 % by their clocks) and, on top, two standard deviations of a ratio of single boots at 7 % noise."""
 
 NORMAL = NormalDist()
 

@@ -243,7 +243,7 @@ class World:
     def _apply(self, kind: Kind, body: Mapping[str, Any]) -> None:
         name = body["metadata"]["name"]
         live = self.children.get((kind, name))
-        if live is not None and not drift(body, live):
+        if live is not None and not list(drift(body, live)):
             return
         new = copy.deepcopy(dict(body))
         older = live or {"metadata": {"uid": f"uid-{next(self.uids)}", "generation": 0}, "spec": None, "status": {}}

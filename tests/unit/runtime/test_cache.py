@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 from mtp_operator.reconcile.records import ModelKey
 from mtp_operator.resources.labels import MEASUREMENT_LABEL
-from mtp_operator.runtime.cache import TOMBSTONE_SECONDS, Cache
+from mtp_operator.runtime.cache import TOMBSTONE_SECONDS, Cache, Resisted
 from mtp_operator.runtime.client import JOBS, MODELS, NODES, RUNS
 
 from . import bodies
@@ -198,21 +198,11 @@ def test_managed_fields_are_not_kept() -> None:
 def test_what_resisted_being_applied_is_forgotten_with_its_object() -> None:
     cache = Cache()
     cache.watched(JOBS, bodies.job())
-    cache.keep_resisted("job-uid", (".spec", "hash"))
-    assert cache.resisted("job-uid") == (".spec", "hash")
+    resisted = Resisted(frozenset({".spec"}), "hash")
+    cache.keep_resisted("job-uid", resisted)
+    assert cache.resisted("job-uid") == resisted
 
     cache.forget("job-uid")
-    cache.keep_resisted("job-uid", (".spec", "hash"))
+    cache.keep_resisted("job-uid", resisted)
 
-    assert cache.resisted("job-uid") is None
-
-
-def test_what_resisted_is_forgotten_with_its_object() -> None:
-    cache = Cache()
-    cache.watched(JOBS, bodies.job())
-    cache.keep_resisted("job-uid", (".spec", "hash"))
-    assert cache.resisted("job-uid") == (".spec", "hash")
-
-    cache.forget("job-uid")
-    cache.watched(JOBS, bodies.job(version=99))
     assert cache.resisted("job-uid") is None

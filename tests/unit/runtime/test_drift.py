@@ -39,7 +39,7 @@ bodies = st.recursive(
     ],
 )
 def test_what_others_add_and_how_a_quantity_is_spelt_is_no_drift(applied: Any, live: Any) -> None:
-    assert drift(applied, live) == ""
+    assert list(drift(applied, live)) == []
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,36 @@ def test_what_others_add_and_how_a_quantity_is_spelt_is_no_drift(applied: Any, l
     ],
 )
 def test_a_field_that_was_applied_and_is_different_is_named(applied: Any, live: Any, path: str) -> None:
-    assert drift(applied, live) == path
+    assert list(drift(applied, live)) == [path]
 
 
 @pytest.mark.parametrize("body", OBJECTS, ids=lambda body: f"{body['kind']}/{body['metadata']['name']}")
 def test_an_object_that_nobody_changed_has_not_drifted(body: dict[str, Any]) -> None:
-    assert drift(body, body) == ""
+    assert list(drift(body, body)) == []
 
 
 @given(bodies)
 def test_nothing_drifts_from_itself(body: Any) -> None:
-    assert drift(body, body) == ""
+    assert list(drift(body, body)) == []
 
 
 def test_two_mounts_of_one_volume_are_told_apart() -> None:
     mounts = [{"name": "claim", "mountPath": path} for path in ("/models", "/drafter")]
 
-    assert drift({"volumeMounts": mounts}, {"volumeMounts": mounts}) == ""
-    assert drift({"volumeMounts": mounts}, {"volumeMounts": mounts[:1]}) != ""
+    assert list(drift({"volumeMounts": mounts}, {"volumeMounts": mounts})) == []
+    assert list(drift({"volumeMounts": mounts}, {"volumeMounts": mounts[:1]})) == [".volumeMounts[1]"]
+
+
+def test_every_field_that_changed_is_named() -> None:
+    applied = {"metadata": {"labels": {"a": "1"}}, "spec": {"replicas": 2, "paused": True}}
+    live = {"metadata": {}, "spec": {"replicas": 3, "paused": True}}
+
+    assert list(drift(applied, live)) == [".metadata.labels", ".spec.replicas"]
+
+
+@pytest.mark.parametrize("body", OBJECTS, ids=lambda body: f"{body['kind']}/{body['metadata']['name']}")
+def test_no_object_has_metadata_that_the_api_server_drops(body: dict[str, Any]) -> None:
+    template = body.get("spec", {}).get("template", {})
+    metadata = [body["metadata"], template.get("metadata", {})]
+
+    assert [one for part in metadata for one in part.values() if one == {}] == []
