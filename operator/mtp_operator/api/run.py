@@ -25,6 +25,7 @@ from .model import NAME_LIMIT, ObjectMeta
 from .settings import Measurement
 from .spec import Budget, LatencyMetric, Objective
 from .trial import OutputStatus, StructuredOutput
+from .verdicts import VerdictStatus
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
@@ -290,6 +291,7 @@ class ArmStatus(Schema):
     ] = ()
     node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
     started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
+    ended_at: Annotated[Timestamp | None, Field(description="When the last container of the pod had ended.")] = None
     gpu_seconds: Annotated[int | None, Field(ge=0, description="Seconds of GPU time that the arm held.")] = None
     output_tokens_per_second: Annotated[
         DecimalString | None, Field(description="Output throughput over all levels: their weighted geometric mean.")
@@ -306,40 +308,6 @@ class ArmStatus(Schema):
         ),
     ] = ()
     output_check: Annotated[ArmOutput | None, Field(description="What was seen of the output.")] = None
-
-
-class VerdictType(StrEnum):
-    """How a run ended."""
-
-    SELECTED = "Selected"
-    SPECULATION_OFF = "SpeculationOff"
-    INCONCLUSIVE = "Inconclusive"
-    FAILED = "Failed"
-    SUPERSEDED = "Superseded"
-
-
-CHOICES: Final = frozenset({VerdictType.SELECTED, VerdictType.SPECULATION_OFF, VerdictType.INCONCLUSIVE})
-"""Verdicts that name an n_spec."""
-
-
-class VerdictStatus(Schema):
-    """The end of a run."""
-
-    type: Annotated[
-        VerdictType,
-        Field(
-            description="Selected: an n_spec above 0 won. SpeculationOff: n=0 won. Inconclusive: no proof within the "
-            "budget; n stays low. Failed: nothing could be measured. Superseded: the model's spec changed meanwhile."
-        ),
-    ]
-    n_spec: Annotated[int | None, Field(ge=0, description="The n_spec chosen.")] = None
-    speedup: Annotated[DecimalString | None, Field(description="Throughput at nSpec over that at n=0.")] = None
-    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95 % interval of speedup.")] = None
-    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95 % interval of speedup.")] = (
-        None
-    )
-    reason: Annotated[str, Field(max_length=64, description="Why, as one word.")]
-    message: Annotated[str, Field(max_length=1024, description="Why, in a sentence.")]
 
 
 class Observed(Schema):

@@ -2,8 +2,9 @@
 
 from mtp_operator.api.conditions import Condition, ConditionType, shorten
 from mtp_operator.api.model import MTPModelStatus
-from mtp_operator.api.run import CHOICES, ArmState, ArmStatus, MTPTuningRunStatus, VerdictType
+from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunStatus
 from mtp_operator.api.trial import TOO_SLOW
+from mtp_operator.api.verdicts import CHOICES, VerdictType
 
 from .records import EventDraft, Reference
 from .trial import Obstacle

@@ -18,8 +18,6 @@ from mtp_operator.api.run import (
     ArmStatus,
     MTPTuningRunSpec,
     TrialCounters,
-    VerdictStatus,
-    VerdictType,
 )
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
@@ -34,6 +32,7 @@ from mtp_operator.api.trial import (
     OutputCheck,
     TrialResult,
 )
+from mtp_operator.api.verdicts import BestAtLevel, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
 from mtp_operator.engines import Engine
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner import records as tuner
@@ -311,6 +310,20 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
         speedup_high=_ratio(speedup.high, speedup) if speedup else None,
         reason=verdict.reason or verdict.type.value,
         message=shorten(said, MESSAGE_LIMIT - len(notes)) + notes,
+        noise_between_boots=NoiseSource(verdict.noise_between_boots.capitalize()),
+        best_per_level=tuple(
+            BestAtLevel(concurrency=one.concurrency, n_spec=one.n_spec, speedup=f"{one.speedup:.2f}")
+            for one in verdict.best_n_spec_per_level
+        ),
+        pareto=tuple(
+            ParetoPoint(
+                n_spec=one.n_spec,
+                concurrency=one.concurrency,
+                output_tokens_per_second=decimal(one.output_tokens_per_second),
+                request_output_tokens_per_second=decimal(one.tokens_per_second_per_request),
+            )
+            for one in verdict.pareto
+        ),
     )
 
 

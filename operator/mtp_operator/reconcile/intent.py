@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mtp_operator.api.model import MTPModel, ResolvedImages, TuningMode
-from mtp_operator.api.run import CHOICES, MTPTuningRun, RunSettings, VerdictType, run_name
+from mtp_operator.api.run import MTPTuningRun, RunSettings, run_name
+from mtp_operator.api.verdicts import CHOICES, VerdictType
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 

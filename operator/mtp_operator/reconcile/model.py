@@ -8,7 +8,8 @@ from typing import Final
 
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
 from mtp_operator.api.model import MTPModel, RunReference, WhileTuning
-from mtp_operator.api.run import CHOICES, ArmState, MTPTuningRun, VerdictStatus, VerdictType
+from mtp_operator.api.run import ArmState, MTPTuningRun
+from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 
 from . import evidence, unreadable
 from .events import model_events, serving_events

@@ -126,3 +126,17 @@ def test_a_first_measurement_that_fails_leaves_the_baseline_serving_and_the_mode
     assert told(world, "Tuned") == ("False", "RequestsFailed")
     assert told(world, "Serving") == ("True", "Available")
     assert told(world, "Ready") == ("True", "RequestsFailed")
+
+
+def test_a_verdict_tells_its_noise_the_best_of_each_level_and_what_is_traded_for_what() -> None:
+    verdict = served().run()["status"]["verdict"]
+    assert verdict["noiseBetweenBoots"] == "Assumed"
+    assert "assumed, no n was booted twice" in verdict["message"]
+    assert verdict["bestPerLevel"] == [{"concurrency": 1, "nSpec": 3, "speedup": verdict["speedup"]}]
+    assert [(point["nSpec"], point["concurrency"]) for point in verdict["pareto"]] == [(3, 1)]
+    assert verdict["pareto"][0]["outputTokensPerSecond"] == verdict["pareto"][0]["requestOutputTokensPerSecond"]
+
+
+def test_a_trial_tells_when_it_began_and_when_it_ended() -> None:
+    for arm in served().run()["status"]["arms"]:
+        assert arm["startedAt"] < arm["endedAt"]

@@ -51,7 +51,8 @@ def running(arm: ArmStatus, job: Job | None, pod: Pod | None, judgement: Judgeme
         seen = seen.replace(state=ArmState.ENDING, reason=judgement.reason, message=shorten(judgement.message))
     if pod is not None and pod.node is not None:
         started_at = format_time(pod.started_at) if pod.started_at else arm.started_at
-        seen = seen.replace(node=pod.node, started_at=started_at)
+        ended_at = format_time(pod.finished_at) if pod.is_over and pod.finished_at else None
+        seen = seen.replace(node=pod.node, started_at=started_at, ended_at=ended_at)
     return seen
 
 
@@ -73,6 +74,7 @@ def again(run_name: str, arm: ArmStatus, reason: str, message: str, *, drifted: 
         message=shorten(message),
         node=None,
         started_at=None,
+        ended_at=None,
     )
 
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from mtp_operator.api.conditions import shorten
-from mtp_operator.api.run import MTPTuningRun, VerdictStatus, VerdictType
+from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.verdicts import VerdictStatus, VerdictType
 from mtp_operator.reconcile.events import verdict_events
 from mtp_operator.reconcile.records import Delete, Kind, Lane, Observed, Plan, Reference, Release
 

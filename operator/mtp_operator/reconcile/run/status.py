@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
-from mtp_operator.api.run import CHOICES, MTPTuningRun, MTPTuningRunStatus, VerdictStatus, VerdictType, run_name
+from mtp_operator.api.run import MTPTuningRun, MTPTuningRunStatus, run_name
+from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 from mtp_operator.reconcile.records import EventDraft, Kind, Reference, StatusUpdate
 from mtp_operator.reconcile.standing import standing
 from mtp_operator.reconcile.trial import Obstacle
