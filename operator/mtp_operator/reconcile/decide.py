@@ -14,7 +14,7 @@ from . import intent, trial, unreadable, weights
 from . import model as models
 from . import run as runs
 from .records import Create, Delete, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
-from .serving import hold_on_trials, serve
+from .serving import Tuning, hold_on_trials, serve
 from .views import explain
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
@@ -60,7 +60,7 @@ def _with_model(
         model,
         asked,
         intent.chosen_n_spec(asked.intent, usable),
-        tuning=no_trials is None and (usable is None or not runs.is_over(usable)),
+        tuning=_tuning(no_trials, usable),
         observed=observed,
         settings=settings,
         now=now,
@@ -98,6 +98,13 @@ def _with_model(
     if status is not None:
         plans.append(Plan.of(Lane.REPORT, replace(status, version=model.metadata.resource_version)))
     return Plan.all(*plans)
+
+
+def _tuning(no_trials: str | None, run: MTPTuningRun | None) -> Tuning:
+    """Whether the run that the model wants needs a GPU: it may begin with all that it takes."""
+    if no_trials is not None or (run is not None and runs.is_over(run)):
+        return Tuning.OVER
+    return Tuning.MEASURING if run is not None and runs.has_planned(run) else Tuning.BEGINNING
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:

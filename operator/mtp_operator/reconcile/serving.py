@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Final
 
 from mtp_operator.api.conditions import shorten
@@ -36,6 +37,17 @@ CRASHES_OF_A_BROKEN_SERVER: Final = 2
 """An engine that ended so often before it was ever ready will not become so."""
 
 
+class Tuning(Enum):
+    """Whether trials want the GPU."""
+
+    OVER = auto()
+    """Nothing is to be measured."""
+    BEGINNING = auto()
+    """It is not known yet whether there is anything to measure."""
+    MEASURING = auto()
+    """A trial is under way, or about to be."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """How serving stands, for the model's status."""
@@ -59,7 +71,7 @@ def serve(
     asked: Wish,
     n_spec: int | None,
     *,
-    tuning: bool,
+    tuning: Tuning,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
@@ -70,7 +82,7 @@ def serve(
         model: the model.
         asked: what it asks for.
         n_spec: what was chosen for these settings; None before there is a choice.
-        tuning: whether trials have to run.
+        tuning: whether trials want the GPU.
         observed: everything of this model's name.
         settings: the operator's.
         now: the time.
@@ -204,7 +216,7 @@ def _late(server: Server | None, one: ServerPod) -> Obstacle | None:
 
 
 def _objects(
-    model: MTPModel, record: ServingRecord | None, tuning: bool, observed: Observed, settings: OperatorSettings
+    model: MTPModel, record: ServingRecord | None, tuning: Tuning, observed: Observed, settings: OperatorSettings
 ) -> tuple[Apply, ...]:
     if record is None:
         return ()
@@ -231,12 +243,16 @@ def _ensures(model: MTPModel, record: ServingRecord | None, observed: Observed) 
     return trial.gpu_claims(about, accelerator)
 
 
-def _must_pause(model: MTPModel, tuning: bool, observed: Observed) -> bool:
+def _must_pause(model: MTPModel, tuning: Tuning, observed: Observed) -> bool:
     """Whether the GPU is the trials'; a trial is held on where this does not say so, so that they never meet."""
     if not _in_place(model):
         return False
-    may_stop = model.spec.tuning.disruption is Disruption.ALLOWED or _is_gone(observed)
-    return _trials_have_gpu(model, observed) or (tuning and may_stop)
+    if _trials_have_gpu(model, observed):
+        return True
+    if _is_gone(observed):
+        # A server that came back now would have to go again as soon as a trial is planned.
+        return tuning is not Tuning.OVER
+    return tuning is Tuning.MEASURING and model.spec.tuning.disruption is Disruption.ALLOWED
 
 
 def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> tuple[Delete, ...]:

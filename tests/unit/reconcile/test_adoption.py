@@ -354,6 +354,21 @@ def test_an_image_that_is_another_one_by_now_sets_aside_what_was_taken_over() ->
     assert arms[-1]["nSpec"] == 0
 
 
+def test_servers_do_not_stop_for_a_search_that_has_nothing_to_measure() -> None:
+    serving = {"replicas": 1, "rollout": {"strategy": "InPlace"}}
+    world = finish(World(model_body(serving=serving, tuning={"maxNSpec": 6, "disruption": "Allowed"})))
+    world.replace_servers()
+    world.settle()
+    world.writes.clear()
+
+    world.change_spec(tuning={"maxNSpec": 6, "disruption": "Allowed", "budget": {"maxTrials": 40}})
+    world.settle()
+
+    assert own(newest(world)) == []
+    assert [write for write in world.writes if "Deployment" in write] == []
+    assert world.model_condition("Ready")["status"] == "True"
+
+
 def test_a_trial_that_waits_for_the_node_of_others_says_how_to_measure_elsewhere() -> None:
     world = finish(World(model_body(tuning={"maxNSpec": 6, "budget": {"maxTrials": 3}})))
     world.change_spec(tuning={"maxNSpec": 6, "budget": {"maxTrials": 24}})

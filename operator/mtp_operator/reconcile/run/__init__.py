@@ -6,6 +6,6 @@
 
 from .advance import advance
 from .end import clean_up, disown, supersede
-from .status import is_ours, is_over, progress, reference
+from .status import has_planned, is_ours, is_over, progress, reference
 
-__all__ = ["advance", "clean_up", "disown", "is_ours", "is_over", "progress", "reference", "supersede"]
+__all__ = ["advance", "clean_up", "disown", "has_planned", "is_ours", "is_over", "progress", "reference", "supersede"]

@@ -29,6 +29,11 @@ def is_over(run: MTPTuningRun) -> bool:
     return run.status.verdict is not None
 
 
+def has_planned(run: MTPTuningRun) -> bool:
+    """Whether the run has a trial under way, or about to be: what it has taken over may be enough for its verdict."""
+    return not is_over(run) and open_arm(run.status.arms) is not None
+
+
 def update(run: MTPTuningRun, status: MTPTuningRunStatus, events: Sequence[EventDraft]) -> StatusUpdate | None:
     """The write that brings the run to this status; None where it is there already."""
     if status == run.status:
