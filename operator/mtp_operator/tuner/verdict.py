@@ -192,7 +192,7 @@ def _off(evidence: Evidence, posterior: Posterior) -> str:
     mean = posterior.mean
     best = max(others, key=lambda point: mean[point])
     gain = _times(speedup(posterior, best))
-    if evidence.grid[best] in evidence.slower_somewhere:
+    if mean[best] > mean[0] and evidence.grid[best] in evidence.slower_somewhere:
         return "no n is faster than n=0 without being slower at some level"
     return f"no n is faster than n=0; the best other one, n={evidence.grid[best]}, is {gain} as fast"
 

@@ -56,6 +56,12 @@ def test_speculation_is_off_where_every_n_makes_some_level_slower_and_few_boots_
     assert len(arms) <= 6
 
 
+def test_an_n_that_is_slower_at_every_level_is_told_by_how_much() -> None:
+    _, verdict = played({n: 400.0 * 0.4**n for n in ALONE}, "Forbid")
+
+    assert "no n is faster than n=0; the best other one" in verdict.message
+
+
 def test_a_loss_that_nobody_minds_forbids_nothing() -> None:
     _, verdict = played(SLIGHTLY_SLOWER_TOGETHER, "Forbid")
 
