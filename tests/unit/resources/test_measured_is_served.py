@@ -56,7 +56,7 @@ def pod_of(template: dict[str, Any]) -> dict[str, Any]:
         "volumes": [one for one in spec["volumes"] if one["name"] in mounted],
         "annotations": {
             name: _unaddressed(value)
-            for name, value in template["metadata"]["annotations"].items()
+            for name, value in template["metadata"].get("annotations", {}).items()
             if "linkerd" not in name
         },
     }
