@@ -39,10 +39,11 @@ format: setup  ## Format the code and mend what the linter can.
 	.venv/bin/ruff check --fix .
 
 .PHONY: generate
-generate: setup  ## Write what follows from the code anew: CRDs, references, result schema, rendered samples, reports.
+generate: setup  ## Write what follows from the code anew: CRDs, references, result schema, rendered samples, tables, reports.
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) -m tests.unit.cli.golden
+	$(PYTHON) -m tests.unit.cli.tables
 	$(PYTHON) -m tests.unit.report.golden
 
 .PHONY: lock
@@ -72,6 +73,10 @@ test: check  ## Everything that CI runs: checks, unit tests, and the real cluste
 lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/linters.md explains it all.
 	$(PYTHON) -m tests.manifests
 
+.PHONY: lint-report
+lint-report: setup  ## What Chromium and axe-core say of reports at 360 and 1,600 pixels; pictures in .pages (Node, npm, Chromium).
+	$(PYTHON) -m tests.pages $(wildcard .try/evidence/run.yaml)
+
 .PHONY: bench
 bench: setup cluster-up  ## The benchmarks: they print figures and assert none.
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu
@@ -93,12 +98,36 @@ cluster-down: setup  ## End it and leave nothing behind.
 kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
 
+.PHONY: try
+try: setup  ## Tune on this machine, no cluster, no root, two minutes (ENGINE=simulated, a GPU that is not there, or llamacpp).
+	@rm -rf .try && mkdir -p .try/model
+	$(MAKE) --no-print-directory try-$(ENGINE)
+
+.PHONY: try-simulated
+try-simulated:
+	@echo '{"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}' > .try/model/config.json
+	@echo "== simulated: no GPU is used, and the engine is only as fast as somebody's recorded curve says"
+	PYTHONPATH=images/simulated-gpu SIMULATED_GPU_CURVES=docs/data \
+		.venv/bin/mtp tune docs/samples/demo-simulated.yaml --model-path .try/model --to .try/evidence \
+		--engine-command '$(PYTHON) -m simulated_gpu serve'
+
+.PHONY: try-llamacpp
+try-llamacpp:
+	@echo "== a real llama-server on this processor, with a small model of our own: some processors gain nothing by speculation"
+	read -r program model <<<"$$($(PYTHON) -m tests.llama_server)" && \
+		.venv/bin/mtp tune docs/samples/demo-llamacpp.yaml --model-path "$$model" --to .try/evidence \
+		--engine-command "$$program" --level-seconds 8 || test $$? = 3  # nothing proven is no error
+
 .PHONY: demo
-demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm).
+demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm); CONTEXT=… takes a cluster that is there.
+ifdef CONTEXT
+	$(PYTHON) -m tests.e2e.demo_there $(CONTEXT)
+else
 	$(PYTHON) -m tests.cluster prepare operator $(DEMO_IMAGE)
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator $(DEMO_IMAGE)
 	$(PYTHON) -m tests.e2e.demo $(ENGINE)
+endif
 
 .PHONY: demo-down
 demo-down: cluster-down  ## End what `make demo` left running.

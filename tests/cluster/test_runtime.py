@@ -19,6 +19,7 @@ import yaml
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.serving import Served, ServingRecord, Surroundings
+from mtp_operator.api.template import PodTemplate
 from mtp_operator.reconcile.records import (
     Action,
     Apply,
@@ -402,7 +403,7 @@ def served(place: str, replicas: int = 0, n_spec: int = 3, port: int = 8000) -> 
     document = harness.sample("minimal", metadata={"name": MODEL, "namespace": place}, spec__serving={"port": port})
     document["metadata"] |= {"uid": "none", "creationTimestamp": "2026-01-01T00:00:00Z"}
     model = MTPModel.from_wire(document)
-    served = Served.of(run_settings(model, "engine:1", "operator:1"), n_spec)
+    served = Served.of(run_settings(model, "engine:1", "operator:1"), n_spec, PodTemplate())
     record = ServingRecord(served=served, surroundings=Surroundings(probe_image="operator:1", ready_seconds=60))
     bodies = {
         Kind.NETWORK_POLICY: network_policy(model),

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mtp_operator.api.spec import EngineType, LlamaCppSettings, SpeculationMethod, VLLMSettings
+from mtp_operator.api.engines.llamacpp_settings import LlamaCppSettings
+from mtp_operator.api.engines.vllm_settings import VLLMSettings
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 from tests.cluster.images import IMAGES
 
 from . import harness

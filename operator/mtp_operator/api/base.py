@@ -13,6 +13,12 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 MAX_N_SPEC: Final = 16
 """The largest n_spec that the API accepts; published curves peak between 2 and 8."""
 
+LEAST_CONTEXT_TOKENS: Final = 1024
+"""Smallest context of a request: the default output and a prompt fit into it."""
+
+N_GRAM_LOOKUP_TOKENS: Final = 4
+"""Tokens that NGram looks for earlier in the request: shorter ones are found often and mean little."""
+
 MAX_LEVELS: Final = 4
 """Concurrency levels of one workload: their results fit into one termination message."""
 

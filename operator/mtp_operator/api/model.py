@@ -5,22 +5,24 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
-from .base import MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
+from .base import LEAST_CONTEXT_TOKENS, MAX_N_SPEC, DecimalString, Schema, Timestamp, rule, validated
 from .conditions import Condition
+from .engines import llamacpp_settings
+from .engines.llamacpp_settings import LlamaCppSettings
+from .engines.vllm_settings import VLLMSettings
+from .files import EngineFiles
 from .hashing import canonical_hash
 from .spec import (
-    LEAST_CONTEXT_TOKENS,
     PROMPT_RESERVE_TOKENS,
     AcceleratorSpec,
     Budget,
     EngineSpec,
-    LlamaCppSettings,
     ModelSource,
     Objective,
     SpeculationSpec,
-    VLLMSettings,
     Workload,
 )
+from .template import PodTemplateSpec
 from .weights import StorageSpec, WeightsStatus
 
 NAME_LIMIT: Final = 40
@@ -149,18 +151,21 @@ class ServingSpec(Schema):
     rollout: Annotated[RolloutSpec, Field(description="How servers are replaced.")] = RolloutSpec()
 
 
-def _engine_setting(vllm: str, vllm_most: int, llama_cpp: str, llama_cpp_default: int) -> str:
+def _engine_setting(vllm: str, vllm_most: int, llama_cpp: str, llama_cpp_default: int, times: str = "") -> str:
     """CEL for what both engines have under different names; where it is left to vLLM, the most that may be."""
+    stated = f"self.engine.vllm.{vllm}"
     return (
         "(self.engine.type == 'VLLM' ? "
-        f"(has(self.engine.vllm) && has(self.engine.vllm.{vllm}) ? self.engine.vllm.{vllm} : {vllm_most}) : "
+        f"(has(self.engine.vllm) && has({stated}) && {stated} > 0 ? {stated}{times} : {vllm_most}) : "
         f"(has(self.engine.llamaCpp) ? self.engine.llamaCpp.{llama_cpp} : {llama_cpp_default}))"
     )
 
 
 _LLAMA_CPP: Final = LlamaCppSettings()
 _CONTEXT_TOKENS: Final = _engine_setting("maxModelLen", 1_048_576, "contextSize", _LLAMA_CPP.context_size)
-_DECODED_TOGETHER: Final = _engine_setting("maxNumSeqs", 1024, "parallel", _LLAMA_CPP.parallel)
+_DECODED_TOGETHER: Final = _engine_setting(
+    "maxNumSeqs", 1024, "parallel", _LLAMA_CPP.parallel, " * self.engine.vllm.dataParallelSize"
+)
 
 
 _FROM_HUB: Final = (
@@ -207,9 +212,16 @@ class MTPModelSpec(Schema):
                 field_path=".storage",
             ),
             rule(
-                f"!has(self.storage) || {_FROM_HUB}",
-                "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
+                f"!has(self.storage) || has(self.storage.cacheClaim) || {_FROM_HUB}",
+                "may name only cacheClaim where neither model.uri nor speculation.drafter.uri begins with hf://: "
+                "nothing is fetched",
                 field_path=".storage",
+            ),
+            rule(
+                f"!has(self.storage) || !has(self.storage.cacheClaim) || !{_FROM_HUB}",
+                "must be left out where model.uri or speculation.drafter.uri begins with hf://: compile caches are "
+                "kept beside the fetched weights",
+                field_path=".storage.cacheClaim",
             ),
             rule(
                 f"!has(self.model.tokenSecretRef) || {_FROM_HUB}",
@@ -217,15 +229,38 @@ class MTPModelSpec(Schema):
                 field_path=".model.tokenSecretRef",
             ),
             rule(
+                f"self.engine.type != 'LlamaCpp' || self.speculation.method in {list(llamacpp_settings.METHODS)!r}",
+                f"must be one of {', '.join(llamacpp_settings.METHODS)} where engine.type is LlamaCpp",
+                field_path=".speculation.method",
+            ),
+            rule(
+                "self.engine.type == 'VLLM' || !has(self.speculation.vllm)",
+                "may be set only where engine.type is VLLM",
+                field_path=".speculation.vllm",
+            ),
+            rule(
+                "self.engine.type == 'LlamaCpp' || !has(self.speculation.llamaCpp)",
+                "may be set only where engine.type is LlamaCpp",
+                field_path=".speculation.llamaCpp",
+            ),
+            rule(
                 "!has(self.engine.vllm) || self.engine.vllm.tensorParallelSize <= [self.accelerator.count, 1].max()",
                 "must be at most accelerator.count (default 1)",
                 field_path=".engine.vllm.tensorParallelSize",
             ),
             rule(
+                "!has(self.engine.vllm) || self.engine.vllm.dataParallelSize < 2 || "
+                "self.engine.vllm.tensorParallelSize * self.engine.vllm.dataParallelSize <= "
+                "[self.accelerator.count, self.engine.vllm.tensorParallelSize].max()",
+                "must be at most accelerator.count (default 1) divided by tensorParallelSize (default 1)",
+                field_path=".engine.vllm.dataParallelSize",
+            ),
+            rule(
                 "!has(self.tuning.workload.levels) || self.tuning.workload.levels.all(level, "
                 f"level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
                 "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs "
-                f"(at most 1024) or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
+                "(at most 1024) times dataParallelSize, or "
+                f"engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
                 field_path=".tuning.workload.levels",
             ),
             rule(
@@ -242,16 +277,27 @@ class MTPModelSpec(Schema):
     model: Annotated[ModelSource, Field(description="The target model.")]
     storage: Annotated[
         StorageSpec | None,
-        Field(description="Where weights that are fetched (hf://) are kept: exactly one of the two claims."),
+        Field(
+            description="Where weights that are fetched (hf://) are kept, existingClaim or newClaim; for others "
+            "(pvc://, oci://) where compile caches are, cacheClaim."
+        ),
     ] = None
     engine: Annotated[
         EngineSpec, Field(description="The inference engine and its settings; only the settings of `type` may be set.")
     ]
+    files: EngineFiles = ()
     accelerator: Annotated[
         AcceleratorSpec,
         Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ] = AcceleratorSpec()
     speculation: Annotated[SpeculationSpec, Field(description="How tokens are drafted.")] = SpeculationSpec()
+    template: Annotated[
+        PodTemplateSpec,
+        Field(
+            description="The pods of trials, servers and fetches beside what the operator itself sets. A change of it "
+            "replaces servers and a pod that fetches; but for resources, nothing is measured anew."
+        ),
+    ] = PodTemplateSpec()
     tuning: Annotated[TuningSpec, Field(description="How n_spec, the number of draft tokens per step, is found.")] = (
         TuningSpec()
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from .base import API_VERSION
-from .spec import REFUSED_ARGUMENTS, REFUSED_VARIABLES
+from .engines import FLAGS, VARIABLES
 
 _INTRODUCTION: Final = f"""\
 # API reference
@@ -20,7 +20,8 @@ _REFUSED: Final = """\
 ## Refused engine flags
 
 `spec.engine.extraArgs` takes any flag of the engine but these. The beginning of one is refused too, because vLLM takes
-it for the whole. Flags that contradict a field of the spec are reported by the operator, in the condition `Stalled`.
+it for the whole; an underscore stands for a dash, and `--flag.key=value` for the flag. A value that begins with `-`
+and a letter is refused: llama-server would take it for a flag of its own.
 
 | Flag | It … |
 |---|---|
@@ -52,6 +53,8 @@ def _limits(schema: Mapping[str, Any]) -> str:
             return f"{least} to {most} items"
         case {"type": "array", "maxItems": most}:
             return f"at most {most} items"
+        case {"type": "object", "maxProperties": most}:
+            return f"at most {most} keys"
         case _:
             return ""
 
@@ -88,7 +91,7 @@ def api_reference(definitions: Iterable[Mapping[str, Any]]) -> str:
     kinds = "\n".join(_kind(definition["spec"]) for definition in definitions)
     return (
         f"{_INTRODUCTION}\n{kinds}\n"
-        f"{_REFUSED}{_reasons(REFUSED_ARGUMENTS)}{_REFUSED_VARIABLES}{_reasons(REFUSED_VARIABLES)}"
+        f"{_REFUSED}{_reasons(FLAGS.reasons)}{_REFUSED_VARIABLES}{_reasons(VARIABLES.reasons)}"
     )
 
 
@@ -139,11 +142,15 @@ def _rules(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
         yield from _rules(part, f"{path}.{name}")
     if "items" in schema:
         yield from _rules(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from _rules(schema["additionalProperties"], f"{path}.*")
 
 
 def _type(schema: Mapping[str, Any]) -> str:
     if schema["type"] == "array":
         return f"list of {schema['items']['type']}s"
+    if "additionalProperties" in schema:
+        return f"map of {schema['additionalProperties']['type']}s"
     return "time" if schema.get("format") == "date-time" else str(schema["type"])
 
 

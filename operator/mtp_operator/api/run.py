@@ -24,6 +24,7 @@ from .hashing import canonical_hash
 from .model import NAME_LIMIT, ObjectMeta
 from .settings import Measurement
 from .spec import Budget, LatencyMetric, Objective
+from .template import PodTemplate
 from .trial import OutputStatus, StructuredOutput
 from .verdicts import VerdictStatus
 
@@ -50,7 +51,7 @@ class RunSettings(Measurement):
         Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
         so are where the weights are stored, and the image that measures: an upgrade of the operator changes no hash.
         """
-        return canonical_hash(self, exclude={"weights_claim", "bench_image"})
+        return canonical_hash(self, exclude={"weights_claim", "cache_claim", "bench_image"})
 
 
 class MTPTuningRunSpec(RunSettings):
@@ -68,6 +69,9 @@ class MTPTuningRunSpec(RunSettings):
         int,
         Field(ge=0, description="How many runs of the same settings and request were given up before this one."),
     ] = 0
+    template: Annotated[
+        PodTemplate, Field(description="The pods of the trials, beside what the operator itself sets.")
+    ] = PodTemplate()
     settings_hash: Annotated[
         str,
         Field(

@@ -12,8 +12,15 @@ from .base import MAX_N_SPEC, Schema
 from .hashing import canonical_hash
 from .settings import EngineSettings
 from .spec import EngineType
+from .template import PodTemplate
 
 _HASH_LENGTH = 10
+
+
+class _ServedSettings(EngineSettings):
+    """What a server's pod is made from, but for n."""
+
+    template: PodTemplate = PodTemplate()
 
 
 class Served(Schema):
@@ -21,17 +28,20 @@ class Served(Schema):
 
     settings: EngineSettings
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    template: PodTemplate = PodTemplate()
+    """The user's own: what an edit of it asks for is another server, which is proven and given up like any other."""
 
     @classmethod
-    def of(cls, settings: EngineSettings, n_spec: int) -> Self:
+    def of(cls, settings: EngineSettings, n_spec: int, template: PodTemplate) -> Self:
         """A server with these settings, of which a run's are more than an engine boots from, and this n."""
         boots_from = {name: getattr(settings, name) for name in EngineSettings.model_fields}
-        return cls(settings=EngineSettings(**boots_from), n_spec=n_spec)
+        return cls(settings=EngineSettings(**boots_from), n_spec=n_spec, template=template)
 
     @property
     def settings_hash(self) -> str:
         """Identifies what is served, but for n; fits a label."""
-        return canonical_hash(self.settings).removeprefix("sha256:")[:_HASH_LENGTH]
+        made_from = _ServedSettings(**dict(self.settings), template=self.template)
+        return canonical_hash(made_from).removeprefix("sha256:")[:_HASH_LENGTH]
 
 
 class Surroundings(Schema):

@@ -5,8 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from .base import Schema
+from .files import EngineFiles
 from .hashing import canonical_hash
 from .spec import AcceleratorSpec, EngineSpec, Level, ModelSource, SpeculationMethodSpec, Workload
+from .template import EngineResources
 
 
 class EngineSettings(Schema):
@@ -18,12 +20,20 @@ class EngineSettings(Schema):
     weights_claim: Annotated[
         str | None, Field(max_length=253, description="The claim with the fetched weights; absent where none are.")
     ] = None
+    cache_claim: Annotated[
+        str | None,
+        Field(max_length=253, description="The claim with compile caches, where no fetched weights lie beside them."),
+    ] = None
     engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
     accelerator: Annotated[
         AcceleratorSpec,
         Field(description="The GPU that trials run on, chosen by node labels or by the attributes of the device."),
     ]
     speculation: Annotated[SpeculationMethodSpec, Field(description="How tokens are drafted.")]
+    files: EngineFiles = ()
+    resources: Annotated[EngineResources, Field(description="CPU and memory of the engine's container.")] = (
+        EngineResources()
+    )
 
 
 class Measurement(EngineSettings):
@@ -35,13 +45,13 @@ class Measurement(EngineSettings):
     def measurement_hash(self) -> str:
         """sha256 over what a trial's figures depend on, as `sha256:<64 hex>`.
 
-        What the model is called, where its weights are stored, how much a level weighs and which version of the bench
-        measures are no part of it.
+        What clients call the model, where weights and caches are stored, how much a level weighs and which version of
+        the bench measures are no part of it.
         """
         levels = tuple(Level(concurrency=level.concurrency) for level in self.workload.levels)
         measured = {name: getattr(self, name) for name in Measurement.model_fields}
         measured |= {
-            "model": self.model.replace(served_name=None),
+            "model": self.model.replace(served_name=None, aliases=()),
             "workload": self.workload.replace(levels=levels),
         }
-        return canonical_hash(Measurement(**measured), exclude={"weights_claim", "bench_image"})
+        return canonical_hash(Measurement(**measured), exclude={"weights_claim", "cache_claim", "bench_image"})

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 _KEYWORDS: Final = {
     *("type", "description", "default", "enum", "format", "pattern", "properties", "required", "items"),
-    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+    *("additionalProperties", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties"),
     *("x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 }
 _INT32_MAX: Final = 2**31 - 1
@@ -68,6 +68,8 @@ def _structural(schema: Json, definitions: Mapping[str, Json], *, with_defaults:
         schema["properties"] = {name: nested(part, f".{name}") for name, part in schema["properties"].items()}
     if "items" in schema:
         schema["items"] = nested(schema["items"], "[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        schema["additionalProperties"] = nested(schema["additionalProperties"], ".*")
     if schema.get("type") == "integer":
         schema["format"] = "int32" if schema.get("maximum", _INT32_MAX + 1) <= _INT32_MAX else "int64"
     _check(schema, path)
@@ -99,7 +101,9 @@ def _check(schema: Json, path: str) -> None:
             raise SchemaError(f"{path}: a list must have a max_length")
         case "array" if "x-kubernetes-list-type" not in schema:
             raise SchemaError(f"{path}: a list must have an x-kubernetes-list-type")
-        case "object" if "properties" not in schema:
+        case "object" if "additionalProperties" in schema and "maxProperties" not in schema:
+            raise SchemaError(f"{path}: a map must have a max_length")
+        case "object" if "properties" not in schema and "additionalProperties" not in schema:
             raise SchemaError(f"{path}: an object must have fields")
         case "string" | "integer" | "boolean" | "array" | "object":
             pass

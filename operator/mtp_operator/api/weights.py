@@ -174,14 +174,14 @@ class NewClaim(Schema):
 
 
 class StorageSpec(Schema):
-    """Where fetched weights are kept: exactly one of the two claims."""
+    """Where fetched weights are kept, or compile caches where none are fetched: exactly one claim."""
 
     model_config = ConfigDict(
         json_schema_extra=validated(
             rule(
-                "has(self.existingClaim) != has(self.newClaim)",
-                "must have exactly one of existingClaim (the name of a claim that is there) and newClaim (size and "
-                "class of one that the operator makes)",
+                "[has(self.existingClaim), has(self.newClaim), has(self.cacheClaim)].filter(one, one).size() == 1",
+                "must have exactly one of existingClaim (the name of a claim that is there), newClaim (size and class "
+                "of one that the operator makes) and cacheClaim (a claim for compile caches alone)",
             ),
         )
     )
@@ -206,6 +206,17 @@ class StorageSpec(Schema):
                     "self == oldSelf",
                     "is immutable: the operator makes the claim once; enlarge the PersistentVolumeClaim itself",
                 )
+            ),
+        ),
+    ] = None
+    cache_claim: Annotated[
+        str | None,
+        Field(
+            max_length=253,
+            description="Name of a PersistentVolumeClaim of the same namespace for the engine's compile caches, where "
+            "weights are pvc:// or oci://: only the first boot on a GPU compiles.",
+            json_schema_extra=validated(
+                rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a PersistentVolumeClaim")
             ),
         ),
     ] = None

@@ -266,7 +266,7 @@ class _ClosedLoop:
         return TooSlowError(
             f"only {len(run.windows)} of the {MIN_WINDOWS} passes needed ({len(run.completions)} answers) fit into "
             f"{self._elapsed():.0f} s at concurrency {run.concurrency}: lower outputTokens of the workload, or give a "
-            "level more time (trials.levelSeconds of the chart, --seconds of mtp bench)"
+            "level more time (trials.levelSeconds of the chart, --seconds of mtp bench, --level-seconds of mtp tune)"
         )
 
     async def _listen(self) -> None:

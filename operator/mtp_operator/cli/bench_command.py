@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from mtp_operator.api.spec import Workload
-    from mtp_operator.api.trial import Latencies, LatencySummary, LevelResult, TrialResult
+    from mtp_operator.api.trial import TrialResult
     from mtp_operator.bench.load import LevelRun
     from mtp_operator.bench.prompts import PromptMix
     from mtp_operator.bench.request_list import Drain, ListResult, ListRun
@@ -26,8 +26,6 @@ FAILED: Final = 1
 
 REFUSED: Final = 2
 """Exit status where the arguments cannot be used."""
-
-FILE_WIDTH: Final = 160
 
 SEED: Final = 0
 
@@ -282,57 +280,15 @@ def _report(result: "TrialResult", output: Output, console: "Console") -> None:
     if output is Output.JSON:
         print(json.dumps(result.to_wire(), indent=2))
         return
-    from rich.table import Table
+    from .bench_view import levels_table
 
-    table = Table("concurrency", "tok/s", "±", "requests", "failed", "ended by EOS", "tokens per step", *_LATENCIES)
-    for level in result.levels:
-        table.add_row(str(level.concurrency), *_speed(level), *_told(level.latencies))
-    console.print(table)
-    console.print("Times are mean / P50 / P95 / P99 in ms, of the requests after the warm-up.")
-    categories = sorted({name for level in result.levels for name in level.categories})
-    if categories:
-        by_category = Table("concurrency", *(f"{name}, tok/s of a request" for name in categories))
-        for level in result.levels:
-            by_category.add_row(
-                str(level.concurrency), *(f"{level.categories.get(name, float('nan')):.1f}" for name in categories)
-            )
-        console.print(by_category)
+    console.print(levels_table(result.levels))
+    console.print("Latencies are of the requests after the warm-up.")
     for warning in result.warnings:
         console.print(f"{warning.reason}: {warning.message}")
     for verdict in (result.doubt, result.failure):
         if verdict is not None:
             console.print(f"{verdict.reason}: {verdict.message}")
-
-
-_LATENCIES: Final = ("time to first token", "time per output token", "request latency")
-
-
-def _speed(level: "LevelResult") -> tuple[str, ...]:
-    from mtp_operator.bench.steady import standard_error
-    from mtp_operator.tuner.evidence import typical
-
-    if not level.windows:
-        return ("", "", str(level.requests), str(level.failed_requests), "", "")
-    error = f"{1.96 * standard_error(level.windows):.1%}" if len(level.windows) > 1 else ""
-    completed = level.requests - level.failed_requests
-    return (
-        f"{typical(level.windows):.1f}",
-        error,
-        str(level.requests),
-        str(level.failed_requests),
-        f"{level.ended_by_eos / completed:.0%}" if completed else "",
-        f"{1 + (level.accepted_tokens or 0) / level.drafts:.2f}" if level.drafts else "",
-    )
-
-
-def _told(told: "Latencies | None") -> tuple[str, ...]:
-    if told is None:
-        return ("", "", "")
-    return tuple(map(_four, (told.time_to_first_token, told.time_per_output_token, told.request_latency)))
-
-
-def _four(summary: "LatencySummary | None") -> str:
-    return "" if summary is None else " / ".join(f"{value:.4g}" for value in summary)
 
 
 def _report_lists(results: Sequence["ListResult"], output: Output, console: "Console") -> None:
@@ -343,21 +299,9 @@ def _report_lists(results: Sequence["ListResult"], output: Output, console: "Con
     if output is Output.JSON:
         print(json.dumps([one.to_wire() for one in results], indent=2))
         return
-    from rich.table import Table
+    from .bench_view import lists_table
 
-    table = Table("concurrency", "tok/s", "tokens", "engine's count", "requests", "failed", "seconds", *_LATENCIES)
-    for one in results:
-        table.add_row(
-            str(one.concurrency),
-            f"{one.output_tokens_per_second:.1f}",
-            str(one.output_tokens),
-            "" if one.generated_tokens is None else str(one.generated_tokens),
-            str(one.requests),
-            str(one.failed_requests),
-            f"{one.seconds:.2f}",
-            *_told(one.latencies),
-        )
-    console.print(table)
+    console.print(lists_table(results))
     if results and results[0].simulated_curve is not None:
         console.print(f"{SIMULATED}: no GPU was measured: the figures are of the curve {results[0].simulated_curve}")
 
@@ -365,6 +309,8 @@ def _report_lists(results: Sequence["ListResult"], output: Output, console: "Con
 def _console(*, to_standard_error: bool) -> "Console":
     """Standard output; a file or a pipe is wide enough for every table."""
     from rich.console import Console
+
+    from .tables import FILE_WIDTH
 
     stream = sys.stderr if to_standard_error else sys.stdout
     return Console(stderr=to_standard_error, width=None if stream.isatty() else FILE_WIDTH, highlight=False)

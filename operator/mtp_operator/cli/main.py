@@ -12,7 +12,7 @@ import typer
 from mtp_operator.api.base import Schema
 from mtp_operator.api.fetch import PROGRESS_PORT
 
-from . import bench_command, render_command, report_command, tuner_commands
+from . import bench_command, render_command, report_command, tune_command, tuner_commands, validate_command
 
 app = typer.Typer(
     help="n_spec for models with Multi-Token Prediction, measured where they run.",
@@ -23,7 +23,9 @@ app = typer.Typer(
 bench_command.register(app)
 render_command.register(app)
 report_command.register(app)
+tune_command.register(app)
 tuner_commands.register(app)
+validate_command.register(app)
 
 REFUSED = 2
 """Exit status where the arguments or the environment cannot be used."""

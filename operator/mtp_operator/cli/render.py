@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
-from pydantic import ValidationError
 
 from mtp_operator.api.base import API_VERSION
-from mtp_operator.api.model import MTPModel, MTPModelSpec, WhileTuning
+from mtp_operator.api.model import MTPModel, WhileTuning
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings, job_name
 from mtp_operator.api.serving import Served, ServingRecord, Surroundings
 from mtp_operator.api.spec import Allocation, EngineType
-from mtp_operator.api.structural import structural_schema
+from mtp_operator.api.validation import with_defaults
 from mtp_operator.api.weights import FetchedSource
 from mtp_operator.reconcile.intent import Intent, Refused, Tune, fixed_n_spec, intent
 from mtp_operator.reconcile.records import OperatorSettings
@@ -25,6 +24,9 @@ from mtp_operator.resources.service import service
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.tuning_run import run_settings, tuning_run
 from mtp_operator.resources.weights import new_claim
+
+from .manifests import ManifestError
+from .validate import judged
 
 Json = dict[str, Any]
 
@@ -70,13 +72,22 @@ def models_in(text: str, source: str, namespace: str) -> Iterator[MTPModel]:
         RenderError: it is no YAML, holds no MTPModel, or one that does not follow the API.
     """
     found = False
-    for number, document in _documents(text, source):
-        if not isinstance(document, Mapping) or document.get("kind") != MTPModel.__name__:
-            continue
-        found = True
-        yield _model(document, f"{source}: document {number}", namespace)
+    try:
+        for one in judged(text, source):
+            if one.problems:
+                raise RenderError("\n".join(one.problems))
+            found = True
+            yield model_of(one.manifest.content, namespace)
+    except ManifestError as error:
+        raise RenderError(str(error)) from None
     if not found:
         raise RenderError(f"{source}: holds no {MTPModel.__name__} (apiVersion {API_VERSION})")
+
+
+def model_of(document: Mapping[str, Any], namespace: str) -> MTPModel:
+    """The model in a document that is in order, in this namespace if it states none."""
+    metadata = {"namespace": namespace, **_UNKNOWN_TO_FILES, **document["metadata"]}
+    return MTPModel.from_wire({"metadata": metadata, "spec": with_defaults(document)["spec"]})
 
 
 def rendered_objects(model: MTPModel, installation: Installation) -> list[Json]:
@@ -126,7 +137,7 @@ def _tuning(model: MTPModel, settings: RunSettings, wanted: Intent, installation
                 n_spec=n_spec, boot=0, job_name=job_name(run.metadata.name, n_spec, 0, 0), state=ArmState.PLANNED
             ),
             None,
-            ready_seconds=installation.ready_seconds,
+            ready_seconds=model.spec.template.ready_seconds or installation.ready_seconds,
             level_seconds=installation.level_seconds,
         )
         for n_spec in range(settings.max_n_spec + 1)
@@ -144,8 +155,10 @@ def _serving(model: MTPModel, settings: RunSettings, wanted: Intent, installatio
     yield service(model)
     if replicas >= FEWEST_REPLICAS:
         yield disruption_budget(model)
-    surroundings = Surroundings(probe_image=installation.bench_image, ready_seconds=installation.ready_seconds)
-    yield deployment(model, ServingRecord(served=Served.of(settings, n_spec), surroundings=surroundings), replicas)
+    ready_seconds = model.spec.template.ready_seconds or installation.ready_seconds
+    surroundings = Surroundings(probe_image=installation.bench_image, ready_seconds=ready_seconds)
+    served = Served.of(settings, n_spec, model.spec.template.pod)
+    yield deployment(model, ServingRecord(served=served, surroundings=surroundings), replicas)
 
 
 def to_yaml(objects: list[Json]) -> str:
@@ -159,50 +172,6 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         del data
         return True
-
-
-def _documents(text: str, source: str) -> Iterator[tuple[int, Any]]:
-    documents = yaml.safe_load_all(text)
-    number = 1
-    while True:
-        try:
-            yield number, next(documents)
-        except StopIteration:
-            return
-        except yaml.YAMLError as error:
-            raise RenderError(f"{source}: document {number}: is no YAML: {error}") from None
-        number += 1
-
-
-def _model(document: Mapping[str, Any], where: str, namespace: str) -> MTPModel:
-    if document.get("apiVersion") != API_VERSION:
-        raise RenderError(f"{where}: apiVersion must be {API_VERSION}, not {document.get('apiVersion')}")
-    metadata = {"namespace": namespace, **_UNKNOWN_TO_FILES, **(document.get("metadata") or {})}
-    schema = structural_schema(MTPModelSpec, with_defaults=False)
-    unknown = sorted(_unknown_fields(document.get("spec"), schema, "spec"))
-    if unknown:
-        raise RenderError("\n".join(f"{where}: {path}: is no field of an {MTPModel.__name__}" for path in unknown))
-    try:
-        return MTPModel.from_wire({"metadata": metadata, "spec": document.get("spec")})
-    except ValidationError as error:
-        raise RenderError("\n".join(f"{where}: {_path(one['loc'])}: {one['msg']}" for one in error.errors())) from None
-
-
-def _unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Paths that the API server would not know; a wrong type is left to the models."""
-    if isinstance(value, Mapping) and "properties" in schema:
-        for name, part in value.items():
-            if name in schema["properties"]:
-                yield from _unknown_fields(part, schema["properties"][name], f"{path}.{name}")
-            else:
-                yield f"{path}.{name}"
-    elif isinstance(value, list) and "items" in schema:
-        for index, part in enumerate(value):
-            yield from _unknown_fields(part, schema["items"], f"{path}[{index}]")
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
 
 
 def _without_owners(body: Json) -> Json:

@@ -38,8 +38,8 @@ def render(
 
     Which n are measured, and how often, follows from what is measured: here there is one trial for each n. Servers are
     printed where their n is known: pinned, with tuning disabled, or n=0 while tuning. What only a cluster knows is left
-    out (owners, the node of the first trial); a commit that only the hub knows is zeros. The API server checks more
-    than this does.
+    out (owners, the node of the first trial); a commit that only the hub knows is zeros. A mistake that the API server
+    would find ends this with the lines of `mtp validate`.
     """
     from .render import Installation, RenderError, models_in, rendered_objects, to_yaml
 

@@ -1,6 +1,5 @@
 """The tuner from outside: one step for a judge, and its loop on recorded curves."""
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 FAILED = 1
 """Exit status if some input could not be used."""
 MAX_REPEATS = 10_000
-FILE_WIDTH = 160
 
 
 class Output(StrEnum):
@@ -135,60 +133,20 @@ def _run_document(run: "Run") -> dict[str, Any]:
 
 
 def _print_tables(curves: tuple["Curve", ...], runs: list["Run"], summaries: dict[str, "Summary"]) -> None:
-    from rich.table import Table
+    from .replay_view import curve_table, strategies_table
 
     console = _console()
-    table = Table("curve", "best n", "chosen n", "verdict", "boots", "regret", "speed-up", "recorded")
     for curve in curves:
-        for run in runs:
-            if run.curve is curve and run.verdict is not None:
-                gain = run.verdict.speedup
-                table.add_row(
-                    curve.name,
-                    str(curve.best),
-                    str(run.n_spec),
-                    run.verdict.type.value,
-                    " ".join(str(n) for n in run.trace),
-                    f"{run.regret:.2%}",
-                    f"{gain.estimate:.2f} ({gain.low:.2f}-{gain.high:.2f})" if gain else "",
-                    f"{run.true_speedup:.2f}",
-                )
-    console.print(table)
-    totals = Table("strategy", "boots a run", "of 2 sweeps", "regret", "p99", "worst", "wrongly on", "coverage")
-    for name, one in summaries.items():
-        totals.add_row(
-            name,
-            f"{one.mean_boots:.2f}",
-            f"{one.share_of_double_sweep:.1%}",
-            f"{one.mean_regret:.3%}",
-            f"{one.p99_regret:.2%}",
-            f"{one.worst_regret:.2%}",
-            "" if one.wrongly_on is None else f"{one.wrongly_on:.1%}",
-            "" if one.interval_coverage is None else f"{one.interval_coverage:.1%}",
-        )
-    console.print(totals)
+        console.print(curve_table(curve, runs))
+    console.print(strategies_table(summaries))
 
 
 def _print_explanation(runs: list["Run"]) -> None:
-    from rich.table import Table
-
-    from mtp_operator.tuner.replay import log_speed
+    from .replay_view import steps_table
 
     console = _console()
     for run in runs:
-        table = Table("boot", "n", "predicted speed-up", "measured", "recorded", "why", title=run.curve.name)
-        first = log_speed(run.steps[0][1]) if run.steps else 0.0
-        for count, (measure, arm) in enumerate(run.steps, start=1):
-            expected = measure.predicted
-            table.add_row(
-                str(count),
-                str(measure.n_spec),
-                f"{expected.estimate:.3f} ({expected.low:.3f}-{expected.high:.3f})" if expected else "",
-                f"{math.exp(log_speed(arm) - first):.3f}",
-                f"{run.curve.speed(measure.n_spec) / run.curve.speed(run.curve.baseline):.3f}",
-                measure.why,
-            )
-        console.print(table)
+        console.print(steps_table(run))
         if run.verdict is not None:
             console.print(f"{run.verdict.type.value}: {run.verdict.message}")
 
@@ -196,6 +154,8 @@ def _print_explanation(runs: list["Run"]) -> None:
 def _console() -> "Console":
     """Standard output; a file or a pipe is wide enough for every table."""
     from rich.console import Console
+
+    from .tables import FILE_WIDTH
 
     return Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
 

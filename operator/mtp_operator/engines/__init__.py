@@ -10,8 +10,10 @@ from .engine import (
     LOG_FILE,
     LOG_FOLDER,
     NO_LOG_FILE,
+    POD,
     Engine,
     EngineMetrics,
+    Place,
     RequestDrafts,
     cached_in_usage,
     prompt_tokens_in_usage,
@@ -30,10 +32,12 @@ __all__ = [
     "LOG_FILE",
     "LOG_FOLDER",
     "NO_LOG_FILE",
+    "POD",
     "Continuation",
     "Engine",
     "EngineMetrics",
     "Messages",
+    "Place",
     "RequestDrafts",
     "TokenScore",
     "cached_in_usage",
@@ -44,6 +48,6 @@ __all__ = [
 ]
 
 
-def engine_for(engine_type: EngineType, log_path: str = LOG_FILE) -> Engine:
-    """The engine of this type, which logs to this file beside its standard output."""
-    return _ENGINES[engine_type](log_path)
+def engine_for(engine_type: EngineType, log_path: str = LOG_FILE, place: Place = POD) -> Engine:
+    """The engine of this type at this place, which logs to this file beside its standard output."""
+    return _ENGINES[engine_type](log_path, place)

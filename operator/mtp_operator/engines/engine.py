@@ -2,10 +2,11 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from mtp_operator.api.engines import FLAGS, VARIABLES
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import FLOORS, EngineType, SpeculationMethod
 
@@ -14,8 +15,6 @@ from .scoring import Continuation, Messages, Post, TokenScore
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""
 
-N_GRAM_LOOKUP_TOKENS: Final = 4
-"""Tokens that NGram looks for earlier in the request: shorter ones are found often and mean little."""
 LOG_FILE: Final = f"{LOG_FOLDER}/engine.log"
 """Where an engine logs to, beside its standard output."""
 
@@ -27,6 +26,21 @@ CONFIGURATION_FOLDER: Final = "/etc/engine"
 
 HOME: Final = "/tmp"  # noqa: S108  # a volume of the pod's own: the root file system is read-only
 """Home of the engine's user: every cache lies below it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an engine runs, as far as it has to be told. The defaults are those of a pod."""
+
+    # kubelet and Services reach the pod by its address, never by loopback.
+    host: str = "0.0.0.0"  # noqa: S104
+    port: int | None = None
+    """None: the engine's own."""
+    configuration_folder: str = CONFIGURATION_FOLDER
+    """Where the engine finds the files of `Engine.configuration_files`."""
+
+
+POD: Final = Place()
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class Engine(ABC):
     """One inference engine. Another one is one more subclass and its line in `engines.engine_for`."""
 
     type: ClassVar[EngineType]
-    port: ClassVar[int]
+    port: int
     health_path: ClassVar[str] = "/health"
     """Answers 200 while the server is up, which is not yet ready."""
     metrics_path: ClassVar[str] = "/metrics"
@@ -81,12 +95,18 @@ class Engine(ABC):
     lost_while_speculating: ClassVar[tuple[str, ...]] = ()
     """What the server's API refuses to do while n > 0, as a client would name it."""
 
+    methods: ClassVar[Mapping[str, str]]
+    """Method of spec.speculation -> what the engine calls it."""
+
     load_metrics: ClassVar[tuple[str, ...]]
     """Names of the Prometheus gauges that together count the requests which are not finished."""
 
-    def __init__(self, log_path: str = LOG_FILE) -> None:
+    def __init__(self, log_path: str = LOG_FILE, place: Place = POD) -> None:
         self.log_path = log_path
         """The file that the engine logs to, beside its standard output."""
+        self.host = place.host
+        self.port = place.port or self.port
+        self.configuration_folder = place.configuration_folder
 
     @abstractmethod
     def arguments(
@@ -137,7 +157,7 @@ class Engine(ABC):
 
     def drafts_every_step(self, settings: EngineSettings) -> bool:
         """Whether every step drafts; else what is drafted says how often something was found to draft."""
-        return settings.speculation.method is not SpeculationMethod.N_GRAM
+        return settings.speculation.method not in (SpeculationMethod.N_GRAM, SpeculationMethod.SUFFIX)
 
     @abstractmethod
     def request_drafts(self, message: Mapping[str, Any]) -> RequestDrafts | None:
@@ -209,16 +229,31 @@ class Engine(ABC):
             ValueError: the answer does not say it, or not for the target alone.
         """
 
-    @abstractmethod
     def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
-        """Why these settings cannot work or cannot be measured: one sentence each, none if they can."""
+        """Why these settings cannot work or cannot be measured: one sentence each, none if they can.
+
+        The API server says the same of flags and variables, but an object may be older than its rules.
+        """
+        engine = settings.engine
+        variables = {variable.name: variable.value for variable in engine.env}
+        return (
+            *_too_old(settings),
+            *self._unknown(settings),
+            *FLAGS.complaints(engine.extra_args),
+            *VARIABLES.complaints(variables),
+        )
+
+    def _unknown(self, settings: EngineSettings) -> Iterator[str]:
+        if settings.speculation.method not in self.methods:
+            yield f"spec.speculation.method: must be one of {', '.join(self.methods)} where engine.type is {self.type}"
 
 
-def too_old(settings: EngineSettings) -> tuple[str, ...]:
+def _too_old(settings: EngineSettings) -> Iterator[str]:
     """Why the image cannot be used, if it is known to be too old: the default one has not been at the API server."""
     floor = FLOORS[settings.engine.type]
     image = settings.engine.image or ""
-    return (f"spec.engine.image: {image} {floor.message}",) if re.search(floor.older, image) else ()
+    if re.search(floor.older, image):
+        yield f"spec.engine.image: {image} {floor.message}"
 
 
 def tokens_in_usage(message: Mapping[str, Any]) -> int | None:
@@ -245,26 +280,3 @@ def drafts_in(counts: Mapping[str, Any], draft_tokens: str, accepted_tokens: str
     if not isinstance(drafted, int) or not isinstance(accepted, int):
         return None
     return RequestDrafts(draft_tokens=drafted, accepted_tokens=accepted)
-
-
-def argument_name(argument: str) -> str:
-    """`--flag` of `--flag=value`."""
-    return argument.partition("=")[0]
-
-
-def unusable(
-    extra_arguments: Iterable[str],
-    reasons: Mapping[str, str],
-    means: Callable[[str, str], bool] = str.__eq__,
-) -> tuple[str, ...]:
-    """One sentence for each extra argument that has a reason against it.
-
-    Args:
-        extra_arguments: as in the spec.
-        reasons: flag -> what it does, or which field it is.
-        means: whether the engine takes what is written (the second) for the flag (the first).
-    """
-    found = (
-        next((flag for flag in reasons if means(flag, name)), None) for name in map(argument_name, extra_arguments)
-    )
-    return tuple(f"spec.engine.extraArgs: {flag} {reasons[flag]}" for flag in found if flag is not None)

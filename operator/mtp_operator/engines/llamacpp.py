@@ -4,21 +4,18 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from mtp_operator.api.base import MAX_N_SPEC
+from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
+from mtp_operator.api.engines.llamacpp_settings import METHODS, FlashAttention, LlamaCppSettings, LlamaCppSpeculation
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import EngineType, FlashAttention, LlamaCppSettings, SpeculationMethod
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 
 from .engine import (
     HOME,
-    N_GRAM_LOOKUP_TOKENS,
     Engine,
     EngineMetrics,
     RequestDrafts,
-    argument_name,
     drafts_in,
     tokens_in_usage,
-    too_old,
-    unusable,
 )
 from .scoring import Continuation, Messages, Post, TokenScore, token_score
 
@@ -27,50 +24,6 @@ BATCH_TOKENS: Final = 2048
 
 MICRO_BATCH_TOKENS: Final = 512
 """llama-server's default for the tokens that are computed together (--ubatch-size)."""
-
-_DRAFTER_TYPES: Final = {
-    SpeculationMethod.MTP: "draft-mtp",
-    SpeculationMethod.DRAFT_MODEL: "draft-simple",
-    SpeculationMethod.EAGLE3: "draft-eagle3",
-}
-
-_REMOVED: Final = "has been removed from llama-server; the operator sets --spec-draft-n-max"
-_DOWNLOADS: Final = "downloads another model"
-
-_UNUSABLE: Final = {
-    "--ctx-size": "is spec.engine.llamaCpp.contextSize times parallel",
-    "--parallel": "is spec.engine.llamaCpp.parallel",
-    "--gpu-layers": "is spec.engine.llamaCpp.gpuLayers",
-    "--n-gpu-layers": "is spec.engine.llamaCpp.gpuLayers",
-    "--flash-attn": "is spec.engine.llamaCpp.flashAttention",
-    "--alias": "is spec.model.servedName",
-    "--api-prefix": "moves the paths that the operator asks",
-    "--ignore-eos": "changes where outputs end",
-    "--predict": "changes where outputs end",
-    "--n-predict": "changes where outputs end",
-    "--log-disable": "hides why the engine fails",
-    "--log-jsonl": "hides why the engine fails",
-    "--sleep-idle-seconds": "unloads the model between two measurements",
-    "--log-file": "is set by the operator",
-    "--embedding": "turns text generation off",
-    "--embeddings": "turns text generation off",
-    "--rerank": "turns text generation off",
-    "--reranking": "turns text generation off",
-    "--spec-default": "turns speculation on at every n",
-    "--spec-synth-len": "pretends acceptance",
-    "--spec-synth-rates": "pretends acceptance",
-    "--draft": _REMOVED,
-    "--draft-n": _REMOVED,
-    "--draft-max": _REMOVED,
-    "--draft-min": _REMOVED,
-    "--draft-n-min": _REMOVED,
-}
-
-_UNSURE: Final = frozenset({"--spec-draft-p-min", "--draft-p-min", "--spec-draft-n-min"})
-"""Flags by which a drafter drafts nothing where it is unsure."""
-
-_PRESETS: Final = ("--embd-gemma-", "--fim-qwen-", "--gpt-oss-", "--vision-gemma-")
-
 
 _FULL_PRECISION: Final = ("F32", "F16")  # and BF16
 """In the names of file types whose weights are not quantized."""
@@ -83,6 +36,7 @@ class LlamaCpp(Engine):
     """llama-server from 0.7.0 on."""
 
     type = EngineType.LLAMA_CPP
+    methods = METHODS
     port = 8080
     metrics = EngineMetrics(
         generated_tokens="llamacpp:tokens_predicted_total",
@@ -102,12 +56,11 @@ class LlamaCpp(Engine):
     ) -> tuple[str, ...]:
         """The arguments of `llama-server`; see `Engine.arguments`."""
         llama = settings.engine.llama_cpp or LlamaCppSettings()
-        layers = "all" if llama.gpu_layers < 0 else str(llama.gpu_layers)
+        layers = _layers(llama.gpu_layers)
         flags = {
             "--model": model_path,
-            "--alias": served_name,
-            # kubelet and Services reach the pod by its address, never by loopback.
-            "--host": "0.0.0.0",  # noqa: S104
+            "--alias": ",".join((served_name, *settings.model.aliases)),
+            "--host": self.host,
             "--port": str(self.port),
             # The total, which is divided evenly among the slots.
             "--ctx-size": str(llama.context_size * llama.parallel),
@@ -162,8 +115,8 @@ class LlamaCpp(Engine):
 
     def drafts_every_step(self, settings: EngineSettings) -> bool:
         """Not where a drafter that is unsure may draft less than it is asked to, or nothing."""
-        names = map(argument_name, settings.engine.extra_args)
-        return super().drafts_every_step(settings) and not any(name in _UNSURE for name in names)
+        stated = settings.speculation.llama_cpp or LlamaCppSpeculation()
+        return super().drafts_every_step(settings) and not (stated.p_min_milli or stated.n_min)
 
     def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
         """In llama-server's own `timings`, else as in `usage`."""
@@ -236,12 +189,6 @@ class LlamaCpp(Engine):
             scores.append(token_score(position, output[position], likely))
         return tuple(scores)
 
-    def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
-        """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
-        extra = settings.engine.extra_args
-        presets = {argument_name(one): _DOWNLOADS for one in extra if one.startswith(_PRESETS)}
-        return too_old(settings) + unusable(extra, {**_UNUSABLE, **presets})
-
 
 def split_values(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """`--flag=value` as two arguments each: llama-server knows no other form."""
@@ -261,18 +208,39 @@ def _batches(llama: LlamaCppSettings) -> dict[str, str]:
 def _speculation(settings: EngineSettings, n_spec: int, drafter_path: str | None, layers: str) -> dict[str, str]:
     if n_spec == 0:
         return {}
-    if settings.speculation.method is SpeculationMethod.N_GRAM:
+    method = settings.speculation.method
+    stated = settings.speculation.llama_cpp or LlamaCppSpeculation()
+    if method is SpeculationMethod.N_GRAM:
         return {
-            # --spec-draft-n-max means nothing to it, and ngram-simple cannot draft fewer tokens than it looks up.
-            "--spec-type": "ngram-map-k",
-            "--spec-ngram-map-k-size-n": str(N_GRAM_LOOKUP_TOKENS),
+            # --spec-draft-n-max means nothing to it.
+            "--spec-type": METHODS[method],
+            "--spec-ngram-map-k-size-n": str(stated.n_gram_tokens or N_GRAM_LOOKUP_TOKENS),
             "--spec-ngram-map-k-size-m": str(n_spec),
         }
     # The type has to be spelled out: a drafter alone does not turn speculation on.
     flags = {
-        "--spec-type": _DRAFTER_TYPES[settings.speculation.method],
+        "--spec-type": METHODS[method],
         "--spec-draft-n-max": str(n_spec),
+        **_drafter_flags(stated),
     }
     if drafter_path is not None:
+        if stated.gpu_layers is not None:
+            layers = _layers(stated.gpu_layers)
         flags |= {"--spec-draft-model": drafter_path, "--spec-draft-ngl": layers}
     return flags
+
+
+def _drafter_flags(stated: LlamaCppSpeculation) -> dict[str, str]:
+    """The flags of speculation that are the same for every n."""
+    flags = {
+        "--spec-draft-n-min": stated.n_min,
+        "--spec-draft-p-min": stated.p_min_milli and stated.p_min_milli / 1000,
+        "--spec-draft-p-split": stated.p_split_milli and stated.p_split_milli / 1000,
+        "--spec-draft-type-k": stated.cache_type_k,
+        "--spec-draft-type-v": stated.cache_type_v,
+    }
+    return {flag: str(value) for flag, value in flags.items() if value is not None}
+
+
+def _layers(count: int) -> str:
+    return "all" if count < 0 else str(count)

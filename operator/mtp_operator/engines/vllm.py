@@ -4,27 +4,25 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mtp_operator.api.base import MAX_N_SPEC
-from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import (
-    EngineType,
+from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
+from mtp_operator.api.engines.vllm_settings import (
+    METHODS,
+    PaddedDrafterBatch,
     PrefixCaching,
-    SpeculationMethod,
     TrustRemoteCode,
     VLLMSettings,
+    VLLMSpeculation,
 )
+from mtp_operator.api.settings import EngineSettings
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 
 from .engine import (
-    CONFIGURATION_FOLDER,
     HOME,
-    N_GRAM_LOOKUP_TOKENS,
     Engine,
     EngineMetrics,
     RequestDrafts,
     drafts_in,
     tokens_in_usage,
-    too_old,
-    unusable,
 )
 from .scoring import Continuation, Messages, Post, TokenScore, token_score
 
@@ -37,46 +35,17 @@ BATCHED_TOKENS: Final = 2048
 WIDE_BATCHED_TOKENS: Final = 8192
 """What vLLM advises at the least where it speculates with many requests, and its own default on large GPUs."""
 
-_METHODS: Final = {
-    SpeculationMethod.MTP: "mtp",
-    SpeculationMethod.DRAFT_MODEL: "draft_model",
-    SpeculationMethod.EAGLE3: "eagle3",
-    SpeculationMethod.N_GRAM: "ngram",
-}
-
 _QUANTIZATION: Final = ("quantization_config", "compression_config", "hf_quant_config")
 """In a model's configuration; the last is a file of its own beside it."""
 
 _LOGGING_FILE: Final = "vllm-logging.json"
-
-_UNUSABLE: Final = {
-    "--convert": "turns text generation off",
-    "--data-parallel-size": "takes GPUs that the model was not granted",
-    "--enable-trace-replay": "lets a request decide what is generated",
-    "--logprobs-mode": "changes the probabilities that the output is checked by",
-    "--max-logprobs": "changes the probabilities that the output is checked by",
-    "--per-request-spec-decode-metrics": "keeps vLLM from starting without speculation (n=0)",
-    "--return-tokens-as-token-ids": "changes the answers that the bench reads",
-    "--root-path": "moves the paths that the operator asks",
-    "--runner": "turns text generation off",
-    "--skip-tokenizer-init": "turns text off",
-    "--tokens-only": "turns text off",
-    "--disable-log-stats": "turns the counters off that prove that speculation works",
-    "--kv-sharing-fast-prefill": "does not work together with speculation",
-    "--max-model-len": "is spec.engine.vllm.maxModelLen",
-    "--max-num-seqs": "is spec.engine.vllm.maxNumSeqs",
-    "--gpu-memory-utilization": "is spec.engine.vllm.gpuMemoryUtilizationPercent",
-    "--tensor-parallel-size": "is spec.engine.vllm.tensorParallelSize",
-    "--enable-prefix-caching": "is spec.engine.vllm.prefixCaching",
-    "--no-enable-prefix-caching": "is spec.engine.vllm.prefixCaching",
-    "--pipeline-parallel-size": "does not work together with MTP: draft heads live on the last stage only",
-}
 
 
 class VLLM(Engine):
     """vLLM from 0.31 on."""
 
     type = EngineType.VLLM
+    methods = METHODS
     port = 8000
     metrics = EngineMetrics(
         generated_tokens="vllm:generation_tokens_total",
@@ -98,13 +67,13 @@ class VLLM(Engine):
         vllm = settings.engine.vllm or VLLMSettings()
         return (
             model_path,
-            f"--served-model-name={served_name}",
-            # kubelet and Services reach the pod by its address, never by loopback.
-            "--host=0.0.0.0",
+            *_names(served_name, settings.model.aliases),
+            f"--host={self.host}",
             f"--port={self.port}",
             *_stated("--max-model-len", vllm.max_model_len),
             *_stated("--max-num-seqs", vllm.max_num_seqs),
             f"--tensor-parallel-size={vllm.tensor_parallel_size}",
+            *((f"--data-parallel-size={vllm.data_parallel_size}",) if vllm.data_parallel_size > 1 else ()),
             *_memory(vllm),
             *_prefix_caching(vllm),
             *(("--trust-remote-code",) if vllm.trust_remote_code is TrustRemoteCode.ENABLED else ()),
@@ -121,7 +90,7 @@ class VLLM(Engine):
             # PyTorch asks for the user's name, and the image has no entry for the pod's numeric user.
             "USER": "engine",
             "LOGNAME": "engine",
-            "VLLM_LOGGING_CONFIG_PATH": f"{CONFIGURATION_FOLDER}/{_LOGGING_FILE}",
+            "VLLM_LOGGING_CONFIG_PATH": f"{self.configuration_folder}/{_LOGGING_FILE}",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
             # The model lies on a volume; nothing may be looked up or fetched behind the operator's back.
@@ -239,10 +208,10 @@ class VLLM(Engine):
             for position in positions
         )
 
-    def refusals(self, settings: EngineSettings) -> tuple[str, ...]:
-        """Arguments that typed fields set, that the engine refuses, or that spoil the measurement."""
-        # vLLM takes the beginning of a flag for the flag.
-        return too_old(settings) + unusable(settings.engine.extra_args, _UNUSABLE, str.startswith)
+
+def _names(served_name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
+    # The flag takes all names that follow; after '=' it takes one.
+    return ("--served-model-name", served_name, *aliases) if aliases else (f"--served-model-name={served_name}",)
 
 
 def _stated(flag: str, value: int | None) -> tuple[str, ...]:
@@ -281,10 +250,32 @@ def _speculation(settings: EngineSettings, n_spec: int, drafter_path: str | None
     if n_spec == 0:
         # A schedule with no draft tokens still runs the drafter's prefill; only no configuration at all is free.
         return ()
-    configuration: dict[str, Any] = {"method": _METHODS[settings.speculation.method]}
-    if settings.speculation.method is SpeculationMethod.N_GRAM:
-        configuration["prompt_lookup_max"] = N_GRAM_LOOKUP_TOKENS
+    method = settings.speculation.method
+    configuration: dict[str, Any] = {"method": METHODS[method], **_drafter_settings(settings.speculation.vllm, method)}
     if drafter_path is not None:
         configuration["model"] = drafter_path
     configuration["num_speculative_tokens"] = n_spec
     return (f"--speculative-config={json.dumps(configuration)}",)
+
+
+def _drafter_settings(stated: VLLMSpeculation | None, method: SpeculationMethod) -> dict[str, Any]:
+    """The parts of --speculative-config that are the same for every n."""
+    stated = stated or VLLMSpeculation()
+    settings: dict[str, Any] = {
+        "draft_tensor_parallel_size": stated.draft_tensor_parallel_size,
+        "moe_backend": stated.moe_backend,
+        "attention_backend": stated.attention_backend,
+        "quantization": stated.quantization,
+        "kv_cache_dtype": stated.kv_cache_dtype,
+        "max_model_len": stated.max_model_len,
+        "rejection_sample_method": stated.rejection_sample_method and stated.rejection_sample_method.value.lower(),
+        "draft_sample_method": stated.draft_sample_method and stated.draft_sample_method.value.lower(),
+        "disable_padded_drafter_batch": stated.padded_drafter_batch is PaddedDrafterBatch.DISABLED or None,
+    }
+    if method is SpeculationMethod.N_GRAM:
+        settings["prompt_lookup_max"] = stated.prompt_lookup_max or N_GRAM_LOOKUP_TOKENS
+        settings["prompt_lookup_min"] = stated.prompt_lookup_min
+    if method is SpeculationMethod.SUFFIX:
+        # The bench repeats its prompts: an answer that is remembered would be drafted whole.
+        settings["suffix_decoding_max_cached_requests"] = stated.suffix_cached_requests or 0
+    return {name: value for name, value in settings.items() if value is not None}

@@ -83,6 +83,8 @@ def _with_model(
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
         elif no_trials is not None:
             plans.append(runs.supersede(run, about, no_trials, now))
+        elif intent.has_other_pods(run, model):
+            plans.append(runs.supersede(run, about, "spec.template is another one, and nothing is measured yet", now))
         elif lost_sight is None:
             try:
                 plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)

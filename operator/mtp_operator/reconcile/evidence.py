@@ -42,7 +42,7 @@ from .records import Node, Pod
 
 UNKNOWN = "Unknown"
 
-_DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
+DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 
 
 def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -> ArmStatus:
@@ -352,7 +352,7 @@ def observed_by(pod: Pod, nodes: Mapping[str, Node], prompts_sha256: str | None)
 def gpu_of(node: Node | None) -> tuple[str, str]:
     """Product and driver of a node's GPUs, as far as its labels tell."""
     labels = node.labels if node is not None else {}
-    return labels.get(PRODUCT_LABEL, UNKNOWN), labels.get(_DRIVER_LABEL, UNKNOWN)
+    return labels.get(PRODUCT_LABEL, UNKNOWN), labels.get(DRIVER_LABEL, UNKNOWN)
 
 
 def changed(known: ObservedByTrial, seen: ObservedByTrial) -> tuple[str, str] | None:

@@ -1,10 +1,10 @@
 """What a model wants: derived once from its spec, and matched by everything that is decided about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mtp_operator.api.model import MTPModel, ResolvedImages, TuningMode
-from mtp_operator.api.run import MTPTuningRun, RunSettings, run_name
+from mtp_operator.api.run import ArmState, MTPTuningRun, RunSettings, run_name
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
@@ -114,7 +114,8 @@ def intent(
     if spec.tuning.mode is TuningMode.DISABLED:
         return Off("tuning is disabled by spec.tuning.mode")
     asked, request = settings.request_hash(), spec.tuning.request
-    epoch = _epoch(run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (asked, request))
+    same = [run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (asked, request)]
+    epoch = _epoch(model, same)
     held = "tuning is suspended by spec.tuning.suspend" if spec.tuning.suspend else None
     return Tune(run_name(model.metadata.name, asked, request, epoch), epoch, held)
 
@@ -159,10 +160,19 @@ def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
     )
 
 
-def _epoch(runs: Iterable[MTPTuningRun]) -> int:
-    """The epoch of the newest of these runs, or the one after it if that was given up half-way: its evidence stays."""
+def has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
+    """Whether a run was made for other pods than the model asks for now, and loses no measurement if it begins anew."""
+    measured = any(arm.state is ArmState.MEASURED for arm in run.status.arms)
+    return not measured and run.spec.template != model.spec.template.pod
+
+
+def _epoch(model: MTPModel, runs: Sequence[MTPTuningRun]) -> int:
+    """The epoch of the newest of these runs, or the one after it if that was given up: what it has measured stays."""
     newest = max(runs, key=lambda run: run.spec.epoch, default=None)
     if newest is None:
         return 0
     verdict = newest.status.verdict
-    return newest.spec.epoch + (verdict is not None and verdict.type is VerdictType.SUPERSEDED)
+    given_up = verdict is not None and (
+        verdict.type is VerdictType.SUPERSEDED or (verdict.type is VerdictType.FAILED and has_other_pods(newest, model))
+    )
+    return newest.spec.epoch + given_up

@@ -151,17 +151,18 @@ def _record(
 ) -> ServingRecord | None:
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
-    servable = asked.servable
+    servable, pod = asked.servable, model.spec.template.pod
     if servable is not None and n_spec is not None:
-        wanted = Served.of(servable, n_spec)
+        wanted = Served.of(servable, n_spec, pod)
     elif record is not None:
         # What is served goes on until there is something better.
         wanted = record.failed.served if record.failed is not None else record.served
     elif servable is not None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
-        wanted = Served.of(servable, 0)
+        wanted = Served.of(servable, 0, pod)
     else:
         return None
-    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=settings.ready_seconds)
+    ready_seconds = wanted.template.ready_seconds or settings.ready_seconds
+    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=ready_seconds)
     return _turned_to(wanted, surroundings, record, model, observed)
 
 
@@ -276,7 +277,7 @@ def _standing(
     now: datetime,
 ) -> Standing:
     ready = [one for one in observed.server_pods if one.is_ready]
-    fitting = [one for one in ready if _fits(asked, one)]
+    fitting = [one for one in ready if _fits(model, asked, one)]
     selector = ",".join(f"{name}={value}" for name, value in server_selector(model.metadata.name).items())
     standing = replace(
         _told(model, record, ready, observed, settings, now),
@@ -290,12 +291,13 @@ def _standing(
     return replace(standing, stalled=standing.stalled and not standing.satisfied)
 
 
-def _fits(asked: Wish, one: ServerPod) -> bool:
+def _fits(model: MTPModel, asked: Wish, one: ServerPod) -> bool:
     """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
     if asked.servable is None:
         return False
     fixed = fixed_n_spec(asked.intent)
-    return one.settings_hash == Served.of(asked.servable, fixed or 0).settings_hash and fixed in (None, one.n_spec)
+    wanted = Served.of(asked.servable, fixed or 0, model.spec.template.pod)
+    return one.settings_hash == wanted.settings_hash and fixed in (None, one.n_spec)
 
 
 def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> int | None:

@@ -5,16 +5,16 @@ from typing import Any, Final
 
 from mtp_operator.api.base import GROUP
 from mtp_operator.api.settings import EngineSettings
+from mtp_operator.api.template import PodTemplate, ResourceAmounts
 from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine
 
 from .claim_template import claim_template_name
-from .placement import container_claims, gpu_affinity, gpu_limits, gpu_tolerations, pod_claims
-from .weights import cache_folder, mounts, sources, volumes
+from .mounted_files import file_mounts, file_volumes
+from .placement import container_claims, gpu_limits, pod_claims
+from .pod import pod_fields, pod_security
+from .weights import cache_folder, cache_volumes, mounts, sources, volumes
 
 ENGINE_CONTAINER: Final = "engine"
-
-USER_ID: Final = 65532
-"""Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
 
 ENGINE_CPU_REQUEST: Final = "500m"
 """For the engine's own loop beside the GPU: the same for what is measured and what serves, and small nodes have it."""
@@ -25,53 +25,48 @@ _NO_MESH_LABELS: Final = {"sidecar.istio.io/inject": "false", "istio.io/dataplan
 _NO_MESH_ANNOTATIONS: Final = {"linkerd.io/inject": "disabled"}
 
 
-def pod_metadata(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
-    """Metadata of a pod with this engine."""
-    annotations = _configuration_annotations(engine)
+def pod_metadata(engine: Engine, labels: dict[str, str], template: PodTemplate) -> dict[str, Any]:
+    """Metadata of a pod with this engine; the operator's own labels and annotations win over the user's."""
+    annotations = {**template.annotations, **_configuration_annotations(engine)}
     # The API server stores no empty map of annotations: one that is applied would look changed for ever.
-    return {"labels": labels, **({"annotations": annotations} if annotations else {})}
+    return {"labels": {**template.labels, **labels}, **({"annotations": annotations} if annotations else {})}
 
 
 def without_mesh(metadata: dict[str, Any]) -> dict[str, Any]:
     """The metadata of a trial's pod: a proxy between bench and engine would be measured, and would not end."""
     return {
         "labels": {**metadata["labels"], **_NO_MESH_LABELS},
-        "annotations": {**_NO_MESH_ANNOTATIONS, **metadata.get("annotations", {})},
+        "annotations": {**metadata.get("annotations", {}), **_NO_MESH_ANNOTATIONS},
     }
 
 
-def pod_basics(settings: EngineSettings, model_name: str, pinned_node: str | None) -> dict[str, Any]:
+def pod_basics(
+    settings: EngineSettings, template: PodTemplate, model_name: str, pinned_node: str | None
+) -> dict[str, Any]:
     """The part of a pod's spec that is not about its containers and their volumes.
 
     Args:
         settings: what the engine is started with.
+        template: the user's own wishes for the pod.
         model_name: of the MTPModel.
         pinned_node: the only node that will do, if there is one.
     """
     return {
-        "automountServiceAccountToken": False,
-        # Variables of a Service named like the engine would be read as its settings (VLLM_PORT).
-        "enableServiceLinks": False,
-        # No fsGroup: kubelet would change the owner of every file on the claim, at each pod anew.
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "affinity": gpu_affinity(settings.accelerator, pinned_node),
-        "tolerations": gpu_tolerations(),
+        # No fsGroup by default: kubelet would look at the owner of every file on the claim, at each pod anew.
+        **pod_fields(template, settings.accelerator, pinned_node, pod_security(template.security_context)),
         **pod_claims(settings.accelerator, claim_template_name(model_name, settings.accelerator)),
     }
 
 
-def engine_volumes(settings: EngineSettings, engine: Engine) -> list[dict[str, Any]]:
+def engine_volumes(settings: EngineSettings, engine: Engine, template: PodTemplate) -> list[dict[str, Any]]:
     """The volumes that the engine's container mounts."""
     return [
         *volumes(sources(settings)),
+        *cache_volumes(settings),
+        *file_volumes(settings.files),
         {"name": "home", "emptyDir": {}},
         {"name": "log", "emptyDir": {"sizeLimit": "1Gi"}},
-        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": template.shared_memory}},
         *_configuration_volumes(engine),
     ]
 
@@ -81,6 +76,7 @@ def engine_container(
     n_spec: int,
     served_name: str,
     engine: Engine,
+    template: PodTemplate,
     *,
     cache_mounts: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -91,9 +87,9 @@ def engine_container(
         n_spec: draft tokens per step.
         served_name: what clients put into `model` of a request.
         engine: the engine.
+        template: the user's own wishes for the pod.
         cache_mounts: where its compile cache lies, if it keeps one.
     """
-    gpus = gpu_limits(settings.accelerator)
     return {
         "name": ENGINE_CONTAINER,
         "image": settings.engine.image,
@@ -101,15 +97,12 @@ def engine_container(
         "env": [{"name": name, "value": literal(value)} for name, value in _environment(settings, engine).items()],
         "ports": [{"name": "http", "containerPort": engine.port}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {
-            "limits": gpus,
-            "requests": {"cpu": ENGINE_CPU_REQUEST, **gpus},
-            **container_claims(settings.accelerator),
-        },
-        "securityContext": container_security(),
+        "resources": _resources(settings),
+        "securityContext": container_security(read_only=template.read_only_root_filesystem),
         "volumeMounts": [
             *mounts(sources(settings)),
             *cache_mounts,
+            *file_mounts(settings.files),
             {"name": "home", "mountPath": HOME},
             {"name": "log", "mountPath": LOG_FOLDER},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
@@ -126,12 +119,24 @@ def engine_arguments(settings: EngineSettings, n_spec: int, served_name: str, en
     )
 
 
-def container_security() -> dict[str, Any]:
+def container_security(*, read_only: bool = True) -> dict[str, Any]:
     """What Pod Security "restricted" asks of a container, and a root file system that nobody writes to."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
+        "readOnlyRootFilesystem": read_only,
+    }
+
+
+def _resources(settings: EngineSettings) -> dict[str, Any]:
+    gpus = gpu_limits(settings.accelerator)
+    limits = settings.resources.limits or ResourceAmounts()
+    requests = settings.resources.requests or ResourceAmounts()
+    return {
+        "limits": {**limits.to_wire(), **gpus},
+        # Kubernetes asks for as much as the limit where nothing else is said.
+        "requests": {"cpu": limits.cpu or ENGINE_CPU_REQUEST, **requests.to_wire(), **gpus},
+        **container_claims(settings.accelerator),
     }
 
 

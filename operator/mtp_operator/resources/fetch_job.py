@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from mtp_operator.api.fetch import PERMANENT_FAILURE, PROGRESS_PORT, FetchPlan
 from mtp_operator.api.model import MTPModel
+from mtp_operator.api.template import PodTemplate
 from mtp_operator.api.weights import WeightsSource
 
-from .engine_pod import USER_ID, container_security, literal
+from .engine_pod import container_security, literal
 from .labels import child_labels, owned_by
-from .placement import gpu_affinity, gpu_tolerations
+from .pod import pod_fields, pod_security
 from .weights import claim_name
 
 FETCH_CONTAINER: Final = "fetch"
@@ -45,7 +46,11 @@ def request_hash(model: MTPModel) -> str:
 
 def fetch_job_name(model: MTPModel) -> str:
     """The name of the Job that answers what is asked for now; after a failure, `spec.tuning.request` makes another."""
-    asked = [request_hash(model), model.spec.tuning.request, token(model)]
+    asked: list[Any] = [request_hash(model), model.spec.tuning.request, token(model)]
+    template = model.spec.template.pod
+    if template != PodTemplate():
+        # A pod that nothing takes in is made anew where the user says how.
+        asked.append(template.to_wire())
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return f"{model.metadata.name}-fetch-{digest[:8]}"
 
@@ -91,12 +96,19 @@ def fetch_job(model: MTPModel, image: str, environment: Mapping[str, str]) -> di
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 ]
             },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(model, image, environment)},
+            "template": {"metadata": _pod_metadata(model, labels), "spec": _pod(model, image, environment)},
         },
     }
 
 
+def _pod_metadata(model: MTPModel, labels: dict[str, str]) -> dict[str, Any]:
+    template = model.spec.template
+    annotations = {"annotations": dict(template.annotations)} if template.annotations else {}
+    return {"labels": {**template.labels, **labels}, **annotations}
+
+
 def _pod(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    template = model.spec.template
     plan = FetchPlan(
         sources=fetched_sources(model),
         folder=CLAIM_FOLDER,
@@ -112,20 +124,9 @@ def _pod(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[st
     return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 10,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            # A new volume belongs to root. Only its root folder is looked at, so that a full one is left as it is.
-            "fsGroup": USER_ID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
         # Where the trials can run, so that a volume which is bound to its first pod's place is bound there.
-        "affinity": gpu_affinity(model.spec.accelerator, None),
-        "tolerations": gpu_tolerations(),
+        # A new volume belongs to root.
+        **pod_fields(template, model.spec.accelerator, None, pod_security(template.security_context, owns_volume=True)),
         "containers": [
             {
                 "name": FETCH_CONTAINER,

@@ -13,6 +13,7 @@ from mtp_operator.engines import NO_LOG_FILE, engine_for
 
 from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
 from .labels import N_SPEC_LABEL, SETTINGS_LABEL, owned_by, server_labels, server_selector
+from .pod import spread
 from .private_cache import private_cache
 from .weights import pull_seconds
 
@@ -85,7 +86,7 @@ def _strategy(model: MTPModel) -> dict[str, Any]:
 
 
 def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
-    settings, n_spec = record.served.settings, record.served.n_spec
+    settings, n_spec, template = record.served.settings, record.served.n_spec, record.served.template
     # Nobody reads a server's log file, and it would grow until the pod is evicted.
     engine = engine_for(settings.engine.type, NO_LOG_FILE)
     served_name = settings.model.served_name or model.metadata.name
@@ -102,6 +103,7 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
             n_spec,
             served_name,
             engine,
+            template,
             cache_mounts=cache.mounts if cache else (),
         ),
         "startupProbe": {
@@ -123,11 +125,12 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
         drain_path=_drain_path(model),
     )
     return {
-        "metadata": pod_metadata(engine, labels),
+        "metadata": pod_metadata(engine, labels, template),
         "spec": {
             "terminationGracePeriodSeconds": longest_request_seconds(settings) + DRAIN_MARGIN_SECONDS,
-            **pod_basics(settings, model.metadata.name, None),
-            "volumes": [*engine_volumes(settings, engine), *(cache.volumes if cache else ())],
+            **pod_basics(settings, template, model.metadata.name, None),
+            **spread(template, server_selector(model.metadata.name)),
+            "volumes": [*engine_volumes(settings, engine, template), *(cache.volumes if cache else ())],
             "initContainers": [
                 _probe_container(record.surroundings.probe_image, plan),
                 *([cache.init_container] if cache else ()),

@@ -70,7 +70,7 @@ def trial_job(
             # A lost pod is replaced by nothing before it has let go of its GPU.
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": without_mesh(pod_metadata(engine, labels)),
+                "metadata": without_mesh(pod_metadata(engine, labels, run.spec.template)),
                 "spec": _pod(run, arm, engine, plan, pinned_node),
             },
         },
@@ -106,7 +106,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
         "activeDeadlineSeconds": math.ceil(plan.longest_seconds + DEADLINE_MARGIN_SECONDS + pull_seconds(run.spec)),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        **pod_basics(run.spec, run.spec.model_name, pinned_node),
+        **pod_basics(run.spec, run.spec.template, run.spec.model_name, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "initContainers": [
             {
@@ -115,13 +115,17 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
                     arm.n_spec,
                     served_name(run),
                     engine,
+                    run.spec.template,
                     cache_mounts=cache_mounts(run.spec),
                 ),
                 "restartPolicy": "Always",
             }
         ],
         "containers": [_bench_container(run, plan)],
-        "volumes": [*engine_volumes(run.spec, engine), *prompt_volumes(run.spec.workload.prompt_source)],
+        "volumes": [
+            *engine_volumes(run.spec, engine, run.spec.template),
+            *prompt_volumes(run.spec.workload.prompt_source),
+        ],
     }
 
 

@@ -37,12 +37,19 @@ def run_settings(
         speculation["drafter"] |= source(spec.speculation.drafter)
     return RunSettings.model_validate(
         {
-            "model": {**target, "servedName": spec.model.served_name or model.metadata.name},
+            "model": {
+                **target,
+                "servedName": spec.model.served_name or model.metadata.name,
+                "aliases": spec.model.aliases,
+            },
             "weightsClaim": claim_name(model),
+            "cacheClaim": spec.storage and spec.storage.cache_claim,
             "engine": {**spec.engine.to_wire(), "image": engine_image},
             "benchImage": bench_image,
             "accelerator": spec.accelerator.to_wire(),
             "speculation": speculation,
+            "files": [one.to_wire() for one in spec.files],
+            "resources": spec.template.resources.to_wire(),
             "maxNSpec": spec.tuning.max_n_spec,
             "workload": spec.tuning.workload.of(spec.engine).to_wire(),
             "objective": spec.tuning.objective.to_wire(),
@@ -66,6 +73,7 @@ def tuning_run(model: MTPModel, settings: RunSettings, epoch: int = 0) -> dict[s
         request=model.spec.tuning.request,
         epoch=epoch,
         settings_hash=settings_hash,
+        template=model.spec.template.pod,
     )
     return {
         "apiVersion": API_VERSION,

@@ -27,6 +27,7 @@ IMAGE_MOUNTS: Final = "/images"
 
 MODEL_VOLUME: Final = "model-image"
 DRAFTER_VOLUME: Final = "drafter-image"
+CACHE_VOLUME: Final = "compile-cache"
 
 IMAGE_FIELDS: Final = {MODEL_VOLUME: "spec.model.uri", DRAFTER_VOLUME: "spec.speculation.drafter.uri"}
 """Volume of an image with weights -> the field that names the image."""
@@ -129,9 +130,10 @@ def pull_seconds(settings: EngineSettings) -> int:
 def cache_folder(settings: EngineSettings) -> str | None:
     """The compile cache of this image on this GPU as the engine's container sees it; None where there is none.
 
-    It is kept beside fetched weights. A claim that is used as it is (pvc://) may be read-only, and belongs to the user.
+    It is kept beside fetched weights, or on a claim of its own. A claim with weights that are used as they are (pvc://)
+    may be read-only, and belongs to the user.
     """
-    if settings.weights_claim is None or not engine_for(settings.engine.type).cache_environment(CACHE_MOUNT):
+    if _caches_claim(settings) is None or not engine_for(settings.engine.type).cache_environment(CACHE_MOUNT):
         return None
     return f"{CACHE_MOUNT}/{cache_key(settings)}"
 
@@ -156,10 +158,23 @@ def cache_mounts(settings: EngineSettings, path: str = CACHE_MOUNT, *, read_only
         path: where they are seen.
         read_only: whether nothing may be written.
     """
-    if cache_folder(settings) is None or settings.weights_claim is None:
+    claim = _caches_claim(settings)
+    if cache_folder(settings) is None or claim is None:
         return []
-    name = _volume_names(sources(settings))[settings.weights_claim]
+    name = _volume_names(sources(settings)).get(claim, CACHE_VOLUME)
     return [{"name": name, "mountPath": path, "subPath": CACHE_FOLDER, "readOnly": read_only}]
+
+
+def cache_volumes(settings: EngineSettings) -> list[dict[str, Any]]:
+    """The volume of a claim that holds compile caches and no weights, where there is one."""
+    claim = _caches_claim(settings)
+    if cache_folder(settings) is None or claim in (None, *_volume_names(sources(settings))):
+        return []
+    return [{"name": CACHE_VOLUME, "persistentVolumeClaim": {"claimName": claim}}]
+
+
+def _caches_claim(settings: EngineSettings) -> str | None:
+    return settings.weights_claim or settings.cache_claim
 
 
 def _volume_names(sources: tuple[Weights, ...]) -> dict[str, str]:
@@ -171,7 +186,7 @@ def _volume_names(sources: tuple[Weights, ...]) -> dict[str, str]:
 def claim_name(model: MTPModel) -> str | None:
     """The claim that fetched weights of the model are kept on; None where spec.storage names none."""
     storage = model.spec.storage
-    if storage is None:
+    if storage is None or storage.cache_claim is not None:
         return None
     return storage.existing_claim or f"{model.metadata.name}-weights"
 

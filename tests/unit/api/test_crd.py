@@ -28,6 +28,8 @@ def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, An
         yield from nodes(part, f"{path}.{name}")
     if "items" in schema:
         yield from nodes(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from nodes(schema["additionalProperties"], f"{path}[]")
 
 
 def every_node() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -66,9 +68,12 @@ def test_check_names_the_file_that_differs(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_nothing_that_a_structural_schema_forbids() -> None:
-    forbidden = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "title", "const", "additionalProperties", "nullable"}
+    forbidden = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "title", "const", "nullable"}
 
     assert {path: forbidden & node.keys() for path, node in NODES.items() if forbidden & node.keys()} == {}
+    maps = [node for node in NODES.values() if "additionalProperties" in node]
+    assert maps
+    assert all(node["maxProperties"] and "properties" not in node for node in maps)
 
 
 def test_every_field_is_described() -> None:
@@ -208,8 +213,12 @@ class RuledTwice(Schema):
     ruled: Annotated[Ruled, described(json_schema_extra=validated(rule("true", "must be as well")))]
 
 
+class Boundless(Schema):
+    value: Annotated[dict[str, Annotated[str, Field(max_length=3)]], described()]
+
+
 class FreeForm(Schema):
-    value: Annotated[dict[str, str], described()]
+    value: Annotated[dict[str, str], described(max_length=3)]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +234,8 @@ class FreeForm(Schema):
         (NoSentence, r"NoSentence\.count: a field must have a description that ends with a full stop"),
         (Either, r"Either\.value: anyOf cannot be said"),
         (RuledTwice, r"RuledTwice\.ruled: x-kubernetes-validations must be on the type or on the field, not on both"),
-        (FreeForm, r"FreeForm\.value: additionalProperties cannot be said"),
+        (Boundless, r"Boundless\.value: a map must have a max_length"),
+        (FreeForm, r"FreeForm\.value\.\*: a string must have a max_length"),
     ],
 )
 def test_a_broken_promise_ends_the_generation(model: type[Schema], complaint: str) -> None:

@@ -69,12 +69,47 @@ def test_the_context_is_each_slots_own() -> None:
             None,
             {("--spec-type", "ngram-map-k"), ("--spec-ngram-map-k-size-n", "4"), ("--spec-ngram-map-k-size-m", "3")},
         ),
+        (
+            {
+                "method": "DFlash",
+                "drafter": {"uri": "pvc://weights/head.gguf"},
+                "llamaCpp": {
+                    "pMinMilli": 750,
+                    "pSplitMilli": 100,
+                    "nMin": 0,
+                    "gpuLayers": 0,
+                    "cacheTypeK": "q8_0",
+                    "cacheTypeV": "q8_0",
+                },
+            },
+            "/models/weights/head.gguf",
+            {
+                ("--spec-type", "draft-dflash"),
+                ("--spec-draft-n-max", "3"),
+                ("--spec-draft-n-min", "0"),
+                ("--spec-draft-p-min", "0.75"),
+                ("--spec-draft-p-split", "0.1"),
+                ("--spec-draft-type-k", "q8_0"),
+                ("--spec-draft-type-v", "q8_0"),
+                ("--spec-draft-model", "/models/weights/head.gguf"),
+                ("--spec-draft-ngl", "0"),
+            },
+        ),
     ],
 )
 def test_speculation(speculation: Any, drafter: str | None, flags: set[tuple[str, str]]) -> None:
     stated = arguments(3, drafter, speculation)
 
     assert {pair for pair in pairwise(stated) if pair[0].startswith("--spec")} == flags
+
+
+def test_a_method_that_llama_cpp_does_not_have_is_refused() -> None:
+    engine = {"type": "LlamaCpp", "image": "engine:1"}
+
+    assert ENGINE.refusals(run_settings(engine=engine, speculation={"method": "Suffix"})) == (
+        "spec.speculation.method: must be one of MTP, DraftModel, Eagle3, DFlash, DSpark, NGram where engine.type is "
+        "LlamaCpp",
+    )
 
 
 def test_no_flag_speaks_of_speculation_at_n_0() -> None:
@@ -122,16 +157,16 @@ def test_tokens_are_in_usage_or_in_the_servers_own_timings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speculation", "extra", "every"),
+    ("speculation", "every"),
     [
-        ({}, (), True),
-        ({"method": "NGram"}, (), False),
-        ({}, ("--spec-draft-p-min=0.75",), False),
-        ({}, ("--spec-draft-p-min", "0.75"), False),
-        ({}, ("--threads=4",), True),
+        ({}, True),
+        ({"method": "NGram"}, False),
+        ({"llamaCpp": {"pMinMilli": 750}}, False),
+        ({"llamaCpp": {"nMin": 2}}, False),
+        ({"llamaCpp": {"pMinMilli": 0, "gpuLayers": 4}}, True),
     ],
 )
-def test_whether_every_step_drafts(speculation: Any, extra: Any, *, every: bool) -> None:
-    engine = {"type": "LlamaCpp", "image": "engine:1", "extraArgs": list(extra)}
+def test_whether_every_step_drafts(speculation: Any, *, every: bool) -> None:
+    engine = {"type": "LlamaCpp", "image": "engine:1"}
 
     assert ENGINE.drafts_every_step(run_settings(engine=engine, speculation=speculation)) is every

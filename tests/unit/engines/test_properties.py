@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mtp_operator.api.base import MAX_N_SPEC
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.spec import EngineType, SpeculationMethod
+from mtp_operator.api.spec import NEED_DRAFTER, EngineType, SpeculationMethod
 from mtp_operator.engines import engine_for
 from tests.unit.engines.settings import run_settings
 
@@ -40,8 +40,8 @@ SIZES: dict[EngineType, tuple[str, dict[str, st.SearchStrategy[Any]]]] = {
 def settings_of(draw: st.DrawFn, engine_type: EngineType) -> tuple[RunSettings, str | None]:
     """Settings of a run on this engine, and the drafter's path if there is one."""
     member, fields = SIZES[engine_type]
-    method = draw(st.sampled_from(SpeculationMethod))
-    needs = method in (SpeculationMethod.DRAFT_MODEL, SpeculationMethod.EAGLE3)
+    method = SpeculationMethod(draw(st.sampled_from(sorted(engine_for(engine_type).methods))))
+    needs = method in NEED_DRAFTER
     has_drafter = needs or (method is SpeculationMethod.MTP and draw(st.booleans()))
     speculation: dict[str, Any] = {"method": method.value}
     if has_drafter:

@@ -68,6 +68,49 @@ def test_settings_become_flags() -> None:
             {"method": "eagle3", "model": "/models/weights/head", "num_speculative_tokens": 3},
         ),
         ({"method": "NGram"}, None, {"method": "ngram", "prompt_lookup_max": 4, "num_speculative_tokens": 3}),
+        (
+            {"method": "NGram", "vllm": {"promptLookupMin": 2, "promptLookupMax": 6}},
+            None,
+            {"method": "ngram", "prompt_lookup_max": 6, "prompt_lookup_min": 2, "num_speculative_tokens": 3},
+        ),
+        (
+            {"method": "Suffix"},
+            None,
+            {"method": "suffix", "suffix_decoding_max_cached_requests": 0, "num_speculative_tokens": 3},
+        ),
+        ({"method": "DSpark"}, None, {"method": "dspark", "num_speculative_tokens": 3}),
+        (
+            {
+                "method": "DFlash",
+                "drafter": {"uri": "pvc://weights/head"},
+                "vllm": {
+                    "draftTensorParallelSize": 1,
+                    "moeBackend": "triton",
+                    "attentionBackend": "FLASH_ATTN",
+                    "quantization": "fp8",
+                    "kvCacheDtype": "fp8",
+                    "maxModelLen": 65536,
+                    "rejectionSampleMethod": "Block",
+                    "draftSampleMethod": "Probabilistic",
+                    "paddedDrafterBatch": "Disabled",
+                },
+            },
+            "/models/weights/head",
+            {
+                "method": "dflash",
+                "model": "/models/weights/head",
+                "draft_tensor_parallel_size": 1,
+                "moe_backend": "triton",
+                "attention_backend": "FLASH_ATTN",
+                "quantization": "fp8",
+                "kv_cache_dtype": "fp8",
+                "max_model_len": 65536,
+                "rejection_sample_method": "block",
+                "draft_sample_method": "probabilistic",
+                "disable_padded_drafter_batch": True,
+                "num_speculative_tokens": 3,
+            },
+        ),
     ],
 )
 def test_speculation(speculation: Any, drafter: str | None, configuration: dict[str, Any]) -> None:
@@ -137,15 +180,15 @@ def test_arguments_that_spoil_the_measurement_are_refused(argument: str) -> None
     settings = run_settings(engine={"type": "VLLM", "image": "engine:1", "extraArgs": [argument, "--enforce-eager"]})
 
     (refusal,) = ENGINE.refusals(settings)
-    assert refusal.startswith(f"spec.engine.extraArgs: {argument.split('=')[0]} ")
+    assert refusal.startswith(f"spec.engine.extraArgs[0]: must not be {argument.split('=')[0]}, which ")
 
 
 def test_the_beginning_of_a_flag_is_the_flag() -> None:
     settings = run_settings(engine={"type": "VLLM", "image": "engine:1", "extraArgs": ["--pipeline-parallel=2"]})
 
     assert ENGINE.refusals(settings) == (
-        "spec.engine.extraArgs: --pipeline-parallel-size does not work together with MTP: draft heads live on the last "
-        "stage only",
+        "spec.engine.extraArgs[0]: must not be --pipeline-parallel-size, which does not work together with MTP: draft "
+        "heads live on the last stage only; only 1 may be stated",
     )
 
 

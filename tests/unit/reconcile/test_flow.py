@@ -409,6 +409,35 @@ def test_a_refused_trial_is_told_as_such_and_does_not_hold_up_the_servers() -> N
     assert serving["reason"] != "WriteRefused"
 
 
+def test_a_template_that_lets_trials_start_begins_a_run_anew_that_has_measured_nothing() -> None:
+    world = World()
+    world.settle()
+    stuck = world.open_job()["metadata"]["uid"]
+
+    world.change_spec(template={"runtimeClassName": "nvidia"})
+    world.settle()
+
+    job = world.open_job()
+    assert job["metadata"]["uid"] != stuck
+    assert job["spec"]["template"]["spec"]["runtimeClassName"] == "nvidia"
+    world.finish()
+    assert world.model_condition("Tuned")["status"] == "True"
+
+
+def test_a_run_that_has_measured_finishes_with_the_template_it_began_with() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    uid = world.run()["metadata"]["uid"]
+
+    world.change_spec(template={"labels": {"team": "search"}})
+    world.settle()
+
+    assert world.run()["metadata"]["uid"] == uid
+    assert "team" not in world.open_job()["spec"]["template"]["metadata"]["labels"]
+
+
 def test_a_trial_that_a_quota_refuses_waits_and_needs_nobody() -> None:
     world = World()
     world.failures[Lane.TUNING] = Failure(FailureReason.WRITE_REFUSED, "403 Forbidden: exceeded quota: no-jobs")
@@ -699,7 +728,7 @@ def test_settings_that_the_engine_refuses_start_nothing() -> None:
     assert world.runs == {}
     stalled = world.model_condition("Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "SettingsRefused")
-    assert "spec.engine.extraArgs: --pipeline-parallel-size" in stalled["message"]
+    assert "spec.engine.extraArgs[0]: must not be --pipeline-parallel-size" in stalled["message"]
 
 
 def test_a_changed_spec_supersedes_and_the_old_wish_can_be_had_again() -> None:

@@ -482,6 +482,21 @@ def test_an_upgrade_of_the_operator_restarts_no_server_whatever_is_edited_after_
     assert reason(world, "Ready")[0] == "True"
 
 
+def test_an_edit_of_the_template_replaces_servers_and_measures_nothing() -> None:
+    world = tuned({"replicas": 1})
+    runs = set(world.runs)
+
+    world.change_spec(template={"labels": {"team": "search"}})
+    world.settle()
+    assert reason(world, "Ready")[0] == "False"
+    assert world.deployment()["spec"]["template"]["metadata"]["labels"]["team"] == "search"
+    settled(world)
+
+    assert reason(world, "Ready")[0] == "True"
+    assert set(world.runs) == runs
+    assert not any(not job["status"].get("conditions") for job in world.jobs.values())
+
+
 @pytest.mark.parametrize("tuning", [{"suspend": True}, {"disruption": "Allowed"}, {"historyLimit": 5}, {"maxNSpec": 5}])
 def test_after_an_upgrade_no_edit_but_of_the_engine_takes_the_newer_images(tuning: dict[str, Any]) -> None:
     world = tuned({"replicas": 1})

@@ -62,7 +62,12 @@ def test_trials_wait_for_the_weights_and_use_the_commit_that_was_fetched() -> No
     fetch(world)
     assert world.model_condition("ModelCached")["status"] == "True"
     assert status(world)["weights"]["fetched"] == [{"uri": MODEL, "revision": COMMIT}]
-    assert world.run()["spec"]["model"] == {"uri": MODEL, "revision": COMMIT, "servedName": "gemma"}
+    assert world.run()["spec"]["model"] == {
+        "uri": MODEL,
+        "revision": COMMIT,
+        "servedName": "gemma",
+        "aliases": [],
+    }
     assert world.run()["spec"]["weightsClaim"] == "gemma-weights"
     assert [reason for reason, _ in world.events].count("ModelCached") == 1
     world.finish()
@@ -158,7 +163,11 @@ def test_only_the_drafter_is_fetched_where_the_model_lies_on_a_claim() -> None:
     world.end_fetch(pod, 0, fetched(DRAFTER), "Complete")
     world.settle()
 
-    assert world.run()["spec"]["model"] == {"uri": "pvc://weights/gemma", "servedName": "gemma"}
+    assert world.run()["spec"]["model"] == {
+        "uri": "pvc://weights/gemma",
+        "servedName": "gemma",
+        "aliases": [],
+    }
     assert world.run()["spec"]["speculation"]["drafter"]["revision"] == COMMIT
 
 

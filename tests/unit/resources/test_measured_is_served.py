@@ -11,8 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mtp_operator.api.base import MAX_N_SPEC
+from mtp_operator.api.engines.vllm_settings import PrefixCaching
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.spec import EngineType, PrefixCaching, SpeculationMethod
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 from mtp_operator.cli.render import Installation, RenderError, models_in, rendered_objects
 from mtp_operator.resources.labels import N_SPEC_LABEL
 from mtp_operator.resources.weights import CACHE_MOUNT
@@ -76,10 +77,11 @@ def pods(model: MTPModel) -> dict[str, dict[int, dict[str, Any]]]:
     for n_spec in range(model.spec.tuning.max_n_spec + 1):
         objects += rendered(speculation={**speculation, "nSpec": n_spec}, serving={"replicas": 1})
     for one in objects:
-        template = one["spec"].get("template", {"metadata": {"labels": {}}})
-        labels = template["metadata"].get("labels", {})
-        if one["kind"] in found and N_SPEC_LABEL in labels:
-            found[one["kind"]][int(labels[N_SPEC_LABEL])] = pod_of(template)
+        if one["kind"] in found:
+            template = one["spec"]["template"]
+            n_spec = template["metadata"]["labels"].get(N_SPEC_LABEL)
+            if n_spec is not None:
+                found[one["kind"]][int(n_spec)] = pod_of(template)
     return found
 
 

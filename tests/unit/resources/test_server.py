@@ -10,6 +10,7 @@ import pytest
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.serving import ProbePlan, Served, ServingRecord, Surroundings
+from mtp_operator.api.template import PodTemplate
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server import RECORD_ANNOTATION, deployment
@@ -37,7 +38,7 @@ def model(**serving: Any) -> MTPModel:
 
 
 def build(n_spec: int = 3, serving: dict[str, Any] | None = None, replicas: int = 1, **changes: Any) -> dict[str, Any]:
-    record = ServingRecord(served=Served.of(run_settings(**changes), n_spec), surroundings=SURROUNDINGS)
+    record = ServingRecord(served=Served.of(run_settings(**changes), n_spec, PodTemplate()), surroundings=SURROUNDINGS)
     return deployment(model(**(serving or {})), record, replicas)
 
 
@@ -121,7 +122,7 @@ def test_how_a_new_server_comes_in(serving: dict[str, Any], strategy: dict[str, 
 def test_a_deployment_says_what_it_serves() -> None:
     record = ServingRecord.model_validate_json(build()["metadata"]["annotations"][RECORD_ANNOTATION])
 
-    assert record.served == Served.of(run_settings(), 3)
+    assert record.served == Served.of(run_settings(), 3, PodTemplate())
 
 
 @pytest.mark.parametrize(
@@ -157,9 +158,12 @@ def test_a_server_leaves_the_mesh_to_its_namespace_and_a_trial_does_not() -> Non
 def test_servers_do_not_depend_on_the_workload_that_was_measured() -> None:
     other = run_settings(workload={"outputTokens": 64, "levels": [{"concurrency": 4}]}, budget={"maxTrials": 3})
 
-    assert Served.of(other, 3) == Served.of(run_settings(), 3)
-    assert Served.of(other, 3).settings_hash == Served.of(run_settings(), 2).settings_hash
-    assert Served.of(run_settings(engine=LLAMA_CPP), 3).settings_hash != Served.of(run_settings(), 3).settings_hash
+    assert Served.of(other, 3, PodTemplate()) == Served.of(run_settings(), 3, PodTemplate())
+    assert Served.of(other, 3, PodTemplate()).settings_hash == Served.of(run_settings(), 2, PodTemplate()).settings_hash
+    assert (
+        Served.of(run_settings(engine=LLAMA_CPP), 3, PodTemplate()).settings_hash
+        != Served.of(run_settings(), 3, PodTemplate()).settings_hash
+    )
 
 
 def test_everything_selects_servers_and_no_trials() -> None:
@@ -191,7 +195,7 @@ def test_the_service_is_what_the_url_says() -> None:
 
 
 def test_building_changes_nothing_that_was_given() -> None:
-    record = ServingRecord(served=Served.of(run_settings(), 3), surroundings=SURROUNDINGS)
+    record = ServingRecord(served=Served.of(run_settings(), 3, PodTemplate()), surroundings=SURROUNDINGS)
     before = copy.deepcopy(record)
     first = deployment(model(), record, 1)
     first["spec"]["template"]["spec"]["containers"][0]["args"].append("--x")

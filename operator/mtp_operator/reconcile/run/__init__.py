@@ -5,7 +5,19 @@
 """
 
 from .advance import advance
+from .arms import open_arm
 from .end import clean_up, disown, supersede
 from .status import has_planned, is_ours, is_over, progress, reference
 
-__all__ = ["advance", "clean_up", "disown", "has_planned", "is_ours", "is_over", "progress", "reference", "supersede"]
+__all__ = [
+    "advance",
+    "clean_up",
+    "disown",
+    "has_planned",
+    "is_ours",
+    "is_over",
+    "open_arm",
+    "progress",
+    "reference",
+    "supersede",
+]

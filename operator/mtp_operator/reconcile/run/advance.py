@@ -258,7 +258,8 @@ def _creates(
         return ()
     pinned = run.status.observed.node if run.status.observed else None
     level_seconds = settings.level_seconds * (MORE_TIME if has_more_time(arm) else 1)
-    body = trial_job(run, arm, pinned, ready_seconds=settings.ready_seconds, level_seconds=level_seconds)
+    ready_seconds = run.spec.template.ready_seconds or settings.ready_seconds
+    body = trial_job(run, arm, pinned, ready_seconds=ready_seconds, level_seconds=level_seconds)
     return (Create(Kind.JOB, body),)
 
 

@@ -1,0 +1,43 @@
+"""The parts of a spec that an MTPModel states and an MTPTuningRun keeps: model, engine, GPU, speculation, workload."""
+
+from .accelerator import AcceleratorSpec, Allocation, Architecture
+from .engine_spec import FLOORS, EngineSpec, EngineType, EnvironmentVariable, ExtraArgument
+from .model_source import ModelSource
+from .objective import Budget, LatencyConstraint, LatencyMetric, Maximize, Objective, SlowerLevels
+from .prompts_spec import ClaimPath, ConfigMapKey, PromptCategory, Prompts
+from .sampling_spec import Sampling, SamplingMode
+from .speculation import NEED_DRAFTER, Drafter, SpeculationMethod, SpeculationMethodSpec, SpeculationSpec
+from .workload import DEFAULT_CONCURRENCY, PROMPT_RESERVE_TOKENS, Level, Workload
+
+__all__ = [
+    "DEFAULT_CONCURRENCY",
+    "FLOORS",
+    "NEED_DRAFTER",
+    "PROMPT_RESERVE_TOKENS",
+    "AcceleratorSpec",
+    "Allocation",
+    "Architecture",
+    "Budget",
+    "ClaimPath",
+    "ConfigMapKey",
+    "Drafter",
+    "EngineSpec",
+    "EngineType",
+    "EnvironmentVariable",
+    "ExtraArgument",
+    "LatencyConstraint",
+    "LatencyMetric",
+    "Level",
+    "Maximize",
+    "ModelSource",
+    "Objective",
+    "PromptCategory",
+    "Prompts",
+    "Sampling",
+    "SamplingMode",
+    "SlowerLevels",
+    "SpeculationMethod",
+    "SpeculationMethodSpec",
+    "SpeculationSpec",
+    "Workload",
+]

@@ -1,0 +1,153 @@
+"""The demo on a cluster that is there already, with kubectl, helm and docker from PATH.
+
+python -m tests.e2e.demo_there CONTEXT     (`make demo CONTEXT=…`)
+
+The GPU is simulated: one node gets an extended resource of our own, and nothing else of the cluster is touched but two
+namespaces. REGISTRY names a registry that the cluster pulls from; kind, k3d and minikube need none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLE = REPOSITORY / "docs" / "samples" / "demo-simulated.yaml"
+NAMESPACE = "mtp-demo"
+OPERATOR_NAMESPACE = "mtp-system"
+IMAGES = ("operator", "simulated-gpu")
+RESOURCE = "mtp-operator.dev/simulated-gpu"
+TIMEOUT = "20m"
+
+
+class UnreachableError(Exception):
+    """Images cannot get into the cluster; the message says what to do."""
+
+
+# -- what is done ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cluster, and how images get there.
+
+    Attributes:
+        context: its name in the kubeconfig.
+        registry: where it pulls images from, if it has to pull them.
+        tag: of the images.
+    """
+
+    context: str
+    registry: str | None
+    tag: str
+
+    def reference(self, image: str) -> str:
+        """The name under which pods ask for an image."""
+        return f"{self.registry or 'localhost/mtp-operator'}/{image}:{self.tag}"
+
+    def delivery(self, image: str) -> tuple[str, ...]:
+        """The command that brings an image there.
+
+        Raises:
+            UnreachableError: none is known.
+        """
+        reference = self.reference(image)
+        if self.registry:
+            return ("docker", "push", reference)
+        kind, _, name = self.context.partition("-")
+        if kind == "kind" and name:
+            return ("kind", "load", "docker-image", reference, "--name", name)
+        if kind == "k3d" and name:
+            return ("k3d", "image", "import", reference, "--cluster", name)
+        if self.context == "minikube":
+            return ("minikube", "image", "load", reference)
+        raise UnreachableError(
+            f"CONTEXT={self.context}: it is neither kind-NAME, k3d-NAME nor minikube; name a registry that the cluster "
+            "pulls from with REGISTRY=HOST/PATH"
+        )
+
+    def values(self) -> dict[str, Any]:
+        """Of the chart."""
+        image = {"repository": self.reference("operator").rpartition(":")[0], "tag": self.tag}
+        return {"image": image, "trials": {"readySeconds": 300, "levelSeconds": 8}}
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The demo's namespace, its claim, which stays empty because the engine reads no weights, and its model."""
+        model = yaml.safe_load(SAMPLE.read_text())
+        model["metadata"]["namespace"] = NAMESPACE
+        model["spec"]["engine"]["image"] = self.reference("simulated-gpu")
+        model["spec"]["accelerator"] = {"architecture": "Any", "resourceName": RESOURCE}
+        claim = model["spec"]["model"]["uri"].removeprefix("pvc://")
+        return [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": claim, "namespace": NAMESPACE},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+            },
+            model,
+        ]
+
+
+# -- doing it ----------------------------------------------------------------------------------------------------------
+
+
+def main(context: str) -> None:
+    """Builds, installs, tunes, shows."""
+    tag = _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty").strip()
+    target = Target(context, os.environ.get("REGISTRY") or None, tag)
+    deliveries = [target.delivery(image) for image in IMAGES]
+    kubectl = ("kubectl", "--context", context)
+    for image, delivery in zip(IMAGES, deliveries, strict=True):
+        dockerfile = REPOSITORY / "images" / image / "Dockerfile"
+        _do("docker", "build", "--quiet", "-t", target.reference(image), "-f", str(dockerfile), str(REPOSITORY))
+        _do(*delivery)
+    node = _output(*kubectl, "get", "nodes", "--output=name").splitlines()[0]
+    capacity = json.dumps({"status": {"capacity": {RESOURCE: "1"}}})
+    _do(*kubectl, "patch", node, "--subresource=status", "--type=merge", "--patch", capacity)
+    _do(
+        "helm", "upgrade", "--install", "mtp-operator", str(REPOSITORY / "charts" / "mtp-operator"),
+        "--kube-context", context, "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
+        "--values=-", "--wait", "--timeout=120s", given=json.dumps(target.values()),
+    )  # fmt: skip
+    _do(*kubectl, "apply", "--filename=-", given=yaml.safe_dump_all(target.objects()))
+    name = yaml.safe_load(SAMPLE.read_text())["metadata"]["name"]
+    in_namespace = (*kubectl, "--namespace", NAMESPACE)
+    _do(*in_namespace, "wait", "--for=condition=Tuned", f"--timeout={TIMEOUT}", f"mtpmodel/{name}")
+    _do(*in_namespace, "get", "mtpm", name)
+    said = '--output=jsonpath={.status.conditions[?(@.type=="Tuned")].message}'
+    print(_output(*in_namespace, "get", "mtpm", name, said))
+    undo = json.dumps([{"op": "remove", "path": f"/status/capacity/{RESOURCE.replace('/', '~1')}"}])
+    print(f"""
+To remove it all:
+  kubectl --context {context} delete namespace {NAMESPACE}
+  helm uninstall mtp-operator --kube-context {context} --namespace {OPERATOR_NAMESPACE}
+  kubectl --context {context} patch {node} --subresource=status --type=json --patch '{undo}'""")
+
+
+def _do(*command: str, given: str | None = None) -> None:
+    print(f"== {' '.join(command)}", flush=True)
+    subprocess.run(command, input=given, text=True, check=True)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except UnreachableError as error:
+        sys.exit(str(error))
+    except FileNotFoundError as error:
+        sys.exit(f"{error.filename} is not on PATH")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{error.cmd[0]} ended with {error.returncode}")
