@@ -20,6 +20,7 @@ from mtp_operator.engines import Engine, engine_for
 
 DOCS = Path(__file__).parents[1]
 PAGE = DOCS / "three-systems.md"
+SAMPLES = DOCS / "samples" / "video"
 CURVES = DOCS / "data" / "three-systems.csv"
 SOURCE = "https://github.com/lukaLLM/llamacpp-vllm-mtp-setup-and-speed-benchmark-qwen3.6-gemma4"
 MODEL, DRAFTER = "/models/model", "/models/drafter"
@@ -43,7 +44,7 @@ class System:
 
     Attributes:
         title: its heading.
-        sample: our sample, below docs/samples.
+        sample: our sample, below docs/samples/video.
         curve: its rows in the file of curves.
         n_spec: draft tokens that the flags below ask for.
         flags: what it was started with: flag -> value, None for a switch.
@@ -168,7 +169,7 @@ def section(system: System) -> str:
     lines = [
         f"## {system.title}",
         "",
-        f"Sample: [{system.sample}.yaml](samples/{system.sample}.yaml).",
+        f"Sample: [{system.sample}.yaml](samples/video/{system.sample}.yaml).",
         "",
         "| then | now | |",
         "|---|---|---|",
@@ -177,7 +178,7 @@ def section(system: System) -> str:
         name = NAMES.get(flag, flag)
         expected, remark = system.values.get(flag, (value, SAME if name == flag else "its long name"))
         if name not in ours or ours[name] != expected:
-            sys.exit(f"docs/samples/{system.sample}.yaml: {name} is {ours.get(name)!r}, but was {expected!r}")
+            sys.exit(f"docs/samples/video/{system.sample}.yaml: {name} is {ours.get(name)!r}, but was {expected!r}")
         lines.append(f"| {code(flag, value)} | {code(name, expected)} | {remark} |")
     known = {NAMES.get(flag, flag) for flag in system.flags}
     added = ", ".join(code(name, value) for name, value in ours.items() if name not in known)
@@ -188,7 +189,7 @@ def section(system: System) -> str:
 
 def sample_settings(sample: str) -> tuple[RunSettings, Engine]:
     """What the sample's engine is started with."""
-    document = yaml.safe_load((DOCS / "samples" / f"{sample}.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((SAMPLES / f"{sample}.yaml").read_text(encoding="utf-8"))
     spec = MTPModelSpec.model_validate(document["spec"])
     settings = RunSettings(
         model=spec.model,

@@ -93,7 +93,7 @@ def test_real_deployment_is_taken(deployment: Path, api_server: httpx.Client) ->
     taken(api_server, document)
 
 
-@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("sample", sorted(SAMPLES.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_sample_is_taken(sample: Path) -> None:
     names = [document["metadata"]["name"] for document in yaml.safe_load_all(sample.read_text())]
 
@@ -287,7 +287,7 @@ def test_columns() -> None:
     models = yaml.safe_load(kubectl("get", "crd", CRDS[0], "--output=yaml"))["spec"]["versions"][0]
     columns = models["additionalPrinterColumns"]
     assert [one["name"] for one in columns if "priority" not in one] == [
-        "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE",
+        "N_SPEC", "SPEEDUP", "TOK/S", "ACC_LEN", "TUNED", "READY", "AGE",
     ]  # fmt: skip
     assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON", "URL"]
 

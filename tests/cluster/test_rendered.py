@@ -37,7 +37,7 @@ def with_pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-@pytest.mark.parametrize("rendered", sorted(GOLDEN.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("rendered", sorted(GOLDEN.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_everything_rendered_is_taken(rendered: Path, restricted: str) -> None:
     objects = list(with_pods(list(yaml.safe_load_all(rendered.read_text()))))
     for one in objects:

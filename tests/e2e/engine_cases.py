@@ -70,7 +70,7 @@ def cases(engine_type: EngineType, model: str, drafter: str) -> list[Case]:
 def _of_samples(engine_type: EngineType, model: str, drafter: str) -> Iterator[Case]:
     samples = [
         (path, MTPModelSpec.model_validate(document["spec"]))
-        for path in sorted(harness.SAMPLES.glob("*.yaml"))
+        for path in sorted(harness.SAMPLES.rglob("*.yaml"))
         for document in yaml.safe_load_all(path.read_text())
         if document["kind"] == "MTPModel"
     ]

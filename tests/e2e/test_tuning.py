@@ -66,7 +66,7 @@ def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: 
     model = harness.wait_until_tuned(namespace, "demo-vllm", 900)
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)
     header, row = harness.kubectl("get", "mtpm", "-n", namespace).splitlines()
-    assert header.split() == ["NAME", "N_SPEC", "SPEEDUP", "TOK/S", "ACCEPT", "TUNED", "READY", "AGE"]
+    assert header.split() == ["NAME", "N_SPEC", "SPEEDUP", "TOK/S", "ACC_LEN", "TUNED", "READY", "AGE"]
     assert row.split()[1] == str(harness.BEST_N_SPEC)
     assert row.split()[5:7] == ["True", "True"]
     whole = claim / "models" / harness.HUB_REPOSITORY / hub.repositories[harness.HUB_REPOSITORY].commit

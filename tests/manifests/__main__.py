@@ -121,7 +121,7 @@ def _write_manifests(folder: Path) -> list[Path]:
             _output(tools.find("helm"), "template", "mtp-operator", CHART, "--namespace=mtp", *settings)
         )
     mtp = Path(sys.executable).with_name("mtp")
-    for sample in sorted((REPOSITORY / "docs" / "samples").glob("*.yaml")):
+    for sample in sorted((REPOSITORY / "docs" / "samples").rglob("*.yaml")):
         files.append(folder / sample.name)
         files[-1].write_text(_output(mtp, "render", sample, "--namespace=llm"))
     return files

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mtp_operator.report.data import report_data
+from mtp_operator.report.extract import report_data
 from mtp_operator.report.page import page
 from mtp_operator.report.source import run_in
 from tests.cluster import paths

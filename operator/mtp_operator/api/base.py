@@ -1,7 +1,7 @@
 """What every part of the API shares: names, the base class, bounded types and the markers for the CRD generator."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -57,6 +57,18 @@ class Schema(BaseModel):
     def to_wire(self) -> dict[str, Any]:
         """The object as it goes to the API server: camelCase keys, absent fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """The object with other values in these fields.
+
+        Raises:
+            TypeError: it has no such field.
+            pydantic.ValidationError: a value is not what the field takes.
+        """
+        unknown = changes.keys() - type(self).model_fields.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        return type(self)(**(dict(self) | changes))
 
 
 def rule(

@@ -131,7 +131,7 @@ KINDS: Final = (
             Column("N_SPEC", "integer", ".status.nSpec"),
             Column("SPEEDUP", "string", ".status.speedup"),
             Column("TOK/S", "integer", ".status.outputTokensPerSecond"),
-            Column("ACCEPT", "string", ".status.acceptanceLength"),
+            Column("ACC_LEN", "string", ".status.acceptanceLength"),
             Column("TUNED", "string", _condition("Tuned", "status")),
             Column("READY", "string", _condition("Ready", "status")),
             _AGE,

@@ -393,6 +393,10 @@ class MTPModelStatus(Schema):
         DecimalString | None,
         Field(description="The objective at nSpec over that without speculation (n=0), as measured."),
     ] = None
+    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95 % interval of speedup.")] = None
+    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95 % interval of speedup.")] = (
+        None
+    )
     output_tokens_per_second: Annotated[
         int | None, Field(ge=0, description="Output throughput at nSpec over all levels, in tokens per second.")
     ] = None

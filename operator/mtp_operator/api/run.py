@@ -24,10 +24,11 @@ from .base import (
 from .conditions import Condition
 from .hashing import canonical_hash
 from .model import NAME_LIMIT, ObjectMeta
-from .settings import EngineSettings
-from .spec import Budget, LatencyMetric, Objective, Workload
+from .settings import Measurement
+from .spec import Budget, LatencyMetric, Objective
 from .template import PodTemplate
 from .trial import OutputStatus, StructuredOutput
+from .verdicts import VerdictStatus
 
 MAX_ARMS: Final = 128
 """Rows of evidence that one run keeps."""
@@ -38,13 +39,14 @@ MAX_LOSSES: Final = 8
 MAX_ATTEMPTS: Final = MAX_LOSSES + 2
 """Jobs of one arm at most: one that was lost is repeated, and one that drifted or was too slow once."""
 
+MAX_ADOPTED: Final = 64
+"""Trials of other runs that a run takes over at the most: its own, as many as a budget allows, fit beside them."""
 
-class RunSettings(EngineSettings):
+
+class RunSettings(Measurement):
     """Everything that the result depends on and that is known before a pod exists."""
 
-    bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
     max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]
-    workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")]
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")]
 
@@ -68,6 +70,10 @@ class MTPTuningRunSpec(RunSettings):
 
     model_name: Annotated[str, Field(max_length=NAME_LIMIT, description="The MTPModel that this run is for.")]
     request: Annotated[int, Field(ge=0, description="tuning.request of the model when the run was made.")]
+    epoch: Annotated[
+        int,
+        Field(ge=0, description="How many runs of the same settings and request were given up before this one."),
+    ] = 0
     template: Annotated[
         PodTemplate, Field(description="The pods of the trials, beside what the operator itself sets.")
     ] = PodTemplate()
@@ -258,14 +264,22 @@ class ArmStatus(Schema):
         int,
         Field(ge=0, description="Attempts of these whose throughput sank while it was measured; the second one fails."),
     ] = 0
+    adopted_from: Annotated[
+        str | None,
+        Field(
+            max_length=63,
+            description="The MTPTuningRun whose trial this is, where it was taken over: it measured the same engine, "
+            "load, node and images. It counts as evidence, and not against the budget.",
+        ),
+    ] = None
     job_name: Annotated[str, Field(max_length=63, description="The trial's Job.")]
     job_uid: Annotated[str | None, Field(max_length=64, alias="jobUID", description="uid of the Job.")] = None
     state: Annotated[
         ArmState,
         Field(
             description="Planned: its Job is about to be created. Running. Ending: the trial is being ended. "
-            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone, or with prompts that "
-            "were changed since."
+            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone, or before "
+            "the prompts, the engine's image or the GPU's driver changed."
         ),
     ]
     why: Annotated[str | None, Field(max_length=512, description="Why this n_spec was measured.")] = None
@@ -290,6 +304,7 @@ class ArmStatus(Schema):
     ] = None
     node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
     started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
+    ended_at: Annotated[Timestamp | None, Field(description="When the last container of the pod had ended.")] = None
     gpu_seconds: Annotated[int | None, Field(ge=0, description="Seconds of GPU time that the arm held.")] = None
     output_tokens_per_second: Annotated[
         DecimalString | None, Field(description="Output throughput over all levels: their weighted geometric mean.")
@@ -306,40 +321,6 @@ class ArmStatus(Schema):
         ),
     ] = ()
     output_check: Annotated[ArmOutput | None, Field(description="What was seen of the output.")] = None
-
-
-class VerdictType(StrEnum):
-    """How a run ended."""
-
-    SELECTED = "Selected"
-    SPECULATION_OFF = "SpeculationOff"
-    INCONCLUSIVE = "Inconclusive"
-    FAILED = "Failed"
-    SUPERSEDED = "Superseded"
-
-
-CHOICES: Final = frozenset({VerdictType.SELECTED, VerdictType.SPECULATION_OFF, VerdictType.INCONCLUSIVE})
-"""Verdicts that name an n_spec."""
-
-
-class VerdictStatus(Schema):
-    """The end of a run."""
-
-    type: Annotated[
-        VerdictType,
-        Field(
-            description="Selected: an n_spec above 0 won. SpeculationOff: n=0 won. Inconclusive: no proof within the "
-            "budget; n stays low. Failed: nothing could be measured. Superseded: the model's spec changed meanwhile."
-        ),
-    ]
-    n_spec: Annotated[int | None, Field(ge=0, description="The n_spec chosen.")] = None
-    speedup: Annotated[DecimalString | None, Field(description="Throughput at nSpec over that at n=0.")] = None
-    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95 % interval of speedup.")] = None
-    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95 % interval of speedup.")] = (
-        None
-    )
-    reason: Annotated[str, Field(max_length=64, description="Why, as one word.")]
-    message: Annotated[str, Field(max_length=1024, description="Why, in a sentence.")]
 
 
 class Observed(Schema):
@@ -418,9 +399,10 @@ class MTPTuningRun(Schema):
         return cls.model_validate(body)
 
 
-def run_name(model_name: str, request_hash: str, request: int) -> str:
-    """The name of the run of these settings: the model's, and 10 hex digits of sha256(requestHash, request)."""
-    digest = hashlib.sha256(f"{request_hash}\n{request}".encode()).hexdigest()
+def run_name(model_name: str, request_hash: str, request: int, epoch: int = 0) -> str:
+    """The name of the run of these settings: the model's, and 10 hex digits of sha256(requestHash, request, epoch)."""
+    parts = [request_hash, str(request), *([str(epoch)] if epoch else [])]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"{model_name}-{digest[:10]}"
 
 

@@ -1,4 +1,4 @@
-"""What boots an engine: the same for a trial, which measures it, and for a server, which serves it."""
+"""What boots an engine, the same for a trial and for a server; and what trials have in common that are comparable."""
 
 from typing import Annotated
 
@@ -6,7 +6,8 @@ from pydantic import Field
 
 from .base import Schema
 from .files import EngineFiles
-from .spec import AcceleratorSpec, EngineSpec, ModelSource, SpeculationMethodSpec
+from .hashing import canonical_hash
+from .spec import AcceleratorSpec, EngineSpec, Level, ModelSource, SpeculationMethodSpec, Workload
 from .template import EngineResources
 
 
@@ -33,3 +34,24 @@ class EngineSettings(Schema):
     resources: Annotated[EngineResources, Field(description="CPU and memory of the engine's container.")] = (
         EngineResources()
     )
+
+
+class Measurement(EngineSettings):
+    """What is measured: an engine under a load. Trials that measured the same on one node are evidence together."""
+
+    bench_image: Annotated[str, Field(max_length=512, description="Image of the bench container.")]
+    workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")]
+
+    def measurement_hash(self) -> str:
+        """sha256 over what a trial's figures depend on, as `sha256:<64 hex>`.
+
+        What clients call the model, where weights and caches are stored, how much a level weighs and which version of
+        the bench measures are no part of it.
+        """
+        levels = tuple(Level(concurrency=level.concurrency) for level in self.workload.levels)
+        measured = {name: getattr(self, name) for name in Measurement.model_fields}
+        measured |= {
+            "model": self.model.replace(served_name=None, aliases=()),
+            "workload": self.workload.replace(levels=levels),
+        }
+        return canonical_hash(Measurement(**measured), exclude={"weights_claim", "cache_claim", "bench_image"})

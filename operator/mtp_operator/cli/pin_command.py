@@ -28,7 +28,7 @@ def pin(
 
     kubectl get mtpr NAME -o yaml | mtp pin model.yaml --from -
     """
-    from mtp_operator.api.run import CHOICES
+    from mtp_operator.api.verdicts import CHOICES
     from mtp_operator.report.source import ReportError, run_in
 
     from .pin import PinError, pinned

@@ -13,7 +13,7 @@ from mtp_operator.api.serving import Served, ServingRecord, Surroundings
 from mtp_operator.api.spec import Allocation, EngineType
 from mtp_operator.api.validation import with_defaults
 from mtp_operator.api.weights import FetchedSource
-from mtp_operator.engines import engine_for
+from mtp_operator.reconcile.intent import Intent, Refused, Tune, fixed_n_spec, intent
 from mtp_operator.reconcile.records import OperatorSettings
 from mtp_operator.resources.claim_template import claim_template
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
@@ -100,13 +100,14 @@ def rendered_objects(model: MTPModel, installation: Installation) -> list[Json]:
         FetchedSource(uri=source.uri, revision=source.revision or UNKNOWN_COMMIT) for source in fetched_sources(model)
     ]
     settings = run_settings(model, installation.engine_image(model), installation.bench_image, fetched)
-    if refusals := engine_for(settings.engine.type).refusals(settings):
-        raise RenderError(f"MTPModel {model.metadata.name}: {'; '.join(refusals)}")
+    wanted = intent(model, settings)
+    if isinstance(wanted, Refused):
+        raise RenderError(f"MTPModel {model.metadata.name}: {wanted.why}")
     objects = [
         *_fetch(model, installation),
         *_gpu_claims(model, settings),
-        *_tuning(model, settings, installation),
-        *_serving(model, settings, installation),
+        *_tuning(model, settings, wanted, installation),
+        *_serving(model, settings, wanted, installation),
     ]
     return [_without_owners(one) for one in objects]
 
@@ -123,10 +124,10 @@ def _gpu_claims(model: MTPModel, settings: RunSettings) -> Iterator[Json]:
         yield claim_template(model.metadata.namespace, model.metadata.name, "", settings.accelerator)
 
 
-def _tuning(model: MTPModel, settings: RunSettings, installation: Installation) -> Iterator[Json]:
-    if not model.spec.is_measured:
+def _tuning(model: MTPModel, settings: RunSettings, wanted: Intent, installation: Installation) -> Iterator[Json]:
+    if not isinstance(wanted, Tune):
         return
-    body = tuning_run(model, settings)
+    body = tuning_run(model, settings, wanted.epoch)
     yield body
     yield trials_network_policy(model)
     run = MTPTuningRun.from_wire({**body, "metadata": _UNKNOWN_TO_FILES | body["metadata"]})
@@ -144,8 +145,11 @@ def _tuning(model: MTPModel, settings: RunSettings, installation: Installation) 
     )
 
 
-def _serving(model: MTPModel, settings: RunSettings, installation: Installation) -> Iterator[Json]:
-    n_spec, replicas = _n_spec_without_measuring(model), model.spec.serving.replicas
+def _serving(model: MTPModel, settings: RunSettings, wanted: Intent, installation: Installation) -> Iterator[Json]:
+    n_spec, replicas = fixed_n_spec(wanted), model.spec.serving.replicas
+    if n_spec is None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
+        n_spec = 0
+    # Else the first server waits for the choice.
     if n_spec is None or replicas == 0:
         return
     yield network_policy(model)
@@ -156,13 +160,6 @@ def _serving(model: MTPModel, settings: RunSettings, installation: Installation)
     surroundings = Surroundings(probe_image=installation.bench_image, ready_seconds=ready_seconds)
     served = Served.of(settings, n_spec, model.spec.template.pod)
     yield deployment(model, ServingRecord(served=served, surroundings=surroundings), replicas)
-
-
-def _n_spec_without_measuring(model: MTPModel) -> int | None:
-    """The n that is served before anything is measured; None where the first server waits for the choice."""
-    if model.spec.stated_n_spec is not None:
-        return model.spec.stated_n_spec
-    return 0 if model.spec.serving.while_tuning is WhileTuning.BASELINE else None
 
 
 def to_yaml(objects: list[Json]) -> str:

@@ -37,7 +37,7 @@ def report(
 
     kubectl get mtpr NAME -o yaml | mtp report - --to report.html
     """
-    from mtp_operator.report.data import report_data
+    from mtp_operator.report.extract import report_data
     from mtp_operator.report.source import ReportError, run_in
 
     try:

@@ -214,7 +214,7 @@ class _Stop:
 
 def _conclude(run: "MTPTuningRun", launch: "Launch", folder: "EvidenceFolder") -> None:
     """Print the verdict, what to do with it, and where to look."""
-    from mtp_operator.report.data import report_data
+    from mtp_operator.report.extract import report_data
 
     from .tune_view import conclusion
 

@@ -18,7 +18,8 @@ from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.api.trial import SIMULATED
 from mtp_operator.local.tuning import Watch
 from mtp_operator.reconcile.records import EventDraft
-from mtp_operator.report.data import Candidate, ReportData, report_data
+from mtp_operator.report.data import Candidate, ReportData
+from mtp_operator.report.extract import report_data
 from mtp_operator.report.words import headline, number, speedup
 
 from .tables import figures_table

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mtp_operator.api.conditions import parse_time
-from mtp_operator.api.model import MTPModel, TuningSpec
-from mtp_operator.api.run import ArmState, MTPTuningRun, VerdictType
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.run import MTPTuningRun, RunSettings
 from mtp_operator.resources.network_policy import trials_network_policy
 from mtp_operator.resources.tuning_run import tuning_run
 
+from . import intent, trial, unreadable, weights
 from . import model as models
 from . import run as runs
-from . import trial, unreadable, weights
 from .records import Create, Delete, Ensure, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
-from .serving import hold_on_trials, serve
+from .serving import Tuning, hold_on_trials, serve
 from .views import explain
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
@@ -41,7 +41,8 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
     if unreadable_model is not None:
         return Plan.all(foreign, unreadable.report(unreadable_model, now))
     if model is None or model.metadata.deletion_timestamp is not None:
-        return Plan.all(_history(ours, None, TuningSpec().history_limit, now), foreign)
+        # How many its model wanted to keep is gone with it: what it had kept is kept, as long as evidence is.
+        return Plan.all(_history(ours, None, len(ours), now), foreign)
     return Plan.all(_with_model(model, ours, strangers, observed, settings, now), foreign)
 
 
@@ -53,24 +54,27 @@ def _with_model(
     settings: OperatorSettings,
     now: datetime,
 ) -> Plan:
-    asked = models.wish(model, settings)
+    asked = intent.wish(model, settings, ours)
     about = models.reference(model)
-    wanted = next((run for run in ours if run.metadata.name == asked.run_name), None)
+    run_name = asked.intent.run_name if isinstance(asked.intent, intent.Tune) else None
+    no_trials = intent.why_no_trials(asked.intent)
+    wanted = next((run for run in ours if run.metadata.name == run_name), None)
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
-    cache = weights.advance(model, asked.settings, observed, settings, now, may_fetch=not asked.refusal)
+    cache = weights.advance(
+        model, asked.settings, observed, settings, now, may_fetch=not isinstance(asked.intent, intent.Refused)
+    )
     servers, serving = serve(
         model,
-        # The commit that was fetched is known once it is in the status.
-        asked.settings if weights.fetched(model) is not None and not asked.refusal else None,
-        models.chosen_n_spec(model, asked, usable),
-        tuning=_is_tuning(asked, usable),
+        asked,
+        intent.chosen_n_spec(asked.intent, usable),
+        tuning=_tuning(no_trials, usable),
         observed=observed,
         settings=settings,
         now=now,
     )
     plans = [servers] if unreadable.serving(observed) is None else []
     # What cannot be read may be the Job or the pod that the next step would have to know.
-    lost_sight = unreadable.trials(observed, asked.run_name) or _squatted(asked.run_name, strangers)
+    lost_sight = unreadable.trials(observed, run_name) or _squatted(run_name, strangers)
     if lost_sight is None:
         plans.append(cache.plan)
     elif not cache.cached:
@@ -86,9 +90,9 @@ def _with_model(
             plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
         elif not runs.is_as_asked(run, asked.settings):
             plans.append(runs.supersede(run, about, "its images or claims are not those that the model asks for", now))
-        elif asked.no_tuning or asked.refusal:
-            plans.append(runs.supersede(run, about, asked.no_tuning or asked.refusal, now))
-        elif _has_other_pods(run, model):
+        elif no_trials is not None:
+            plans.append(runs.supersede(run, about, no_trials, now))
+        elif intent.has_other_pods(run, model):
             plans.append(runs.supersede(run, about, "spec.template is another one, and nothing is measured yet", now))
         elif lost_sight is None:
             try:
@@ -99,8 +103,8 @@ def _with_model(
             else:
                 # What locks a trial's pod in is there before the pod is.
                 plans += [_locked_in(model, plan, settings), plan]
-    if not asked.no_tuning and not asked.refusal and lost_sight is None:
-        plans.append(_begin(model, asked, wanted, observed))
+    if isinstance(asked.intent, intent.Tune) and no_trials is None and lost_sight is None:
+        plans.append(_begin(model, asked.settings, asked.intent, wanted))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
     status = models.model_status(model, asked, usable, ours, obstacle, cache, serving, now, set_aside)
     if status is not None:
@@ -108,12 +112,11 @@ def _with_model(
     return Plan.all(*plans)
 
 
-def _is_tuning(asked: models.Wish, run: MTPTuningRun | None) -> bool:
-    """Whether trials have to run: there is no verdict yet, or one that only says that it was given up half-way."""
-    if asked.no_tuning or asked.refusal:
-        return False
-    verdict = run.status.verdict if run is not None else None
-    return verdict is None or verdict.type is VerdictType.SUPERSEDED
+def _tuning(no_trials: str | None, run: MTPTuningRun | None) -> Tuning:
+    """Whether the run that the model wants needs a GPU: it may begin with all that it takes."""
+    if no_trials is not None or (run is not None and runs.is_over(run)):
+        return Tuning.OVER
+    return Tuning.MEASURING if run is not None and runs.has_planned(run) else Tuning.BEGINNING
 
 
 def _locked_in(model: MTPModel, plan: Plan, settings: OperatorSettings) -> Plan:
@@ -122,18 +125,12 @@ def _locked_in(model: MTPModel, plan: Plan, settings: OperatorSettings) -> Plan:
     return Plan.of(Lane.TUNING, policy if starts and settings.network_policies else None)
 
 
-def _squatted(name: str, strangers: Sequence[MTPTuningRun]) -> trial.Obstacle | None:
+def _squatted(name: str | None, strangers: Sequence[MTPTuningRun]) -> trial.Obstacle | None:
     """What is in the way if the name of the wanted run is that of one which the operator did not make."""
     if all(run.metadata.name != name for run in strangers):
         return None
     message = f"MTPTuningRun {name} was not made by the operator: delete it"
     return trial.Obstacle("NotMadeByOperator", message, needs_a_person=True)
-
-
-def _has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
-    """Whether a run was made for other pods than the model asks for now, and loses no measurement if it begins anew."""
-    measured = any(arm.state is ArmState.MEASURED for arm in run.status.arms)
-    return not measured and run.spec.template != model.spec.template.pod
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
@@ -143,19 +140,11 @@ def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
     )
 
 
-def _begin(model: MTPModel, asked: models.Wish, wanted: MTPTuningRun | None, observed: Observed) -> Plan:
-    """The run that the model asks for, where it is not there or was given up half-way."""
+def _begin(model: MTPModel, settings: RunSettings, asked: intent.Tune, wanted: MTPTuningRun | None) -> Plan:
+    """The run that the model asks for, where it is not there."""
     if wanted is None:
-        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, asked.settings)))
-    if not _belongs_to(wanted, model):
-        return Plan(wake_after_seconds=OLD_RUN_SECONDS)
-    verdict = wanted.status.verdict
-    given_up = verdict is not None and (
-        verdict.type is VerdictType.SUPERSEDED
-        or (verdict.type is VerdictType.FAILED and _has_other_pods(wanted, model))
-    )
-    has_jobs = any(job.run_uid == wanted.metadata.uid for job in observed.jobs)
-    return Plan.of(Lane.TUNING, Delete(runs.reference(wanted)) if given_up and not has_jobs else None)
+        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, settings, asked.epoch)))
+    return Plan() if _belongs_to(wanted, model) else Plan(wake_after_seconds=OLD_RUN_SECONDS)
 
 
 def _history(ours: Sequence[MTPTuningRun], wanted: MTPTuningRun | None, limit: int, now: datetime) -> Plan:

@@ -1,9 +1,10 @@
 """What a person wants to be told, derived from the change of a status."""
 
-from mtp_operator.api.conditions import Condition, ConditionType
+from mtp_operator.api.conditions import Condition, ConditionType, shorten
 from mtp_operator.api.model import MTPModelStatus
-from mtp_operator.api.run import CHOICES, ArmState, ArmStatus, MTPTuningRunStatus, VerdictType
+from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunStatus
 from mtp_operator.api.trial import TOO_SLOW
+from mtp_operator.api.verdicts import CHOICES, VerdictType
 
 from .records import EventDraft, Reference
 from .trial import Obstacle
@@ -13,7 +14,15 @@ def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRun
     """What became of the arms between two statuses of a run."""
     known = {(arm.n_spec, arm.boot): arm for arm in before.arms}
     events = []
+    adopted = [arm for arm in after.arms if arm.adopted_from is not None and (arm.n_spec, arm.boot) not in known]
+    if adopted:
+        runs = ", ".join(sorted({f"MTPTuningRun {arm.adopted_from}" for arm in adopted}))
+        trials = f"{len(adopted)} trials" if len(adopted) > 1 else "1 trial"
+        said = f"{trials} of {runs} taken over: the same engine and load were measured on the same node"
+        events.append(EventDraft(about, "Normal", "TrialsAdopted", shorten(said)))
     for arm in after.arms:
+        if arm in adopted:
+            continue
         older = known.get((arm.n_spec, arm.boot))
         if older is not None and (older.state, older.attempt) == (arm.state, arm.attempt):
             continue

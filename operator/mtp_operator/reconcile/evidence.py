@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
+
 from mtp_operator.api.conditions import MESSAGE_LIMIT, shorten
 from mtp_operator.api.run import (
     ArmCategory,
@@ -16,13 +18,11 @@ from mtp_operator.api.run import (
     ArmStatus,
     MTPTuningRunSpec,
     TrialCounters,
-    VerdictStatus,
-    VerdictType,
 )
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.spec import Level, Maximize, Objective
+from mtp_operator.api.spec import LatencyConstraint, Level, Maximize, Objective
 from mtp_operator.api.trial import (
     SIMULATED,
     SLOWEST,
@@ -33,6 +33,7 @@ from mtp_operator.api.trial import (
     OutputCheck,
     TrialResult,
 )
+from mtp_operator.api.verdicts import BestAtLevel, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
 from mtp_operator.engines import Engine
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner import records as tuner
@@ -61,6 +62,14 @@ def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -
             "output_check": _arm_output(result.output_check) if result.output_check else None,
         }
     )
+
+
+def weighted_arm(arm: ArmStatus, levels: Sequence[Level]) -> ArmStatus:
+    """The arm with its speed over all levels by these weights."""
+    if not arm.levels:
+        return arm
+    speeds = {level.concurrency: float(level.output_tokens_per_second) for level in arm.levels}
+    return arm.replace(output_tokens_per_second=decimal(objective(speeds, levels)))
 
 
 def _arm_output(check: OutputCheck) -> ArmOutput:
@@ -165,16 +174,28 @@ def unmeasured(result: TrialResult, objective: Objective) -> str | None:
     return None
 
 
-def _lacks_interactivity(level: LevelResult, objective: Objective) -> bool:
-    return objective.maximize is Maximize.INTERACTIVITY and min(level.interactivity or (0,)) < SLOWEST
+def unmeasured_arm(level: ArmLevel, objective: Objective) -> str | None:
+    """What the objective needs and this level of another run's arm has not got; None where nothing is missing."""
+    if _lacks_interactivity(level, objective):
+        return "objective.maximize"
+    if len(_latency_counts(level, objective)) < sum(
+        one.concurrency == level.concurrency for one in objective.constraints
+    ):
+        return "objective.constraints"
+    return None
 
 
-def tuner_arms(arms: Iterable[ArmStatus], maximize: Maximize) -> tuple[tuner.Arm, ...]:
+def _lacks_interactivity(level: LevelResult | ArmLevel, objective: Objective) -> bool:
+    # What a run keeps of a trial is written out in decimals.
+    return objective.maximize is Maximize.INTERACTIVITY and min(map(float, level.interactivity or (0,))) < SLOWEST
+
+
+def tuner_arms(arms: Iterable[ArmStatus], objective: Objective) -> tuple[tuner.Arm, ...]:
     """The arms that count, as the tuner knows them: ended, and not set aside.
 
     Args:
         arms: of the run.
-        maximize: what the tuner's windows are of.
+        objective: what the tuner's windows are of, and which latencies it counts.
     """
     counted = sorted((arm for arm in arms if counts(arm)), key=lambda arm: (arm.n_spec, arm.boot))
     boots: dict[int, int] = {}
@@ -186,7 +207,7 @@ def tuner_arms(arms: Iterable[ArmStatus], maximize: Maximize) -> tuple[tuner.Arm
             tuner.Arm(
                 n_spec=arm.n_spec,
                 boot=boot,
-                levels=tuple(_tuner_level(level, maximize) for level in arm.levels)
+                levels=tuple(_tuner_level(level, objective) for level in arm.levels)
                 if arm.state is ArmState.MEASURED
                 else (),
                 failed=(arm.reason or "Failed") if arm.state is ArmState.FAILED else None,
@@ -203,33 +224,70 @@ def counts(arm: ArmStatus) -> bool:
     return arm.state in (ArmState.MEASURED, ArmState.FAILED)
 
 
-def _tuner_level(level: ArmLevel, maximize: Maximize) -> tuner.LevelMeasurement:
+def _tuner_level(level: ArmLevel, objective: Objective) -> tuner.LevelMeasurement:
     per_position = None
     if level.drafts:
         drafts = level.drafts
         per_position = tuple(min(accepted / drafts, 1.0) for accepted in level.accepted_per_position)
-    windows = level.interactivity if maximize is Maximize.INTERACTIVITY else level.windows
+    windows = level.interactivity if objective.maximize is Maximize.INTERACTIVITY else level.windows
     return tuner.LevelMeasurement(
         concurrency=level.concurrency,
         windows=tuple(float(window) for window in windows),
         acceptance=tuner.Acceptance(per_position=per_position) if per_position else None,
-        latencies=tuple(tuner.LatencyCount.model_validate(dict(limit)) for limit in level.limits),
+        latencies=_latency_counts(level, objective),
+    )
+
+
+def _latency_counts(level: ArmLevel, objective: Objective) -> tuple[tuner.LatencyCount, ...]:
+    """How many requests of the level exceeded each limit of the objective, as far as that is known."""
+    counted = {(limit.metric, limit.max_milliseconds): limit for limit in level.limits}
+    found = []
+    for constraint in objective.constraints:
+        if constraint.concurrency == level.concurrency:
+            limit = counted.get((constraint.metric, constraint.max_milliseconds)) or _estimated(level, constraint)
+            found += [tuner.LatencyCount.model_validate(dict(limit))] if limit is not None else []
+    return tuple(found)
+
+
+def _estimated(level: ArmLevel, constraint: LatencyConstraint) -> ArmLimit | None:
+    """How many requests exceeded a limit that was not asked about when they were measured.
+
+    The share is read between the quantiles that were kept, on straight lines; above the highest it is taken as the
+    1 % that lie beyond that, so that no limit is met by more than was seen.
+    """
+    latency = {
+        "TimeToFirstToken": level.time_to_first_token,
+        "TimePerOutputToken": level.time_per_output_token,
+        "RequestLatency": level.request_latency,
+    }[constraint.metric.value[3:]]
+    if latency is None:
+        return None
+    quantiles = (0.0, float(latency.p50), float(latency.p95), float(latency.p99))
+    requests = max((limit.requests for limit in level.limits), default=level.requests - level.failed_requests)
+    exceeding = math.ceil(requests * np.interp(constraint.max_milliseconds, quantiles, (1.0, 0.5, 0.05, 0.01)))
+    return ArmLimit(
+        metric=constraint.metric,
+        max_milliseconds=constraint.max_milliseconds,
+        requests=requests,
+        exceeding=exceeding,
     )
 
 
 def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: TrialCounters) -> tuner.Settings:
-    """What the tuner may do: the budget, less what was spent on arms that do not count."""
+    """What the tuner may do: the budget, less what was spent on arms that do not count, plus what others have spent."""
     arms = tuple(arms)
-    set_aside = sum(arm.state is ArmState.SET_ASIDE for arm in arms)
+    set_aside = sum(arm.state is ArmState.SET_ASIDE and arm.adopted_from is None for arm in arms)
+    adopted = sum(counts(arm) and arm.adopted_from is not None for arm in arms)
     counted_seconds = sum(arm.gpu_seconds or 0 for arm in arms if counts(arm))
     most_minutes = spec.budget.max_gpu_minutes
     elsewhere_minutes = (trials.gpu_seconds - counted_seconds) / 60
     return tuner.Settings(
         n_specs=tuple(range(spec.max_n_spec + 1)),
-        max_trials=max(spec.budget.max_trials - set_aside, 0),
+        max_trials=max(spec.budget.max_trials - set_aside, 0) + adopted,
         max_gpu_minutes=None if most_minutes is None else max(most_minutes - elsewhere_minutes, 0),
         levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
         constraints=tuple(tuner.LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
+        slower_levels=spec.objective.slower_levels.value,
     )
 
 
@@ -257,12 +315,31 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
     return VerdictStatus(
         type=VerdictType(verdict.type.value),
         n_spec=verdict.n_spec,
-        speedup=decimal(speedup.estimate) if speedup else None,
-        speedup_low=decimal(speedup.low) if speedup else None,
-        speedup_high=decimal(speedup.high) if speedup else None,
+        speedup=_ratio(speedup.estimate, speedup) if speedup else None,
+        speedup_low=_ratio(speedup.low, speedup) if speedup else None,
+        speedup_high=_ratio(speedup.high, speedup) if speedup else None,
         reason=verdict.reason or verdict.type.value,
         message=shorten(said, MESSAGE_LIMIT - len(notes)) + notes,
+        noise_between_boots=NoiseSource(verdict.noise_between_boots.capitalize()),
+        best_per_level=tuple(
+            BestAtLevel(concurrency=one.concurrency, n_spec=one.n_spec, speedup=f"{one.speedup:.2f}")
+            for one in verdict.best_n_spec_per_level
+        ),
+        pareto=tuple(
+            ParetoPoint(
+                n_spec=one.n_spec,
+                concurrency=one.concurrency,
+                output_tokens_per_second=decimal(one.output_tokens_per_second),
+                request_output_tokens_per_second=decimal(one.tokens_per_second_per_request),
+            )
+            for one in verdict.pareto
+        ),
     )
+
+
+def _ratio(value: float, within: tuner.Speedup) -> str:
+    """The value with no more decimals than its interval carries: three where it is narrower than 0.02, else two."""
+    return f"{value:.{3 if within.high - within.low < 0.02 else 2}f}"
 
 
 def _is_simulated(arms: Iterable[ArmStatus]) -> bool:
@@ -272,14 +349,35 @@ def _is_simulated(arms: Iterable[ArmStatus]) -> bool:
 def observed_by(pod: Pod, nodes: Mapping[str, Node], prompts_sha256: str | None) -> ObservedByTrial:
     """What a trial saw."""
     node = nodes.get(pod.node) if pod.node is not None else None
-    labels = node.labels if node is not None else {}
+    product, driver = gpu_of(node)
     return ObservedByTrial(
         node=pod.node or UNKNOWN,
-        gpu_product=labels.get(PRODUCT_LABEL, UNKNOWN),
-        driver_version=labels.get(DRIVER_LABEL, UNKNOWN),
+        gpu_product=product,
+        driver_version=driver,
         engine_image_id=pod.engine.image_id or UNKNOWN,
         prompts_sha256=prompts_sha256,
     )
+
+
+def gpu_of(node: Node | None) -> tuple[str, str]:
+    """Product and driver of a node's GPUs, as far as its labels tell."""
+    labels = node.labels if node is not None else {}
+    return labels.get(PRODUCT_LABEL, UNKNOWN), labels.get(DRIVER_LABEL, UNKNOWN)
+
+
+def changed(known: ObservedByTrial, seen: ObservedByTrial) -> tuple[str, str] | None:
+    """What is not any more as the first trial saw it, as a reason and in words; None where all is.
+
+    Of images only digests are compared: kubelet may call one image by several names.
+    """
+    digests = [one.engine_image_id.rpartition("@")[2] for one in (known, seen) if "@" in one.engine_image_id]
+    if len(set(digests)) > 1:
+        return "ImageChanged", "the engine's image has another digest now"
+    if UNKNOWN not in (known.gpu_product, seen.gpu_product) and known.gpu_product != seen.gpu_product:
+        return "GPUChanged", f"the node's GPU is now {seen.gpu_product}"
+    if UNKNOWN not in (known.driver_version, seen.driver_version) and known.driver_version != seen.driver_version:
+        return "DriverChanged", f"the GPU's driver is now {seen.driver_version}"
+    return None
 
 
 def fingerprint(settings_hash: str, observed: ObservedByTrial) -> str:
@@ -298,5 +396,8 @@ def gpu_seconds(pod: Pod | None, count: int, now: datetime) -> int:
 
 
 def decimal(value: float) -> str:
-    """Four significant digits or two decimals, whichever shows more, without an exponent."""
-    return f"{value:.2f}" if value >= 10 else f"{value:.3f}"
+    """Two decimals from 10 on, three below, and below 0.1 three significant digits; never an exponent."""
+    if value >= 10:
+        return f"{value:.2f}"
+    decimals = 3 if value >= 0.1 or value <= 0 else min(2 - math.floor(math.log10(value)), 20)
+    return f"{value:.{decimals}f}"

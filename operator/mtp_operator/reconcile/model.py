@@ -1,27 +1,20 @@
-"""The policy of one MTPModel: what it asks for, and what its status says."""
+"""What the status of an MTPModel says."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
+from typing import Final
 
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
-from mtp_operator.api.model import MTPModel, ResolvedImages, RunReference, WhileTuning
-from mtp_operator.api.run import (
-    CHOICES,
-    ArmState,
-    MTPTuningRun,
-    RunSettings,
-    VerdictStatus,
-    VerdictType,
-    run_name,
-)
-from mtp_operator.engines import engine_for
-from mtp_operator.resources.tuning_run import run_settings
+from mtp_operator.api.model import MTPModel, RunReference, WhileTuning
+from mtp_operator.api.run import ArmState, MTPTuningRun
+from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 
-from . import evidence, unreadable, weights
+from . import evidence, unreadable
 from .events import model_events, serving_events
-from .records import Kind, OperatorSettings, Reference, StatusUpdate, Unreadable
+from .intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec
+from .records import Kind, Reference, StatusUpdate, Unreadable
 from .run import progress
 from .serving import Standing
 from .standing import standing
@@ -29,79 +22,9 @@ from .trial import Obstacle
 from .weights import WeightsPlan
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What a model asks for."""
-
-    images: ResolvedImages
-    settings: RunSettings
-    run_name: str
-    """The run that would answer it."""
-    no_tuning: str
-    """Why nothing shall be measured, as a sentence; empty where it shall."""
-    refusal: str
-    """Why the engine could not work with these settings; empty where it could."""
-    newer_image: str
-    """The operator's default image of the engine now, where another one is in use."""
-
-
 def reference(model: MTPModel) -> Reference:
     """The model, by uid."""
     return Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
-
-
-def wish(model: MTPModel, settings: OperatorSettings) -> Wish:
-    """What the model asks for, with the operator's defaults as they were when its spec was first seen."""
-    images = _images(model, settings)
-    fetched = weights.fetched(model)
-    measured = run_settings(model, images.engine_image, images.bench_image, fetched or ())
-    default = model.spec.engine.image or settings.engine_images[model.spec.engine.type]
-    return Wish(
-        images=images,
-        settings=measured,
-        run_name=run_name(model.metadata.name, measured.request_hash(), model.spec.tuning.request),
-        no_tuning=_no_tuning(model) or ("" if fetched is not None else "the weights are not there yet"),
-        refusal="; ".join(engine_for(measured.engine.type).refusals(measured)),
-        newer_image=default if default != images.engine_image else "",
-    )
-
-
-def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
-    resolved, spec_hash = model.status.resolved, model.spec.images_hash()
-    if resolved is not None and resolved.spec_hash == spec_hash:
-        return resolved
-    return ResolvedImages(
-        spec_hash=spec_hash,
-        engine_image=model.spec.engine.image or settings.engine_images[model.spec.engine.type],
-        bench_image=settings.bench_image,
-    )
-
-
-def _no_tuning(model: MTPModel) -> str:
-    if not model.spec.is_measured:
-        pinned = model.spec.speculation.n_spec
-        if pinned is None:
-            return "tuning is disabled by spec.tuning.mode"
-        return f"n_spec={pinned} is pinned by spec.speculation.nSpec"
-    if model.spec.tuning.suspend:
-        return "tuning is suspended by spec.tuning.suspend"
-    return ""
-
-
-def chosen_n_spec(model: MTPModel, asked: Wish, run: MTPTuningRun | None) -> int | None:
-    """The n_spec to serve what is asked for with; None before there is a choice, and where it cannot work.
-
-    Args:
-        model: the model.
-        asked: what it asks for.
-        run: the run that answers it, if it exists.
-    """
-    if asked.refusal:
-        return None
-    if model.spec.stated_n_spec is not None:
-        return model.spec.stated_n_spec
-    verdict = run.status.verdict if run is not None else None
-    return verdict.n_spec if verdict is not None and verdict.type in CHOICES else None
 
 
 @dataclass(frozen=True)
@@ -147,26 +70,26 @@ def model_status(
     if obstacle is None or obstacle.reason != unreadable.UNREADABLE:
         situation = replace(situation, message=situation.message + unreadable.remark(set_aside))
     choice: dict[str, object] = {}
-    if not model.spec.is_measured:
-        choice = {**_NOTHING_MEASURED, "n_spec": model.spec.stated_n_spec}
-    elif run is not None and verdict is not None and verdict.type in CHOICES:
-        choice = _chosen(run, verdict)
-    has_chosen = verdict is not None and verdict.type in CHOICES
-    is_active = run is not None and not has_chosen and not asked.no_tuning and not asked.refusal
+    active = None
+    match asked.intent:
+        case Pinned() | Off():
+            choice = {**_NOTHING_MEASURED, "n_spec": fixed_n_spec(asked.intent)}
+        case Tune() if run is not None and verdict is not None and verdict.type in CHOICES:
+            choice = _chosen(run, verdict)
+        case Tune(held=None) if run is not None:
+            active = RunReference(name=run.metadata.name)
     conditions = _conditions(model, asked, situation, cache, serving, now)
-    after = before.model_copy(
-        update={
-            "observed_generation": model.metadata.generation,
-            "resolved": asked.images,
-            "weights": cache.status,
-            **choice,
-            "active_tuning_run_ref": RunReference(name=run.metadata.name) if run is not None and is_active else None,
-            "served_n_spec": serving.n_spec,
-            "url": serving.url,
-            "replicas": serving.replicas,
-            "selector": serving.selector,
-            "conditions": merge_conditions(before.conditions, conditions),
-        }
+    after = before.replace(
+        observed_generation=model.metadata.generation,
+        resolved=asked.images,
+        weights=cache.status,
+        **choice,
+        active_tuning_run_ref=active,
+        served_n_spec=serving.n_spec,
+        url=serving.url,
+        replicas=serving.replicas,
+        selector=serving.selector,
+        conditions=merge_conditions(before.conditions, conditions),
     )
     if after == before:
         return None
@@ -176,8 +99,12 @@ def model_status(
     return StatusUpdate(reference(model), after.to_wire(), events)
 
 
+_READY: Final = "what the spec asks for is there; Tuned and Serving say what that is"
+
 _NOTHING_MEASURED: dict[str, object] = {
     "speedup": None,
+    "speedup_low": None,
+    "speedup_high": None,
     "output_tokens_per_second": None,
     "acceptance_length": None,
     "gpu_product": None,
@@ -193,6 +120,8 @@ def _chosen(run: MTPTuningRun, verdict: VerdictStatus) -> dict[str, object]:
     return {
         "n_spec": verdict.n_spec,
         "speedup": verdict.speedup or "1.00",
+        "speedup_low": verdict.speedup_low,
+        "speedup_high": verdict.speedup_high,
         "output_tokens_per_second": round(fmean(speeds)) if speeds else None,
         "acceptance_length": evidence.acceptance_length(arms),
         "gpu_product": run.status.observed.gpu_product if run.status.observed else evidence.UNKNOWN,
@@ -211,36 +140,53 @@ def _situation(
     serving: Standing,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
-    if asked.refusal:
-        return Situation(False, True, untuned, "SettingsRefused", asked.refusal)
-    if not cache.cached:
+    if not cache.cached and not isinstance(asked.intent, Refused):
         stalled = obstacle is not None and obstacle.needs_a_person
         told = (obstacle.reason, obstacle.message) if obstacle is not None else (cache.reason, cache.message)
         return Situation(False, stalled, untuned, *told)
-    if not model.spec.is_measured:
-        if model.spec.speculation.n_spec is None:
-            return Situation(True, False, untuned, "Disabled", f"{asked.no_tuning}: n_spec=0")
-        return Situation(True, False, untuned, "Pinned", asked.no_tuning)
+    match asked.intent:
+        case Refused(why):
+            return Situation(False, True, untuned, "SettingsRefused", why)
+        case NotYet():
+            return Situation(False, False, untuned, cache.reason, cache.message)
+        case Pinned(_, why):
+            return Situation(True, False, untuned, "Pinned", why)
+        case Off(why):
+            return Situation(True, False, untuned, "Disabled", f"{why}: n_spec=0")
+        case Tune(held=held):
+            return _tuning_situation(model, asked, held, run, known_runs, obstacle, serving)
+
+
+def _tuning_situation(
+    model: MTPModel,
+    asked: Wish,
+    held: str | None,
+    run: MTPTuningRun | None,
+    known_runs: Sequence[MTPTuningRun],
+    obstacle: Obstacle | None,
+    serving: Standing,
+) -> Situation:
+    untuned = ConditionStatus.FALSE
     verdict = run.status.verdict if run is not None else None
     if verdict is not None and verdict.type in CHOICES:
         proved = verdict.type is not VerdictType.INCONCLUSIVE
         return Situation(True, False, ConditionStatus.TRUE if proved else untuned, verdict.type.value, verdict.message)
-    if model.spec.tuning.suspend:
-        usable = model.status.n_spec is not None or _is_served_meanwhile(model, serving)
-        return Situation(usable, not usable, untuned, "Suspended", asked.no_tuning)
-    tuned_again = _is_tuned_again(model, asked, known_runs)
-    usable = tuned_again or _is_served_meanwhile(model, serving)
+    if held is not None:
+        usable = model.status.n_spec is not None or _is_served_meanwhile(model, asked, serving)
+        return Situation(usable, not usable, untuned, "Suspended", held)
+    is_tuned = _is_tuned_again(model, asked, known_runs)
+    usable = is_tuned or _is_served_meanwhile(model, asked, serving)
     if verdict is not None and verdict.type is VerdictType.FAILED:
         again = "; fix it and increase spec.tuning.request, or change the spec"
         return Situation(usable, not usable, untuned, verdict.reason, verdict.message + again)
-    tuned = ConditionStatus.TRUE if tuned_again else untuned
+    tuned = ConditionStatus.TRUE if is_tuned else untuned
     if obstacle is not None:
         return Situation(usable, obstacle.needs_a_person and not usable, tuned, obstacle.reason, obstacle.message)
     message = progress(run.status) if run is not None else "tuning begins"
     return Situation(usable, False, tuned, "Tuning", message)
 
 
-def _is_served_meanwhile(model: MTPModel, serving: Standing) -> bool:
+def _is_served_meanwhile(model: MTPModel, asked: Wish, serving: Standing) -> bool:
     """Whether what the spec asks to be served does not wait for a choice that is still to come.
 
     A baseline counts once it serves: servers of an earlier spec go on, and only a choice replaces them.
@@ -249,14 +195,14 @@ def _is_served_meanwhile(model: MTPModel, serving: Standing) -> bool:
     if wanted.replicas == 0:
         return False
     is_baseline = wanted.while_tuning is WhileTuning.BASELINE and serving.satisfied
-    return model.spec.stated_n_spec is not None or is_baseline
+    return fixed_n_spec(asked.intent) is not None or is_baseline
 
 
 def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:
-    """Whether the choice in use answers the same settings, and is only being measured again."""
-    settings_hash = asked.settings.request_hash()
+    """Whether the choice in use was measured under the same settings, and is only being searched for again."""
+    measurement = asked.settings.measurement_hash()
     return model.status.n_spec is not None and any(
-        run.spec.settings_hash == settings_hash
+        run.spec.measurement_hash() == measurement
         and run.status.verdict is not None
         and run.status.verdict.type in CHOICES
         and run.status.verdict.n_spec == model.status.n_spec
@@ -278,6 +224,8 @@ def _conditions(
                 "OldSettingsServed",
                 f"the servers still have the settings of an earlier spec: {serving.message}",
             )
+    elif situation.ready:
+        stalled, reason, said = False, situation.reason, _READY
     else:
         stalled, reason, said = situation.stalled, situation.reason, message
     return (

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Final
 
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, WhileTuning
-from mtp_operator.api.run import RunSettings
 from mtp_operator.api.serving import FailedServer, Served, ServingRecord, Surroundings
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.labels import server_selector
@@ -16,6 +16,7 @@ from mtp_operator.resources.server import deployment
 from mtp_operator.resources.service import service, url
 
 from . import gpus, trial, unreadable
+from .intent import Wish, fixed_n_spec
 from .patience import limits, next_limit_seconds
 from .records import (
     Apply,
@@ -38,6 +39,17 @@ CRASHES_OF_A_BROKEN_SERVER: Final = 2
 """An engine that ended so often before it was ever ready will not become so."""
 
 
+class Tuning(Enum):
+    """Whether trials want the GPU."""
+
+    OVER = auto()
+    """Nothing is to be measured."""
+    BEGINNING = auto()
+    """It is not known yet whether there is anything to measure."""
+    MEASURING = auto()
+    """A trial is under way, or about to be."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """How serving stands, for the model's status."""
@@ -58,10 +70,10 @@ class Standing:
 
 def serve(
     model: MTPModel,
-    asked: RunSettings | None,
+    asked: Wish,
     n_spec: int | None,
     *,
-    tuning: bool,
+    tuning: Tuning,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
@@ -70,9 +82,9 @@ def serve(
 
     Args:
         model: the model.
-        asked: the settings that it asks for; None where they cannot work, or their weights are not there yet.
+        asked: what it asks for.
         n_spec: what was chosen for these settings; None before there is a choice.
-        tuning: whether trials have to run.
+        tuning: whether trials want the GPU.
         observed: everything of this model's name.
         settings: the operator's.
         now: the time.
@@ -138,7 +150,7 @@ def _trials_have_gpu(model: MTPModel, observed: Observed) -> bool:
 
 def _record(
     model: MTPModel,
-    asked: RunSettings | None,
+    asked: Wish,
     n_spec: int | None,
     observed: Observed,
     settings: OperatorSettings,
@@ -146,13 +158,14 @@ def _record(
 ) -> ServingRecord | None:
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
-    if asked is not None and n_spec is not None:
-        wanted = Served.of(asked, n_spec, model.spec.template.pod)
+    servable, pod = asked.servable, model.spec.template.pod
+    if servable is not None and n_spec is not None:
+        wanted = Served.of(servable, n_spec, pod)
     elif record is not None:
         # What is served goes on until there is something better.
         wanted = record.failed.served if record.failed is not None else record.served
-    elif asked is not None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
-        wanted = Served.of(asked, 0, model.spec.template.pod)
+    elif servable is not None and model.spec.serving.while_tuning is WhileTuning.BASELINE:
+        wanted = Served.of(servable, 0, pod)
     else:
         return None
     ready_seconds = wanted.template.ready_seconds or settings.ready_seconds
@@ -221,7 +234,7 @@ def _late(record: ServingRecord, server: Server | None, one: ServerPod, now: dat
 
 
 def _objects(
-    model: MTPModel, record: ServingRecord | None, tuning: bool, observed: Observed, settings: OperatorSettings
+    model: MTPModel, record: ServingRecord | None, tuning: Tuning, observed: Observed, settings: OperatorSettings
 ) -> tuple[Apply, ...]:
     if record is None:
         return ()
@@ -250,12 +263,16 @@ def _ensures(model: MTPModel, record: ServingRecord | None, observed: Observed) 
     return gpus.gpu_claims(about, accelerator)
 
 
-def _must_pause(model: MTPModel, tuning: bool, observed: Observed) -> bool:
+def _must_pause(model: MTPModel, tuning: Tuning, observed: Observed) -> bool:
     """Whether the GPU is the trials'; a trial is held on where this does not say so, so that they never meet."""
     if not _in_place(model):
         return False
-    may_stop = model.spec.tuning.disruption is Disruption.ALLOWED or _is_gone(observed)
-    return _trials_have_gpu(model, observed) or (tuning and may_stop)
+    if _trials_have_gpu(model, observed):
+        return True
+    if _is_gone(observed):
+        # A server that came back now would have to go again as soon as a trial is planned.
+        return tuning is not Tuning.OVER
+    return tuning is Tuning.MEASURING and model.spec.tuning.disruption is Disruption.ALLOWED
 
 
 def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> tuple[Delete, ...]:
@@ -276,14 +293,14 @@ def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> t
 
 def _standing(
     model: MTPModel,
-    asked: RunSettings | None,
+    asked: Wish,
     record: ServingRecord | None,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
 ) -> Standing:
     ready = [one for one in observed.server_pods if one.is_ready]
-    fitting = [one for one in ready if asked is not None and _fits(model, asked, one)]
+    fitting = [one for one in ready if _fits(model, asked, one)]
     selector = ",".join(f"{name}={value}" for name, value in server_selector(model.metadata.name).items())
     standing = replace(
         _told(model, record, ready, observed, settings, now),
@@ -297,11 +314,13 @@ def _standing(
     return replace(standing, stalled=standing.stalled and not standing.satisfied)
 
 
-def _fits(model: MTPModel, asked: RunSettings, one: ServerPod) -> bool:
+def _fits(model: MTPModel, asked: Wish, one: ServerPod) -> bool:
     """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
-    pinned = model.spec.stated_n_spec
-    wanted = Served.of(asked, pinned or 0, model.spec.template.pod)
-    return one.settings_hash == wanted.settings_hash and pinned in (None, one.n_spec)
+    if asked.servable is None:
+        return False
+    fixed = fixed_n_spec(asked.intent)
+    wanted = Served.of(asked.servable, fixed or 0, model.spec.template.pod)
+    return one.settings_hash == wanted.settings_hash and fixed in (None, one.n_spec)
 
 
 def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> int | None:

@@ -8,14 +8,22 @@ from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionTyp
 def standing(
     generation: int, now: datetime, *, ready: bool, stalled: bool, reason: str, message: str
 ) -> tuple[Condition, ...]:
-    """Ready, Reconciling and Stalled as kstatus reads them; never Reconciling and Stalled together."""
+    """Ready, Reconciling and Stalled as kstatus reads them; never Reconciling and Stalled together.
 
-    def condition(type_: ConditionType, holds: bool) -> Condition:
+    Reason and message stand with Ready, and with that of the others which holds: readers look at that one alone.
+    """
+
+    def condition(type_: ConditionType, holds: bool, why: str, words: str) -> Condition:
         state = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
-        return make_condition(type_, state, reason, message, generation, now)
+        return make_condition(type_, state, why, words, generation, now)
 
+    reconciling = not ready and not stalled
     return (
-        condition(ConditionType.READY, ready),
-        condition(ConditionType.RECONCILING, not ready and not stalled),
-        condition(ConditionType.STALLED, stalled),
+        condition(ConditionType.READY, ready, reason, message),
+        condition(ConditionType.RECONCILING, True, reason, message)
+        if reconciling
+        else condition(ConditionType.RECONCILING, False, "NotReconciling", "nothing is under way"),
+        condition(ConditionType.STALLED, True, reason, message)
+        if stalled
+        else condition(ConditionType.STALLED, False, "NotStalled", "nobody has to act"),
     )

@@ -11,7 +11,7 @@ from .trial import Obstacle
 UNREADABLE: Final = "Unreadable"
 
 
-def trials(observed: Observed, run_name: str) -> Obstacle | None:
+def trials(observed: Observed, run_name: str | None) -> Obstacle | None:
     """Why neither a fetch nor a trial may take its next step: one of them is out of sight, or the run itself is."""
     for one in observed.unreadable:
         kind = one.reference.kind

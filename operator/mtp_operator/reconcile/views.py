@@ -61,6 +61,7 @@ def observe(
     events: Mapping[str, tuple[datetime, Sequence[Body]]],
     progress: Mapping[str, SeenProgress] | None = None,
     children: Mapping[Kind, Sequence[Body]] | None = None,
+    relatives: Iterable[Body] = (),
 ) -> Observed:
     """Everything that is known about one model name.
 
@@ -73,6 +74,7 @@ def observe(
         events: uid of an object -> when its Events were listed, and the Events.
         progress: uid of a pod -> how far its fetch was.
         children: objects of the kinds that plans apply.
+        relatives: MTPTuningRuns of other models of the namespace.
     """
     reader = _Reader()
     pods = [pod for pod in pods if is_controlled(Kind.POD, pod)]
@@ -83,6 +85,7 @@ def observe(
     return Observed(
         model=read_model[0] if read_model else None,
         runs=tuple(sorted(reader.read(Kind.RUN, runs, view_run), key=_age_then_name)),
+        relatives=tuple(relatives),
         jobs=tuple(reader.read(Kind.JOB, jobs, view_job)),
         pods=tuple(reader.read(Kind.POD, (one for one in pods if not _is_server(one)), view_pod)),
         # A node is nobody's own: one that cannot be read is one that is not there.

@@ -16,7 +16,8 @@ from mtp_operator.engines import NO_LOG_FILE, engine_for
 from mtp_operator.resources.trial_job import served_name
 from mtp_operator.resources.weights import sources
 
-from .data import Candidate, ReportData, report_data
+from .data import Candidate, ReportData
+from .extract import report_data
 
 _ENTRY: Final = {EngineType.VLLM: ("vllm", "serve"), EngineType.LLAMA_CPP: ("llama-server",)}
 

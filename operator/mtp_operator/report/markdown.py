@@ -186,7 +186,7 @@ def _trials(report: ReportData) -> Iterator[str]:
                 str(trial.n_spec),
                 trial.state,
                 minutes(trial.gpu_seconds) if trial.gpu_seconds is not None else "",
-                escaped(trial.why or ""),
+                escaped(f"taken over from {trial.adopted_from}" if trial.adopted_from else trial.why or ""),
             )
             for trial in report.trials
         ),
@@ -202,8 +202,9 @@ def _cost(report: ReportData) -> str:
     cost = report.cost
     running = " so far" if report.verdict.type == RUNNING else ""
     most_minutes = "no limit of GPU time" if cost.max_gpu_minutes is None else f"{cost.max_gpu_minutes} min"
+    adopted = f"{cost.adopted} taken over from other runs; " if cost.adopted else ""
     text = (
-        f"{cost.measured} trials measured, {cost.failed} failed, {cost.lost} lost{running}; "
+        f"{adopted}{cost.measured} trials measured, {cost.failed} failed, {cost.lost} lost{running}; "
         f"{minutes(cost.gpu_seconds)} of GPU time (budget: {cost.max_trials} trials, {most_minutes})."
     )
     if cost.sweep_gpu_seconds is not None:

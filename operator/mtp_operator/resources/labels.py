@@ -13,13 +13,24 @@ MODEL_LABEL: Final = f"{GROUP}/model"
 RUN_LABEL: Final = f"{GROUP}/run"
 N_SPEC_LABEL: Final = f"{GROUP}/n-spec"
 SETTINGS_LABEL: Final = f"{GROUP}/settings"
+MEASUREMENT_LABEL: Final = f"{GROUP}/measurement"
+"""On a run: what its trials measured, by which other runs find them."""
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 TRACK_LABEL: Final = f"{GROUP}/track"
 STABLE: Final = "stable"
 """Value of the track label of what serves for good. A selector is immutable, and without it would select a canary."""
 
 KNOWN_LABELS: Final = frozenset(
-    {MANAGED_BY_LABEL, MODEL_LABEL, RUN_LABEL, N_SPEC_LABEL, SETTINGS_LABEL, COMPONENT_LABEL, TRACK_LABEL}
+    {
+        MANAGED_BY_LABEL,
+        MODEL_LABEL,
+        RUN_LABEL,
+        N_SPEC_LABEL,
+        SETTINGS_LABEL,
+        MEASUREMENT_LABEL,
+        COMPONENT_LABEL,
+        TRACK_LABEL,
+    }
 )
 """Labels that the operator writes; of its objects' others nothing depends."""
 
@@ -40,6 +51,11 @@ def child_labels(model_name: str) -> dict[str, str]:
 def trial_labels(model_name: str, run_name: str, n_spec: int) -> dict[str, str]:
     """Labels of a trial's Job and pod."""
     return {**child_labels(model_name), RUN_LABEL: run_name, N_SPEC_LABEL: str(n_spec)}
+
+
+def measurement_label(measurement_hash: str) -> str:
+    """The value of the measurement label: enough of the hash to find runs by."""
+    return measurement_hash.removeprefix("sha256:")[:16]
 
 
 def server_labels(model_name: str) -> dict[str, str]:

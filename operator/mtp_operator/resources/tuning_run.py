@@ -8,7 +8,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRunSpec, RunSettings, run_name
 from mtp_operator.api.weights import FetchedSource, WeightsSource
 
-from .labels import child_labels, owned_by
+from .labels import MEASUREMENT_LABEL, child_labels, measurement_label, owned_by
 from .weights import claim_name
 
 
@@ -58,13 +58,20 @@ def run_settings(
     )
 
 
-def tuning_run(model: MTPModel, settings: RunSettings) -> dict[str, Any]:
-    """The run of these settings, owned by the model until it has a verdict."""
+def tuning_run(model: MTPModel, settings: RunSettings, epoch: int = 0) -> dict[str, Any]:
+    """The run of these settings, owned by the model until it has a verdict.
+
+    Args:
+        model: the model.
+        settings: what is measured and searched for.
+        epoch: how many runs of the same were given up.
+    """
     settings_hash = settings.request_hash()
     spec = MTPTuningRunSpec(
         **dict(settings),
         model_name=model.metadata.name,
         request=model.spec.tuning.request,
+        epoch=epoch,
         settings_hash=settings_hash,
         template=model.spec.template.pod,
     )
@@ -72,9 +79,12 @@ def tuning_run(model: MTPModel, settings: RunSettings) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": "MTPTuningRun",
         "metadata": {
-            "name": run_name(model.metadata.name, settings_hash, model.spec.tuning.request),
+            "name": run_name(model.metadata.name, settings_hash, spec.request, epoch),
             "namespace": model.metadata.namespace,
-            "labels": child_labels(model.metadata.name),
+            "labels": {
+                **child_labels(model.metadata.name),
+                MEASUREMENT_LABEL: measurement_label(settings.measurement_hash()),
+            },
             "ownerReferences": owned_by(model),
         },
         "spec": spec.to_wire(),

@@ -120,6 +120,8 @@ class Snapshot:
     progress: dict[str, SeenProgress] = field(default_factory=dict)
     children: dict[Kind, list[Body]] = field(default_factory=dict)
     """Objects of the kinds that plans apply."""
+    relatives: list[Body] = field(default_factory=list)
+    """Runs of other models of the namespace."""
 
 
 def key_of(resource: Resource, body: Body) -> ModelKey | None:
@@ -150,6 +152,8 @@ class Cache:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._by_key: dict[ModelKey | None, dict[str, Entry]] = {}
+        self._runs: dict[str, dict[str, Entry]] = {}
+        """Of each namespace, by uid."""
         self._gone: dict[str, tuple[int, float]] = {}
         self._changed: set[ModelKey] = set()
 
@@ -190,6 +194,8 @@ class Cache:
         self._gone[uid] = (max(known, version or 0), self._clock())
         if entry is not None:
             self._detach(uid, entry.key)
+            if entry.resource is RUNS:
+                self._runs[entry.body["metadata"]["namespace"]].pop(uid)
             self._mark(entry)
 
     def keep_events(self, uid: str, at: datetime, events: Sequence[Body]) -> bool:
@@ -240,6 +246,7 @@ class Cache:
             events={uid: entry.events for uid, entry in entries.items() if entry.events is not None},
             progress={uid: entry.progress for uid, entry in entries.items() if entry.progress is not None},
             children={kind: bodies(RESOURCES[kind]) for kind in APPLIED_KINDS},
+            relatives=[entry.body for entry in self._runs.get(key.namespace, {}).values() if entry.key != key],
         )
 
     def lagging(self, key: ModelKey) -> list[Entry]:
@@ -308,6 +315,8 @@ class Cache:
         if entry is None:
             entry = self._entries[uid] = Entry(resource, key, kept, version)
             self._by_key.setdefault(key, {})[uid] = entry
+            if resource is RUNS:
+                self._runs.setdefault(metadata["namespace"], {})[uid] = entry
             self._gone.pop(uid, None)
             self._mark(entry)
             return entry

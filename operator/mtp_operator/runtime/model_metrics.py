@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mtp_operator.api.conditions import ConditionStatus, ConditionType
-from mtp_operator.api.run import VerdictType
+from mtp_operator.api.verdicts import VerdictType
 
 from .cache import Cache
 from .client import MODELS, RUNS, Body

@@ -117,7 +117,15 @@ class Worker:
     def _observe(self, key: ModelKey) -> Observed:
         seen = self._cache.snapshot(key)
         observed = observe(
-            seen.model, seen.runs, seen.jobs, seen.pods, seen.nodes, seen.events, seen.progress, seen.children
+            seen.model,
+            seen.runs,
+            seen.jobs,
+            seen.pods,
+            seen.nodes,
+            seen.events,
+            seen.progress,
+            seen.children,
+            seen.relatives,
         )
         whys = [str(one) for one in observed.unreadable]
         if whys != self._set_aside.pop(key, []):

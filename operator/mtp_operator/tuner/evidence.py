@@ -8,6 +8,7 @@ from statistics import fmean, median
 
 import numpy as np
 
+from .beliefs import speedup
 from .constraints import Outcome, judged
 from .counters import Array, TokensPerStep, geometric, guessed_tokens_per_step, tokens_per_step
 from .curve import Observations, Posterior, infer
@@ -22,6 +23,8 @@ TRIMMED_VARIANCE = 1.06
 (Stigler 1973)."""
 MOST_FAILURES = 2
 """A baseline that failed once is tried again; after so many failures it is not."""
+NEGLIGIBLE_LOSS = 0.0025
+"""Loss in log speed that nobody minds: the smaller n is preferred at it, and no level counts as slower for it."""
 MAD_TO_SD = 1.4826
 """Standard deviation over median absolute deviation, for normal noise."""
 
@@ -100,6 +103,29 @@ class Evidence:
 
     def eligible(self, n: int) -> bool:
         """Whether an n may be chosen as things stand; the baseline always may."""
+        return self.sound(n) and n not in self.slower_somewhere
+
+    @cached_property
+    def slower_somewhere(self) -> Mapping[int, int]:
+        """The n that are not chosen because they are slower than the baseline at some level, and the worst level.
+
+        An n that was measured is one if that is expected of it, an n that was not only if it is as good as certain.
+        """
+        slower: dict[int, int] = {}
+        if self.settings.slower_levels == "Allow" or len(self.settings.levels) == 1:
+            return slower
+        worst: dict[int, float] = {}
+        for concurrency in self.shares:
+            posterior = self.only_level(concurrency).posterior()
+            for point, n in enumerate(self.grid[1:], start=1):
+                believed = speedup(posterior, point)
+                gain = believed.estimate if n in self.measured else believed.high
+                if gain < worst.get(n, 1 - NEGLIGIBLE_LOSS):
+                    worst[n], slower[n] = gain, concurrency
+        return slower
+
+    def sound(self, n: int) -> bool:
+        """Whether an n is measured, checked and within the limits."""
         return n == self.settings.baseline or (
             n in self.measured
             and all(arm.output_verified for arm in self.measured[n])

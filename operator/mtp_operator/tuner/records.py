@@ -71,6 +71,8 @@ class Settings(Record):
     max_gpu_minutes: Annotated[float | None, Field(ge=0, alias="maxGPUMinutes", allow_inf_nan=False)] = None
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)]
     constraints: tuple[LatencyConstraint, ...] = ()
+    slower_levels: Literal["Allow", "Forbid"] = "Allow"
+    """Forbid: no n is chosen that is expected to be slower than the baseline at some level."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -20,14 +20,12 @@ from statistics import NormalDist
 from .beliefs import gain_by_proof, knowledge_gradient, noise_between_boots, probability_of_loss, speedup
 from .constraints import Outcome
 from .curve import Posterior
-from .evidence import Evidence
+from .evidence import NEGLIGIBLE_LOSS, Evidence
 from .records import Arm, Measure, Settings, Verdict
 from .verdict import conclude, drift, without_baseline
 
 COST_OF_SWEEP = 0.0095
 """What one boot of every n from the lowest to the highest is taken to cost, in log speed; a boot costs its share."""
-NEGLIGIBLE_LOSS = 0.0025
-"""Expected loss in log speed at which the smaller n is preferred."""
 PROOF_Z, SCEPTIC_SD = 1.9, 0.05
 """Speculation is switched on only if a sceptic is convinced, whose prior of the advantage in log speed is
 N(0, SCEPTIC_SD^2): the z that this takes is high after few noisy boots and falls towards PROOF_Z, so that looking after
@@ -163,7 +161,12 @@ class _State:
         """How much log speed the next boot of which point is expected to gain, if that is worth its cost."""
         grid, n_specs = self.evidence.grid, self.evidence.settings.n_specs
         cost = COST_OF_SWEEP / (max(n_specs) - min(n_specs) + 1)
-        above = [point for point in range(1, len(grid)) if not self.boots(point) or point in self.eligible]
+        slower = self.evidence.slower_somewhere
+        above = [
+            point
+            for point in range(1, len(grid))
+            if point in self.eligible or not (self.boots(point) or grid[point] in slower)
+        ]
         for candidates in (above, [0]):
             gains = {
                 point: self.evidence.can_boot(grid[point]) * knowledge_gradient(self.posterior, point, self.eligible)

@@ -79,6 +79,7 @@ def conclude(
     sentences = [
         f"{_headline(evidence, posterior, choice, gain, kind, is_faster=is_faster)}; {_effort(evidence, posterior)}",
         *_baseline_sentences(evidence, change, is_confirmed=is_confirmed),
+        *_slower_sentence(evidence, posterior, choice),
         *_level_sentences(evidence, chosen, best),
         *_failure_sentence(evidence),
         *([f"The budget did not allow the next boot: {prevented.why}"] if prevented else []),
@@ -117,12 +118,12 @@ def _may_be_faster(evidence: Evidence, posterior: Posterior, change: float) -> b
 
 
 def best_per_level(evidence: Evidence) -> tuple[BestAtLevel, ...]:
-    """The eligible n that is best at each level alone, by the same model."""
+    """The n that is best at each level alone, by the same model."""
     found = []
-    eligible = [point for point, n in enumerate(evidence.grid) if evidence.eligible(n)]
+    sound = [point for point, n in enumerate(evidence.grid) if evidence.sound(n)]
     for level in evidence.settings.levels:
         mean = evidence.only_level(level.concurrency).posterior().mean
-        best = max(eligible, key=lambda point: (mean[point], -point))
+        best = max(sound, key=lambda point: (mean[point], -point))
         found.append(
             BestAtLevel(
                 concurrency=level.concurrency,
@@ -143,7 +144,7 @@ def pareto(evidence: Evidence) -> tuple[ParetoPoint, ...]:
             tokens_per_second_per_request=speed / concurrency,
         )
         for n in evidence.measured
-        if evidence.eligible(n)
+        if evidence.sound(n)
         for concurrency in evidence.shares
         for speed in [_speed(evidence, n, concurrency)]
     ]
@@ -191,6 +192,8 @@ def _off(evidence: Evidence, posterior: Posterior) -> str:
     mean = posterior.mean
     best = max(others, key=lambda point: mean[point])
     gain = _times(speedup(posterior, best))
+    if mean[best] > mean[0] and evidence.grid[best] in evidence.slower_somewhere:
+        return "no n is faster than n=0 without being slower at some level"
     return f"no n is faster than n=0; the best other one, n={evidence.grid[best]}, is {gain} as fast"
 
 
@@ -214,6 +217,23 @@ def _baseline_sentences(evidence: Evidence, change: float, *, is_confirmed: bool
         )
     if not is_confirmed:
         yield f"the baseline, n={baseline}, was booted once, which proves nothing"
+
+
+def _slower_sentence(evidence: Evidence, posterior: Posterior, choice: int) -> Iterable[str]:
+    """That a better n was not chosen because of a level, if one was not."""
+    ahead = {
+        n: float(posterior.mean[point] - posterior.mean[choice])
+        for point, n in enumerate(evidence.grid)
+        if evidence.sound(n) and n in evidence.slower_somewhere
+    }
+    best = max(ahead, key=lambda n: ahead[n], default=None)
+    if best is not None and ahead[best] > 0:
+        concurrency = evidence.slower_somewhere[best]
+        share = _speed(evidence, best, concurrency) / _speed(evidence, evidence.settings.baseline, concurrency)
+        yield (
+            f"n={best} is {math.exp(ahead[best]):.2f} times as fast as n={evidence.grid[choice]} over all levels, but "
+            f"{share:.2f} times n={evidence.settings.baseline} at concurrency {concurrency}, which slowerLevels forbids"
+        )
 
 
 def _level_sentences(evidence: Evidence, chosen: int, best: tuple[BestAtLevel, ...]) -> Iterable[str]:

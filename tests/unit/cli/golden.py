@@ -13,7 +13,12 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def samples() -> list[Path]:
     """All samples."""
-    return sorted(SAMPLES.glob("*.yaml"))
+    return sorted(SAMPLES.rglob("*.yaml"))
+
+
+def recorded(sample: Path) -> Path:
+    """Where it is kept how a sample is rendered."""
+    return GOLDEN / sample.relative_to(SAMPLES)
 
 
 def render(sample: Path) -> str:
@@ -29,7 +34,7 @@ def render(sample: Path) -> str:
 def main() -> None:
     """Writes every file anew."""
     for sample in samples():
-        (GOLDEN / sample.name).write_text(render(sample))
+        recorded(sample).write_text(render(sample))
 
 
 if __name__ == "__main__":

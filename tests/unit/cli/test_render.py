@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from mtp_operator.cli.main import app
 from mtp_operator.cli.render import Installation
 
-from .golden import GOLDEN, render, samples
+from .golden import GOLDEN, recorded, render, samples
 
 REPOSITORY = Path(__file__).parents[3]
 MODEL = """\
@@ -26,11 +26,11 @@ spec:
 
 @pytest.mark.parametrize("sample", samples(), ids=lambda path: path.stem)
 def test_samples_are_rendered_as_recorded(sample: Path) -> None:
-    assert render(sample) == (GOLDEN / sample.name).read_text(), "if the change is meant, run `make generate`"
+    assert render(sample) == recorded(sample).read_text(), "if the change is meant, run `make generate`"
 
 
 def test_no_recorded_file_is_left_over() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == {path.name for path in samples()}
+    assert set(GOLDEN.rglob("*.yaml")) == set(map(recorded, samples()))
 
 
 def run(*arguments: str, text: str = "") -> tuple[int, str, str]:
@@ -102,6 +102,19 @@ def test_what_is_fetched_comes_first_with_a_commit_of_zeros() -> None:
 
     assert [claim["kind"], fetch["kind"], run["kind"]] == ["PersistentVolumeClaim", "Job", "MTPTuningRun"]
     assert run["spec"]["model"]["revision"] == "0" * 40
+
+
+def test_ten_lines_on_what_is_rendered_show_that_servers_are_what_trials_measure() -> None:
+    trials = [one for one in rendered(MODEL) if one["kind"] == "Job"]
+    for trial in trials:
+        n_spec = trial["metadata"]["labels"]["mtp-operator.dev/n-spec"]
+        server = rendered(f"{MODEL}  speculation: {{nSpec: {n_spec}}}\n")[-1]
+        (measured,) = trial["spec"]["template"]["spec"]["initContainers"]
+        (served,) = server["spec"]["template"]["spec"]["containers"]
+        for name in measured.keys() - {"args", "restartPolicy"}:
+            assert served[name] == measured[name]
+        assert set(served["args"]) ^ set(measured["args"]) <= {one for one in measured["args"] if "log" in one}
+    assert len(trials) == 9
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtp_operator.api.run import MTPTuningRun, VerdictType
+from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.verdicts import VerdictType
 from mtp_operator.local.errors import BrokenError, RefusedError, StoppedError
 from mtp_operator.local.folder import EvidenceFolder
 from tests.unit.local.pretended import Desk, told

@@ -14,7 +14,7 @@ from mtp_operator.cli.tune_view import LiveView, PlainView, candidates_table, ti
 from mtp_operator.local.errors import StoppedError
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.reconcile.records import EventDraft, Kind, Reference
-from mtp_operator.report.data import report_data
+from mtp_operator.report.extract import report_data
 from tests.unit.local.pretended import Desk
 
 

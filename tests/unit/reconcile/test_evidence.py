@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunSpec, Observed, TrialCounters
-from mtp_operator.api.spec import EngineType, Level, Maximize, Objective
+from mtp_operator.api.spec import EngineType, Level, Objective
 from mtp_operator.api.trial import Latencies, LevelResult, TrialResult, TrialWarning
 from mtp_operator.engines import engine_for
 from mtp_operator.reconcile import evidence
@@ -35,7 +35,7 @@ def trial(**level: Any) -> TrialResult:
 def test_the_tuner_gets_the_windows_of_what_is_maximized(maximize: str, windows: tuple[float, ...]) -> None:
     arm = evidence.measured_arm(PLANNED, trial(interactivity=[140.0, 141.5]), [Level(concurrency=1)])
 
-    (told,) = evidence.tuner_arms([arm], Maximize(maximize))
+    (told,) = evidence.tuner_arms([arm], objective(maximize))
 
     assert told.levels[0].windows == windows
     assert arm.output_tokens_per_second == "101.00"
@@ -47,7 +47,7 @@ def test_limits_and_their_counts_reach_the_tuner() -> None:
     arm = evidence.measured_arm(PLANNED, trial(limits=[COUNT]), [Level(concurrency=1)])
 
     asked = evidence.tuner_settings(spec, [arm], TrialCounters())
-    (told,) = evidence.tuner_arms([ArmStatus.model_validate(arm.to_wire())], Maximize.OUTPUT_THROUGHPUT)
+    (told,) = evidence.tuner_arms([ArmStatus.model_validate(arm.to_wire())], spec.objective)
 
     assert [one.model_dump(by_alias=True) for one in asked.constraints] == [CONSTRAINT]
     assert [one.model_dump(by_alias=True) for one in told.levels[0].latencies] == [COUNT]
@@ -83,6 +83,14 @@ def test_what_the_objective_needs_must_have_been_measured(
     assert (said is None) == (words is None)
     if words is not None:
         assert said == f"{words} a latency that is not known at concurrency 1: {why}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(125.0, "125.00"), (9.8765, "9.877"), (0.94, "0.940"), (0.0123, "0.0123"), (0.0004, "0.000400"), (0.0, "0.000")],
+)
+def test_small_figures_are_not_rounded_to_nothing(value: float, text: str) -> None:
+    assert evidence.decimal(value) == text
 
 
 def test_prompts_belong_to_the_fingerprint() -> None:

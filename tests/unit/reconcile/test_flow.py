@@ -578,8 +578,9 @@ def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
     pod["status"] = {"phase": "Pending"}
     world.nodes = [{"metadata": {"name": "node-b", "labels": {}}}]
     world.settle()
-    assert ArmState.SET_ASIDE not in {state for _, state in arms(world)}, "its labels may only be found anew"
-    world.tick(300)
+    assert arms(world)[0][1] == ArmState.MEASURED
+    assert (world.plan().wake_after_seconds or 0) <= world.settings.node_gone_seconds
+    world.tick(world.settings.node_gone_seconds)
     world.settle()
     assert {state for _, state in arms(world)[:2]} == {ArmState.SET_ASIDE}
     world.pods.clear()
@@ -691,6 +692,23 @@ def test_a_claim_without_a_volume_is_no_missing_gpu(message: str) -> None:
     world.tick(300)
     world.settle()
     assert world.model_condition("Stalled")["status"] == str(reason == "ClaimUnusable")
+
+
+def test_labels_of_a_node_that_vanish_for_a_moment_set_nothing_aside() -> None:
+    world = World()
+    world.settle()
+    world.run_trial()
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    node = pod["spec"].pop("nodeName")
+    pod["status"] = {"phase": "Pending"}
+    world.nodes = []
+    world.tick(60)
+    world.settle()
+    world.nodes = [NODE]
+    pod["spec"]["nodeName"] = node
+    world.settle()
+    assert arms(world)[0][1] == ArmState.MEASURED
 
 
 def end_with_prompts(world: World, prompts_sha256: str) -> int:
@@ -893,7 +911,7 @@ def test_an_upgrade_of_the_operator_changes_nothing_that_is_settled() -> None:
     world.settings = type(world.settings)(engine_images=dict.fromkeys(newer, "engine:2"), bench_image="operator:2")
     world.settle()
     assert not any(write.startswith("create") for write in world.writes)
-    assert "engine:2" in world.model_condition("Ready")["message"]
+    assert "engine:2" in world.model_condition("Tuned")["message"]
 
 
 def test_a_namesakes_run_is_never_taken_for_ones_own() -> None:
@@ -938,6 +956,17 @@ def test_history_keeps_the_newest_and_drops_what_is_old_even_without_the_model()
     world.tick(31 * 24 * 3600)
     world.settle()
     assert world.runs == {}
+
+
+def test_what_a_deleted_model_had_kept_is_kept_whatever_its_history_limit_was() -> None:
+    world = World()
+    for request in range(6):
+        world.change_spec(tuning={"maxNSpec": 6, "request": request, "historyLimit": 20})
+        world.finish()
+        world.tick(60)
+    world.model = None
+    world.settle()
+    assert len(world.runs) == 6
 
 
 SMALL = model_body(tuning={"maxNSpec": 3})

@@ -88,6 +88,7 @@ def test_nothing_is_served_before_the_first_choice_and_then_the_winner() -> None
 def test_the_baseline_serves_beside_the_trials_until_the_winner_takes_over() -> None:
     world = world_with({**SURGE, "whileTuning": "Baseline"})
     assert template_n_spec(world) == 0
+    assert reason(world, "Ready") == ("False", "Starting")
     baseline = world.start_server(ready=True)
     world.settle()
     assert reason(world, "Serving") == ("True", "Available")
@@ -295,7 +296,7 @@ def test_tuning_waits_for_servers_that_must_not_be_disturbed() -> None:
 
     assert world.jobs == {}
     assert reason(world, "Ready") == ("True", "TuningHeld")
-    assert "spec.tuning.disruption" in world.model_condition("Ready")["message"]
+    assert "spec.tuning.disruption" in world.model_condition("Tuned")["message"]
     assert reason(world, "Serving") == ("True", "Available")
 
 

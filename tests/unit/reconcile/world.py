@@ -134,10 +134,12 @@ class World:
         self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
         self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
         self.settings = SETTINGS
+        self.relatives: list[dict[str, Any]] = []
+        """Runs of other models of the namespace."""
         self.failures: dict[Lane, Failure] = {}
         self.writes: list[str] = []
         self.events: list[tuple[str, str]] = []
-        self._uids = itertools.count(1)
+        self.uids = itertools.count(1)
 
     # -- what the operator does ----------------------------------------------------------------------------------------
 
@@ -155,6 +157,7 @@ class World:
             self.lookups,
             self.progress,
             children,
+            self.relatives,
         )
         return replace(seen, failures=dict(self.failures))
 
@@ -233,7 +236,7 @@ class World:
         objects = {Kind.RUN: self.runs, Kind.JOB: self.jobs}[kind]
         assert name not in objects, f"{kind} {name} is created twice"
         new["metadata"] |= {
-            "uid": f"uid-{next(self._uids)}",
+            "uid": f"uid-{next(self.uids)}",
             "generation": 1,
             "creationTimestamp": format_time(self.now),
         }
@@ -247,7 +250,7 @@ class World:
         if live is not None and not list(drift(body, live)):
             return
         new = copy.deepcopy(dict(body))
-        older = live or {"metadata": {"uid": f"uid-{next(self._uids)}", "generation": 0}, "spec": None, "status": {}}
+        older = live or {"metadata": {"uid": f"uid-{next(self.uids)}", "generation": 0}, "spec": None, "status": {}}
         new["metadata"]["uid"] = older["metadata"]["uid"]
         new["metadata"]["generation"] = older["metadata"]["generation"] + (older["spec"] != new["spec"])
         new["status"] = older["status"]
@@ -290,7 +293,7 @@ class World:
         pod: dict[str, Any] = {
             "metadata": {
                 "name": f"{job['metadata']['name']}-{len(self.pods)}",
-                "uid": f"uid-{next(self._uids)}",
+                "uid": f"uid-{next(self.uids)}",
                 "creationTimestamp": format_time(self.now),
                 "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"], "controller": True}],
             },
@@ -349,7 +352,7 @@ class World:
         engine: dict[str, Any] = {"name": ENGINE_CONTAINER, "restartCount": restarts, "state": {"running": {}}}
         if restarts:
             engine["lastState"] = {"terminated": {"exitCode": 1, "message": said}}
-        number = next(self._uids)
+        number = next(self.uids)
         pod: dict[str, Any] = {
             "metadata": {
                 "name": f"server-{number}",

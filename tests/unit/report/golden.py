@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from mtp_operator.api.run import MTPTuningRun
-from mtp_operator.report.data import ReportData, report_data
+from mtp_operator.report.data import ReportData
+from mtp_operator.report.extract import report_data
 from mtp_operator.report.markdown import markdown
 
 from .runs import RUNS, Body

@@ -55,6 +55,18 @@ def test_trials_that_do_not_fit_together_have_no_curve() -> None:
     assert data.verdict.speedup is not None
 
 
+def test_trials_that_were_taken_over_are_said_to_be_and_cost_nothing() -> None:
+    body = selected()
+    body["status"]["arms"][0]["adoptedFrom"] = "gemma-0123456789"
+
+    data = data_of(body)
+    text = markdown(data)
+
+    assert (data.cost.adopted, data.trials[0].adopted_from) == (1, "gemma-0123456789")
+    assert "1 taken over from other runs; " in text
+    assert "taken over from gemma" in text
+
+
 def test_a_run_that_has_just_begun_can_be_reported() -> None:
     body = selected()
     body["status"] = {}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.resources.labels import MEASUREMENT_LABEL
 from mtp_operator.runtime.cache import TOMBSTONE_SECONDS, Cache, Resisted
 from mtp_operator.runtime.client import JOBS, MODELS, NODES, PODS, RUNS, Resource
 
@@ -32,6 +33,24 @@ def test_everything_that_belongs_to_a_model_is_found_by_its_key() -> None:
         "node-uid",
     ]
     assert set(cache.take_changed()) == {KEY, ModelKey(bodies.NAMESPACE, "other")}
+
+
+def test_runs_of_other_models_of_the_namespace_are_relatives_until_they_are_gone() -> None:
+    cache = Cache()
+    cache.watched(RUNS, bodies.run())
+    other = bodies.run()
+    other["metadata"] |= {"uid": "other-run-uid", "name": "other-run", "labels": {MEASUREMENT_LABEL: "0" * 16}}
+    other["spec"] = {"modelName": "other"}
+    cache.watched(RUNS, other)
+
+    (relative,) = cache.snapshot(KEY).relatives
+    assert (relative["metadata"]["uid"], relative["spec"]) == ("other-run-uid", {"modelName": "other"})
+    # By it a run that begins finds those that measured the same.
+    assert relative["metadata"]["labels"] == {MEASUREMENT_LABEL: "0" * 16}
+    assert cache.snapshot(ModelKey("elsewhere", "tiny")).relatives == []
+
+    cache.forget("other-run-uid")
+    assert cache.snapshot(KEY).relatives == []
 
 
 def test_the_reply_to_a_write_is_newer_than_what_the_watch_still_brings() -> None:

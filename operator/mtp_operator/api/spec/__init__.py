@@ -3,7 +3,7 @@
 from .accelerator import AcceleratorSpec, Allocation, Architecture
 from .engine_spec import FLOORS, EngineSpec, EngineType, EnvironmentVariable, ExtraArgument
 from .model_source import ModelSource
-from .objective import Budget, LatencyConstraint, LatencyMetric, Maximize, Objective
+from .objective import Budget, LatencyConstraint, LatencyMetric, Maximize, Objective, SlowerLevels
 from .prompts_spec import ClaimPath, ConfigMapKey, PromptCategory, Prompts
 from .sampling_spec import Sampling, SamplingMode
 from .speculation import NEED_DRAFTER, Drafter, SpeculationMethod, SpeculationMethodSpec, SpeculationSpec
@@ -35,6 +35,7 @@ __all__ = [
     "Prompts",
     "Sampling",
     "SamplingMode",
+    "SlowerLevels",
     "SpeculationMethod",
     "SpeculationMethodSpec",
     "SpeculationSpec",

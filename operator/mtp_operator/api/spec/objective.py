@@ -48,6 +48,13 @@ class LatencyConstraint(Schema):
     ]
 
 
+class SlowerLevels(StrEnum):
+    """Whether a level may pay for another one."""
+
+    FORBID = "Forbid"
+    ALLOW = "Allow"
+
+
 class Objective(Schema):
     """What makes one n_spec better than another."""
 
@@ -70,6 +77,13 @@ class Objective(Schema):
             },
         ),
     ] = ()
+    slower_levels: Annotated[
+        SlowerLevels,
+        Field(
+            description="Forbid chooses no n_spec that is expected to be slower than n=0 at some level. Allow: the "
+            "weighted mean over all levels decides."
+        ),
+    ] = SlowerLevels.FORBID
 
 
 class Budget(Schema):

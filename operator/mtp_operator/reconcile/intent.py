@@ -1,0 +1,182 @@
+"""What a model wants: derived once from its spec, and matched by everything that is decided about it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mtp_operator.api.model import MTPModel, ResolvedImages
+from mtp_operator.api.run import ArmState, MTPTuningRun, RunSettings, run_name
+from mtp_operator.api.verdicts import CHOICES, VerdictType
+from mtp_operator.engines import engine_for
+from mtp_operator.resources.tuning_run import run_settings
+
+from . import weights
+from .records import OperatorSettings
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A person has chosen n_spec: nothing is measured."""
+
+    n_spec: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Off:
+    """Nothing is measured, and nothing is drafted."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Tune:
+    """n_spec is what this run finds."""
+
+    run_name: str
+    epoch: int
+    """How many runs of the same settings and request were given up before it."""
+    held: str | None = None
+    """Why no trial may be made now; what the run has found already stands."""
+    served: int | None = None
+    """The n_spec that is served whatever the run finds; None where its choice is served."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The engine could not work with these settings: what is served stays as it is."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """It cannot be said before the weights are there: their commit is part of what is measured."""
+
+    why: str
+
+
+Intent = Pinned | Off | Tune | Refused | NotYet
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a model asks for, with the operator's defaults as they were when its spec was first seen."""
+
+    images: ResolvedImages
+    settings: RunSettings
+    intent: Intent
+    newer_image: str
+    """The operator's default image of the engine now, where another one is in use."""
+
+    @property
+    def servable(self) -> RunSettings | None:
+        """The settings, where a server could start with them."""
+        return None if isinstance(self.intent, Refused | NotYet) else self.settings
+
+
+def wish(model: MTPModel, settings: OperatorSettings, known_runs: Iterable[MTPTuningRun]) -> Wish:
+    """What the model asks for.
+
+    Args:
+        model: the model.
+        settings: the operator's.
+        known_runs: all runs of this model's name.
+    """
+    images = _images(model, settings)
+    fetched = weights.fetched(model)
+    measured = run_settings(model, images.engine_image, images.bench_image, fetched or ())
+    default = model.spec.engine.image or settings.engine_images[model.spec.engine.type]
+    return Wish(
+        images=images,
+        settings=measured,
+        intent=intent(model, measured, known_runs, are_weights_there=fetched is not None),
+        newer_image=default if default != images.engine_image else "",
+    )
+
+
+def intent(
+    model: MTPModel, settings: RunSettings, known_runs: Iterable[MTPTuningRun] = (), *, are_weights_there: bool = True
+) -> Intent:
+    """What the model wants with these settings.
+
+    Args:
+        model: the model.
+        settings: what it asks for, with images and weights.
+        known_runs: all runs of this model's name.
+        are_weights_there: whether the weights have been fetched, or need not be.
+    """
+    spec = model.spec
+    if refusals := engine_for(settings.engine.type).refusals(settings):
+        return Refused("; ".join(refusals))
+    if not are_weights_there:
+        return NotYet("the weights are not there yet")
+    if not spec.is_measured:
+        n_spec = spec.speculation.n_spec
+        if n_spec is None:
+            return Off("tuning is disabled by spec.tuning.mode")
+        return Pinned(n_spec, f"n_spec={n_spec} is pinned by spec.speculation.nSpec")
+    asked, request = settings.request_hash(), spec.tuning.request
+    same = [run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (asked, request)]
+    epoch = _epoch(model, same)
+    held = "tuning is suspended by spec.tuning.suspend" if spec.tuning.suspend else None
+    return Tune(run_name(model.metadata.name, asked, request, epoch), epoch, held, spec.stated_n_spec)
+
+
+def fixed_n_spec(wanted: Intent) -> int | None:
+    """The n_spec that needs no measurement; None where a run finds it, or nothing can be said."""
+    match wanted:
+        case Pinned(n_spec):
+            return n_spec
+        case Off():
+            return 0
+        case Tune(served=served):
+            return served
+        case Refused() | NotYet():
+            return None
+
+
+def chosen_n_spec(wanted: Intent, run: MTPTuningRun | None) -> int | None:
+    """The n_spec to serve with; None before there is a choice, and where it cannot work.
+
+    Args:
+        wanted: what the model wants.
+        run: the run that finds it, if it exists.
+    """
+    fixed, verdict = fixed_n_spec(wanted), run.status.verdict if run is not None else None
+    if fixed is None and isinstance(wanted, Tune) and verdict is not None and verdict.type in CHOICES:
+        return verdict.n_spec
+    return fixed
+
+
+def why_no_trials(wanted: Intent) -> str | None:
+    """Why nothing may be measured now; None where it may."""
+    return wanted.held if isinstance(wanted, Tune) else wanted.why
+
+
+def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
+    resolved, spec_hash = model.status.resolved, model.spec.images_hash()
+    if resolved is not None and resolved.spec_hash == spec_hash:
+        return resolved
+    return ResolvedImages(
+        spec_hash=spec_hash,
+        engine_image=model.spec.engine.image or settings.engine_images[model.spec.engine.type],
+        bench_image=settings.bench_image,
+    )
+
+
+def has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
+    """Whether a run was made for other pods than the model asks for now, and loses no measurement if it begins anew."""
+    measured = any(arm.state is ArmState.MEASURED for arm in run.status.arms)
+    return not measured and run.spec.template != model.spec.template.pod
+
+
+def _epoch(model: MTPModel, runs: Sequence[MTPTuningRun]) -> int:
+    """The epoch of the newest of these runs, or the one after it if that was given up: what it has measured stays."""
+    newest = max(runs, key=lambda run: run.spec.epoch, default=None)
+    if newest is None:
+        return 0
+    verdict = newest.status.verdict
+    given_up = verdict is not None and (
+        verdict.type is VerdictType.SUPERSEDED or (verdict.type is VerdictType.FAILED and has_other_pods(newest, model))
+    )
+    return newest.spec.epoch + given_up

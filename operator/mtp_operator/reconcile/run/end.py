@@ -1,0 +1,39 @@
+"""The ends of a run that it does not find by itself, and what is left to do after its verdict."""
+
+from datetime import datetime
+
+from mtp_operator.api.conditions import shorten
+from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.verdicts import VerdictStatus, VerdictType
+from mtp_operator.reconcile.events import verdict_events
+from mtp_operator.reconcile.records import Delete, Kind, Lane, Observed, Plan, Reference, Release
+
+from .arms import failed, open_arm, with_arm
+from .status import reference, told, update, with_conditions, with_verdict
+
+
+def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> Plan:
+    """Ends a run whose model wants something else now."""
+    status = run.status
+    arm = open_arm(status.arms)
+    if arm is not None:
+        status = with_arm(status, failed(arm, "Superseded", why))
+    verdict = VerdictStatus(type=VerdictType.SUPERSEDED, reason="Superseded", message=shorten(why))
+    status = with_conditions(run, with_verdict(status, verdict, now), None, now)
+    return Plan.of(Lane.TUNING, update(run, status, verdict_events(about, run.status, status)))
+
+
+def clean_up(run: MTPTuningRun, observed: Observed) -> Plan:
+    """After the verdict: the Jobs go, then the run stops being its model's child."""
+    jobs = [job for job in observed.jobs if job.run_uid == run.metadata.uid]
+    if jobs:
+        going = (Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid) for job in jobs if not job.deleting)
+        return Plan.of(Lane.TUNING, *map(Delete, going))
+    return Plan.of(Lane.TUNING, Release(reference(run)) if run.metadata.owner_references else None)
+
+
+def disown(run: MTPTuningRun, now: datetime) -> Plan:
+    """A run that the operator did not make: it says so there, and leaves it alone."""
+    message = "this run was not made by the operator and is ignored; delete it, and apply an MTPModel to tune one"
+    status = told(run, run.status, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message)
+    return Plan.of(Lane.TUNING, update(run, status, ()))

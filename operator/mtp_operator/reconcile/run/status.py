@@ -1,0 +1,118 @@
+"""Whose a run is, and what its status says of it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
+from mtp_operator.api.hashing import canonical_hash
+from mtp_operator.api.run import ArmState, MTPTuningRun, MTPTuningRunStatus, RunSettings, run_name
+from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
+from mtp_operator.reconcile.records import EventDraft, Kind, Reference, StatusUpdate
+from mtp_operator.reconcile.standing import standing
+from mtp_operator.reconcile.trial import Obstacle
+
+from .arms import open_arm
+
+
+def reference(run: MTPTuningRun) -> Reference:
+    """The run, by uid."""
+    return Reference(Kind.RUN, run.metadata.namespace, run.metadata.name, run.metadata.uid)
+
+
+def is_ours(run: MTPTuningRun) -> bool:
+    """Whether the operator made this run, as far as that can be seen.
+
+    Its name and its hash follow from what it states, which nobody else can choose then. It has an owner until it has
+    its verdict. And a choice that it is evidence for was measured.
+    """
+    spec, verdict = run.spec, run.status.verdict
+    if run.metadata.name != run_name(spec.model_name, spec.settings_hash, spec.request, spec.epoch):
+        return False
+    if spec.settings_hash != spec.settings().request_hash():
+        return False
+    if verdict is None:
+        return bool(run.metadata.owner_references)
+    return not verdict.n_spec or any(
+        arm.state is ArmState.MEASURED and arm.n_spec == verdict.n_spec for arm in run.status.arms
+    )
+
+
+def is_as_asked(run: MTPTuningRun, asked: RunSettings) -> bool:
+    """Whether the trials of the run would be those that are asked for: images and claims are not in its name."""
+    return canonical_hash(run.spec.settings()) == canonical_hash(asked)
+
+
+def is_over(run: MTPTuningRun) -> bool:
+    """Whether the run has its verdict."""
+    return run.status.verdict is not None
+
+
+def has_planned(run: MTPTuningRun) -> bool:
+    """Whether the run has a trial under way, or about to be: what it has taken over may be enough for its verdict."""
+    return not is_over(run) and open_arm(run.status.arms) is not None
+
+
+def update(run: MTPTuningRun, status: MTPTuningRunStatus, events: Sequence[EventDraft]) -> StatusUpdate | None:
+    """The write that brings the run to this status; None where it is there already."""
+    if status == run.status:
+        return None
+    return StatusUpdate(reference(run), status.to_wire(), tuple(events), run.metadata.resource_version)
+
+
+def with_conditions(
+    run: MTPTuningRun, status: MTPTuningRunStatus, obstacle: Obstacle | None, now: datetime
+) -> MTPTuningRunStatus:
+    """The status with conditions that say how the run stands.
+
+    Args:
+        run: the run as it was.
+        status: its new status.
+        obstacle: what keeps it from making progress.
+        now: the time.
+    """
+    verdict = status.verdict
+    if verdict is not None:
+        chosen = verdict.type in CHOICES
+        return told(run, status, now, ready=chosen, stalled=not chosen, reason=verdict.reason, message=verdict.message)
+    if obstacle is not None:
+        stalled, reason, message = obstacle.needs_a_person, obstacle.reason, obstacle.message
+        return told(run, status, now, ready=False, stalled=stalled, reason=reason, message=message)
+    return told(run, status, now, ready=False, stalled=False, reason="Tuning", message=progress(status))
+
+
+def told(
+    run: MTPTuningRun,
+    status: MTPTuningRunStatus,
+    now: datetime,
+    *,
+    ready: bool,
+    stalled: bool,
+    reason: str,
+    message: str,
+) -> MTPTuningRunStatus:
+    """The status with these conditions, of the generation that it speaks of."""
+    generation = run.metadata.generation
+    said: Sequence[Condition] = standing(generation, now, ready=ready, stalled=stalled, reason=reason, message=message)
+    return status.replace(observed_generation=generation, conditions=merge_conditions(run.status.conditions, said))
+
+
+def with_verdict(status: MTPTuningRunStatus, verdict: VerdictStatus, now: datetime) -> MTPTuningRunStatus:
+    """The status of a run that has ended."""
+    return status.replace(verdict=verdict, completed_at=format_time(now))
+
+
+def failure_verdict(reason: str, message: str) -> VerdictStatus:
+    """The verdict of a run that could measure nothing."""
+    return VerdictStatus(type=VerdictType.FAILED, reason=reason, message=shorten(message))
+
+
+def progress(status: MTPTuningRunStatus) -> str:
+    """How far a run is, in a sentence."""
+    trials = status.trials
+    adopted = sum(one.adopted_from is not None for one in status.arms)
+    taken_over = f"{adopted} taken over from other runs, " if adopted else ""
+    ended = f"{taken_over}{trials.measured} measured" + (f", {trials.failed} failed" if trials.failed else "")
+    arm = open_arm(status.arms)
+    if arm is None:
+        return ended
+    return f"{ended}; measuring {arm.why}"

@@ -1,0 +1,92 @@
+"""What a model wants is derived once, and one thing follows from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.reconcile.intent import (
+    Intent,
+    NotYet,
+    Off,
+    Pinned,
+    Refused,
+    Tune,
+    chosen_n_spec,
+    fixed_n_spec,
+    intent,
+    why_no_trials,
+    wish,
+)
+
+from .world import SETTINGS, World, model_body
+
+FETCHED: dict[str, Any] = {"model": {"uri": "hf://google/gemma"}, "storage": {"newClaim": {"size": "50Gi"}}}
+UNFIT: dict[str, Any] = {"engine": {"type": "VLLM", "extraArgs": ["--pipeline-parallel-size=2"]}}
+PIN: dict[str, Any] = {"speculation": {"method": "MTP", "nSpec": 5}}
+OFF: dict[str, Any] = {"tuning": {"mode": "Disabled"}}
+
+
+def wanted(*specs: dict[str, Any], runs: tuple[MTPTuningRun, ...] = ()) -> Intent:
+    spec = {name: value for one in specs for name, value in one.items()}
+    return wish(MTPModel.from_wire(model_body(**spec)), SETTINGS, runs).intent
+
+
+@pytest.mark.parametrize(
+    ("specs", "kind", "n_spec", "no_trials"),
+    [
+        pytest.param([], Tune, None, None, id="tuned"),
+        pytest.param([{"tuning": {"suspend": True}}], Tune, None, "suspended", id="suspended"),
+        pytest.param([OFF], Off, 0, "disabled", id="off"),
+        pytest.param([PIN], Pinned, 5, "n_spec=5 is pinned", id="pinned"),
+        pytest.param([PIN, OFF], Pinned, 5, "n_spec=5 is pinned", id="a pin wins over off"),
+        pytest.param([PIN, FETCHED], NotYet, None, "weights are not there", id="no weights yet"),
+        pytest.param([PIN, UNFIT], Refused, None, "--pipeline-parallel-size", id="refused"),
+        pytest.param([UNFIT, FETCHED], Refused, None, "--pipeline-parallel-size", id="refused before it is fetched"),
+    ],
+)
+def test_one_thing_is_wanted(
+    specs: list[dict[str, Any]], kind: type[Intent], n_spec: int | None, no_trials: str | None
+) -> None:
+    found = wanted(*specs)
+
+    assert isinstance(found, kind)
+    assert fixed_n_spec(found) == chosen_n_spec(found, None) == n_spec
+    assert (no_trials or "") in (why_no_trials(found) or "")
+    assert (no_trials is None) == (why_no_trials(found) is None)
+
+
+def test_what_a_run_has_found_stands_while_tuning_is_suspended() -> None:
+    world = World()
+    world.finish()
+    world.change_spec(tuning={"maxNSpec": 6, "suspend": True})
+    run = MTPTuningRun.from_wire(world.run())
+    assert world.model is not None
+    found = wish(MTPModel.from_wire(world.model), SETTINGS, [run]).intent
+
+    assert chosen_n_spec(found, run) == 3
+    assert why_no_trials(found) is not None
+
+
+def test_a_run_that_was_given_up_is_followed_by_another_of_the_same_settings() -> None:
+    world = World()
+    world.settle()
+    first = wanted({"tuning": {"maxNSpec": 6}}, runs=(MTPTuningRun.from_wire(world.run()),))
+    world.change_spec(tuning={"maxNSpec": 6, "suspend": True})
+    world.settle()
+    second = wanted({"tuning": {"maxNSpec": 6}}, runs=(MTPTuningRun.from_wire(world.run()),))
+
+    assert isinstance(first, Tune)
+    assert isinstance(second, Tune)
+    assert (first.epoch, second.epoch) == (0, 1)
+    assert first.run_name == world.run()["metadata"]["name"] != second.run_name
+
+
+def test_what_a_file_wants_needs_no_cluster() -> None:
+    model = MTPModel.from_wire(model_body(**PIN))
+    asked = wish(model, SETTINGS, ())
+
+    assert intent(model, asked.settings) == asked.intent

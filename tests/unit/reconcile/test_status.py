@@ -1,0 +1,142 @@
+"""What a user reads in the status of a model."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import replace
+from typing import Any
+
+from .world import World, disqualified, model_body
+
+
+@functools.cache
+def _served() -> World:
+    world = World(model_body(serving={"replicas": 1}))
+    world.finish()
+    world.replace_servers()
+    world.settle()
+    return world
+
+
+def served() -> World:
+    """A model whose choice is served."""
+    return copy.deepcopy(_served())
+
+
+def told(world: World, type_: str) -> tuple[str, str]:
+    condition = world.model_condition(type_)
+    return condition["status"], condition["reason"]
+
+
+def status(world: World) -> dict[str, Any]:
+    assert world.model is not None
+    found: dict[str, Any] = world.model["status"]
+    return found
+
+
+def test_after_an_upgrade_measuring_again_leaves_the_model_ready() -> None:
+    world = World()
+    world.finish()
+    world.settings = replace(world.settings, bench_image="operator:2")
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.settle()
+    assert len(world.jobs) == 1
+    assert (world.model_condition("Ready")["status"], world.model_condition("Tuned")["status"]) == ("True", "True")
+
+
+def test_what_was_chosen_is_told_with_its_interval_and_no_more_digits_than_that_carries() -> None:
+    world = World()
+    world.finish()
+    assert world.model is not None
+    status = world.model["status"]
+    low, speedup, high = (float(status[name]) for name in ("speedupLow", "speedup", "speedupHigh"))
+    assert low < speedup < high
+    assert high - low >= 0.02
+    assert {len(status[name].partition(".")[2]) for name in ("speedupLow", "speedup", "speedupHigh")} == {2}
+    world.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    world.settle()
+    assert not {"speedup", "speedupLow", "speedupHigh"} & world.model["status"].keys()
+
+
+def test_the_sentence_of_a_verdict_stands_once_among_the_conditions() -> None:
+    world = World()
+    world.finish()
+    sentence = world.run()["status"]["verdict"]["message"]
+    assert world.model is not None
+    said = [one["message"] for one in world.model["status"]["conditions"]]
+    assert [sentence in message for message in said].count(True) == 1
+    assert (world.model_condition("Stalled")["reason"], world.model_condition("Reconciling")["reason"]) == (
+        "NotStalled",
+        "NotReconciling",
+    )
+
+
+def test_after_an_upgrade_measuring_again_restarts_no_server_that_serves_the_same() -> None:
+    world = served()
+    before = world.deployment()["spec"]["template"]
+    world.settings = replace(world.settings, bench_image="operator:2", ready_seconds=77)
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.finish()
+    assert len(world.runs) == 2
+    assert world.deployment()["spec"]["template"] == before
+
+
+def test_a_model_is_never_not_ready_because_all_is_available() -> None:
+    world = served()
+    world.change_spec(engine={"type": "VLLM", "image": "vllm:2", "vllm": {"maxNumSeqs": 1}})
+    world.change_spec(tuning={"maxNSpec": 6, "suspend": True})
+    world.settle()
+    assert told(world, "Serving") == ("True", "Available")
+    assert told(world, "Ready") == ("False", "OldSettingsServed")
+    assert "settings of an earlier spec" in world.model_condition("Ready")["message"]
+
+
+def test_the_run_with_the_evidence_stays_named_while_another_one_is_under_way() -> None:
+    world = served()
+    first = status(world)["tuningRunRef"]["name"]
+    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.settle()
+    second = next(name for name in world.runs if name != first)
+    assert status(world)["tuningRunRef"] == {"name": first}
+    assert status(world)["activeTuningRunRef"] == {"name": second}
+    world.finish()
+    assert status(world)["tuningRunRef"] == {"name": second}
+    assert "activeTuningRunRef" not in status(world)
+
+
+def test_a_search_that_its_budget_cut_short_is_not_called_tuned() -> None:
+    world = World(model_body(tuning={"maxNSpec": 6, "budget": {"maxTrials": 2}}))
+    world.finish()
+    assert told(world, "Tuned") == ("False", "Inconclusive")
+    assert "The budget did not allow the next boot" in world.model_condition("Tuned")["message"]
+    assert world.run()["status"]["verdict"]["reason"] == "BudgetExhausted"
+
+
+def test_a_first_measurement_that_fails_leaves_the_baseline_serving_and_the_model_ready() -> None:
+    world = World(model_body(serving={"replicas": 1, "whileTuning": "Baseline"}))
+    world.settle()
+    world.start_server(ready=True)
+    world.settle()
+    for _ in range(3):
+        pod = world.start_pod(world.open_job())
+        world.settle()
+        world.end_bench(pod, 0, disqualified(0, "RequestsFailed", "3 of 80 requests failed").encode())
+        world.settle()
+    assert told(world, "Tuned") == ("False", "RequestsFailed")
+    assert told(world, "Serving") == ("True", "Available")
+    assert told(world, "Ready") == ("True", "RequestsFailed")
+
+
+def test_a_verdict_tells_its_noise_the_best_of_each_level_and_what_is_traded_for_what() -> None:
+    verdict = served().run()["status"]["verdict"]
+    assert verdict["noiseBetweenBoots"] == "Assumed"
+    assert "assumed, no n was booted twice" in verdict["message"]
+    assert verdict["bestPerLevel"] == [{"concurrency": 1, "nSpec": 3, "speedup": verdict["speedup"]}]
+    assert [(point["nSpec"], point["concurrency"]) for point in verdict["pareto"]] == [(3, 1)]
+    assert verdict["pareto"][0]["outputTokensPerSecond"] == verdict["pareto"][0]["requestOutputTokensPerSecond"]
+
+
+def test_a_trial_tells_when_it_began_and_when_it_ended() -> None:
+    for arm in served().run()["status"]["arms"]:
+        assert arm["startedAt"] < arm["endedAt"]
