@@ -88,7 +88,8 @@ def test_nothing_is_served_before_the_first_choice_and_then_the_winner() -> None
 def test_the_baseline_serves_beside_the_trials_until_the_winner_takes_over() -> None:
     world = world_with({**SURGE, "whileTuning": "Baseline"})
     assert template_n_spec(world) == 0
-    assert reason(world, "Ready") == ("False", "Starting")
+    assert reason(world, "Ready") == ("False", "Tuning")
+    assert reason(world, "Serving") == ("False", "Starting")
     baseline = world.start_server(ready=True)
     world.settle()
     assert reason(world, "Serving") == ("True", "Available")
