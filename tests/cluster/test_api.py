@@ -198,17 +198,19 @@ def test_defaults_of_what_is_left_out(api_server: httpx.Client) -> None:
             "suspend": False,
             "request": 0,
             "maxNSpec": 8,
-            "workload": {
-                "sampling": {"mode": "Greedy"},
-                "outputTokens": 512,
-                "levels": [{"concurrency": 1, "weight": 1}],
-            },
-            "objective": {"maximize": "OutputThroughput"},
-            "budget": {"maxTrials": 24, "maxGPUMinutes": 240},
+            "workload": {"sampling": {"mode": "ModelDefaults"}, "outputTokens": 512},
+            "objective": {"maximize": "OutputThroughput", "slowerLevels": "Forbid"},
+            "budget": {"maxTrials": 24},
             "disruption": "Never",
             "historyLimit": 3,
         },
         "serving": {"replicas": 1, "port": 8000, "whileTuning": "Wait", "rollout": {"strategy": "Surge"}},
+        "template": {
+            "readOnlyRootFilesystem": True,
+            "resources": {},
+            "securityContext": {"identity": "Fixed"},
+            "sharedMemory": "16Gi",
+        },
     }
 
 
@@ -218,14 +220,13 @@ def test_defaults_beside_what_is_set(api_server: httpx.Client) -> None:
     stored = taken(api_server, document)
 
     assert stored["spec"]["engine"]["vllm"] == {
-        "maxModelLen": 4096,
         "maxNumSeqs": 4,
         "tensorParallelSize": 1,
-        "prefixCaching": "Disabled",
+        "dataParallelSize": 1,
         "trustRemoteCode": "Disabled",
     }
     assert stored["spec"]["tuning"]["workload"] == {
-        "sampling": {"mode": "Greedy"},
+        "sampling": {"mode": "ModelDefaults"},
         "outputTokens": 512,
         "levels": [{"concurrency": 4, "weight": 1}],
     }
@@ -303,7 +304,7 @@ def test_explain_speaks_of_every_field() -> None:
     tuning = " ".join(kubectl("explain", "mtpm.spec.tuning").split())
 
     assert "The largest n_spec that is tried; 0 always is. Allowed: 1 to 16. Default: 8." in tuning
-    assert "enum: Auto, Disabled" in tuning
+    assert "enum: Auto, Advisory, Disabled" in tuning
     for kind in ("mtpm", "mtpr"):
         for field in (kind, f"{kind}.spec", f"{kind}.status"):
             assert "<no description>" not in kubectl("explain", field)

@@ -27,6 +27,13 @@ OF_A_SERVER = {"startupProbe", "livenessProbe", "readinessProbe", "lifecycle"}
 OF_A_TRIAL = {"restartPolicy"}
 """Its engine is a sidecar, so that the end of the bench ends the pod."""
 
+OF_A_TRIALS_POD = {
+    "linkerd.io/inject",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict",
+    "karpenter.sh/do-not-disrupt",
+}
+"""A trial has no mesh between bench and engine, and cannot go on elsewhere."""
+
 BESIDE_THE_ENGINE = {"containers", "initContainers", "volumes", "restartPolicy"}
 HYGIENE = {"activeDeadlineSeconds", "terminationGracePeriodSeconds"}
 
@@ -42,8 +49,10 @@ def engine_of(pod: dict[str, Any]) -> dict[str, Any]:
     engine = {name: value for name, value in found.items() if name not in OF_A_SERVER | OF_A_TRIAL}
     engine["args"] = [_unaddressed(one) for one in found["args"]]
     # Trials fill the compile cache; a server has its own copy of it, at the same place.
-    engine["volumeMounts"] = [one for one in found["volumeMounts"] if one["mountPath"] != CACHE_MOUNT]
-    engine["caches"] = [one["mountPath"] for one in found["volumeMounts"] if one["mountPath"] == CACHE_MOUNT]
+    caches, others = [], []
+    for mount in found["volumeMounts"]:
+        (caches if mount["mountPath"].startswith(CACHE_MOUNT) else others).append(mount)
+    engine |= {"volumeMounts": others, "hasCaches": bool(caches)}
     return engine
 
 
@@ -58,7 +67,7 @@ def pod_of(template: dict[str, Any]) -> dict[str, Any]:
         "annotations": {
             name: _unaddressed(value)
             for name, value in template["metadata"].get("annotations", {}).items()
-            if "linkerd" not in name
+            if name not in OF_A_TRIALS_POD
         },
     }
 
