@@ -126,7 +126,7 @@ def _command(engine: EngineType, stated: str | None) -> tuple[str, ...]:
             words = tuple(shlex.split(stated))
         except ValueError as error:
             raise RefusedError(f"--engine-command: {stated}: {error}") from None
-        remedy = "check --engine-command"
+        remedy = "check the engine's command"
     program = shutil.which(words[0]) if words else None
     if program is None:
         raise RefusedError(f"engine not found: there is no program {words[0] if words else ''!r} on PATH; {remedy}")

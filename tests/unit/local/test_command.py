@@ -82,8 +82,11 @@ class Shell:
     def start(
         self, *options: str, engine: str = ENGINE, before: tuple[str, ...] = (), **environment: str
     ) -> subprocess.Popen[str]:
-        program = "from mtp_operator.cli.main import app; app()"
         arguments = ["model.yaml", "--engine-command", engine, "--model-path", "weights", "--to", "out", *options]
+        return self.start_with(*arguments, before=before, **environment)
+
+    def start_with(self, *arguments: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
+        program = "from mtp_operator.cli.main import app; app()"
         return subprocess.Popen(
             [*before, sys.executable, "-c", program, "tune", *arguments],
             cwd=self.folder,
@@ -99,6 +102,10 @@ class Shell:
 
     def tune(self, *options: str, engine: str = ENGINE, **environment: str) -> tuple[int, str, str]:
         return self.finish(self.start(*options, engine=engine, before=(), **environment))
+
+    def tune_line(self, *words: str, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
+        """Tune what an engine's command line serves."""
+        return self.finish(self.start_with("--to", "out", *options, "--", *words))
 
     def run(self) -> MTPTuningRun:
         return MTPTuningRun.from_wire(yaml.safe_load((self.out / "run.yaml").read_text()))
