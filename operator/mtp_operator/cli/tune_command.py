@@ -51,6 +51,9 @@ def tune(
         str | None,
         typer.Option(help="The engine's command, without a shell. Default: 'vllm serve' or 'llama-server' from PATH."),
     ] = None,
+    docker: Annotated[
+        bool, typer.Option("--docker", help="Run the model's image, spec.engine.image, with Docker.")
+    ] = False,
     model_path: Annotated[
         Path | None,
         typer.Option(
@@ -89,7 +92,7 @@ def tune(
     try:
         from .tune_source import asked
 
-        it = asked(model, name, engine_command, model_path, drafter_path)
+        it = asked(model, name, engine_command, model_path, drafter_path, docker=docker)
         settings, launch = _settings(it, prompts)
         folder = Path(to or f"mtp-tune-{it.model.metadata.name}")
         times = {"ready_seconds": ready_seconds, "level_seconds": level_seconds}
@@ -108,7 +111,6 @@ def tune(
 
 def _settings(asked: "Asked", prompts: Path | None) -> tuple["RunSettings", "Launch"]:
     """What is measured, and how the engine is started."""
-    import shlex
     from importlib.metadata import version
 
     from mtp_operator.api.weights import FetchedSource
@@ -130,9 +132,13 @@ def _settings(asked: "Asked", prompts: Path | None) -> tuple["RunSettings", "Lau
     fetched = [FetchedSource(uri=source.uri, revision=source.revision or UNKNOWN_COMMIT) for source in sources]
     settings = run_settings(model, "", f"mtp-operator {version('mtp-operator')}", fetched)
     started = launch(
-        model.spec, command=asked.engine_command, model_path=asked.model_path, drafter_path=asked.drafter_path
+        model.spec,
+        command=asked.engine_command,
+        model_path=asked.model_path,
+        drafter_path=asked.drafter_path,
+        image=asked.image,
     )
-    engine = settings.engine.model_copy(update={"image": shlex.join(started.command)[:512]})
+    engine = settings.engine.model_copy(update={"image": started.engine_id[:512]})
     settings = settings.model_copy(update={"engine": engine})
     if refusals := engine_for(engine.type).refusals(settings):
         raise RefusedError("; ".join(refusals))

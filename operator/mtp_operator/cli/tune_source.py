@@ -14,7 +14,7 @@ from mtp_operator.convert.found import ConvertError, Deployed, Draft, Json
 from mtp_operator.convert.shell import from_command_line
 from mtp_operator.local.errors import RefusedError
 
-from .render import RenderError, model_of, models_in
+from .render import Installation, RenderError, model_of, models_in
 
 _NAMESPACE: Final = "default"
 
@@ -27,6 +27,8 @@ class Asked:
     engine_command: str | None = None
     model_path: Path | None = None
     drafter_path: Path | None = None
+    image: str | None = None
+    """What Docker runs; None: the engine runs without it."""
     said: tuple[str, ...] = ()
     """Lines on what was left out of a command line, and what to look at."""
 
@@ -37,6 +39,8 @@ def asked(
     engine_command: str | None,
     model_path: Path | None,
     drafter_path: Path | None,
+    *,
+    docker: bool,
 ) -> Asked:
     """What the user asks for.
 
@@ -46,12 +50,17 @@ def asked(
         engine_command: what starts the engine of a model in a file.
         model_path: where the weights lie, whatever a command line says.
         drafter_path: the same for the drafter.
+        docker: whether Docker runs the image of a model in a file.
 
     Raises:
         RefusedError: it cannot be used.
     """
+    if docker and (engine_command is not None or len(words) > 1):
+        raise RefusedError("--docker: runs the image of a MODEL.yaml, and takes no other command for the engine")
     if len(words) == 1:
-        return Asked(_from_file(Path(words[0]), name), engine_command, model_path, drafter_path)
+        model = _from_file(Path(words[0]), name)
+        image = Installation().engine_image(model) if docker else None
+        return Asked(model, engine_command, model_path, drafter_path, image)
     if engine_command is not None:
         raise RefusedError("--engine-command: the command line after -- names the engine already")
     found = _from_words(words, name)
@@ -125,7 +134,7 @@ def _from_words(words: Sequence[str], name: str | None) -> Asked:
         shlex.join(deployed.command),
         _path(draft, "model"),
         _path(draft, "speculation.drafter"),
-        tuple(line for part in said(draft) for line in part),
+        said=tuple(line for part in said(draft) for line in part),
     )
 
 
