@@ -344,12 +344,15 @@ def test_what_cannot_be_used_is_said_in_one_sentence(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: [", "model.yaml: document 1: "),
+        ("a: [", "model.yaml:1: cannot be read as YAML: "),
         ("a: b", "model.yaml: holds no MTPModel"),
-        (MODEL.replace("maxNSpec", "maxNspec"), "model.yaml: document 1: spec.tuning.maxNspec: is no field"),
-        (MODEL.replace("maxNSpec: 2", "maxNSpec: many"), "model.yaml: document 1: spec.tuning.maxNSpec: "),
+        (MODEL.replace("maxNSpec", "maxNspec"), "model.yaml:13: spec.tuning.maxNspec: unknown field"),
+        (MODEL.replace("maxNSpec: 2", "maxNSpec: many"), "model.yaml:13: spec.tuning.maxNSpec: Invalid value"),
         (MODEL + "---" + MODEL.replace("planted", "second"), "model.yaml: contains 2 MTPModels; select one with"),
-        (MODEL.replace("vllm: {", "extraArgs: ['--runner=pooling']\n    vllm: {"), "spec.engine.extraArgs: --runner"),
+        (
+            MODEL.replace("vllm: {", "extraArgs: ['--runner=pooling']\n    vllm: {"),
+            "model.yaml:10: spec.engine.extraArgs[0]: ",
+        ),
         (
             MODEL.replace("{builtIn: [Code, Chat]}", "{pvc: {claim: own, path: p.jsonl}}"),
             "spec.tuning.workload.prompts: the prompts are in a cluster; name a file on this machine with --prompts",
