@@ -71,7 +71,7 @@ def test_every_state_that_a_watch_brings_is_judged_rightly(namespace: str, tmp_p
 
     (tmp_path / "source.yaml").write_text(yaml.safe_dump(source))
     # It ends with 1 where there is a difference.
-    assert harness.kubectl("diff", "--server-side", "-n", namespace, f"--filename={tmp_path / 'source.yaml'}") == ""
+    assert harness.kubectl("diff", "-n", namespace, f"--filename={tmp_path / 'source.yaml'}") == ""
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_every_state_that_a_watch_brings_is_judged_rightly(namespace: str, tmp_p
     ],
     ids=["served", "stalled"],
 )
-def test_helm_waits_for_a_model_and_says_why_it_fails(
+def test_helm_waits_for_a_model(
     namespace: str, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     harness.ensure_simulated_claim(namespace)

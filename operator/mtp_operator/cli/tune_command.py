@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mtp_operator.local.folder import EvidenceFolder
     from mtp_operator.local.launch import Launch
 
+    from .tune_source import Asked
+
 FAILED: Final = 1
 """Exit status where nothing could be measured, or this machine cannot continue."""
 
@@ -35,15 +37,28 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.yaml", help="The MTPModel; - is standard input.")],
-    name: Annotated[str | None, typer.Option(help="Name of the model, where the file has several.")] = None,
+    model: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL.yaml | -- COMMAND...",
+            help="The MTPModel, - is standard input; or `-- vllm serve …`, `-- llama-server …` as you run it.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model: where the file has several, or of a command's.")
+    ] = None,
     engine_command: Annotated[
         str | None,
         typer.Option(help="The engine's command, without a shell. Default: 'vllm serve' or 'llama-server' from PATH."),
     ] = None,
+    docker: Annotated[
+        bool, typer.Option("--docker", help="Run the model's image, spec.engine.image, with Docker.")
+    ] = False,
     model_path: Annotated[
         Path | None,
-        typer.Option(help="Folder or file of the model's weights. Needed unless vLLM loads an hf:// model."),
+        typer.Option(
+            help="Folder or file of the model's weights. Needed unless a command names it or vLLM loads hf://."
+        ),
     ] = None,
     drafter_path: Annotated[Path | None, typer.Option(help="The same for the drafter.")] = None,
     prompts: Annotated[
@@ -63,7 +78,7 @@ def tune(
         int | None, typer.Option(min=1, help="Seconds for each concurrency level of a trial. Default: 300.")
     ] = None,
 ) -> None:
-    """Find n_spec for an MTPModel on this machine: boot the engine, measure, decide, report. No cluster is needed.
+    """Find n_spec for an MTPModel, or for an engine's command line, on this machine. No cluster is needed.
 
     The trials, gates, decisions and the verdict are those of the operator. Ctrl-C keeps what was measured; --resume
     continues. The GPU is the one that CUDA_VISIBLE_DEVICES names.
@@ -75,12 +90,16 @@ def tune(
     from mtp_operator.local.errors import BrokenError, RefusedError, StoppedError
 
     try:
-        asked = _model(model, name)
-        settings, launch = _settings(asked, engine_command, model_path, drafter_path, prompts)
-        folder = Path(to or f"mtp-tune-{asked.metadata.name}")
+        from .tune_source import asked
+
+        it = asked(model, name, engine_command, model_path, drafter_path, docker=docker)
+        settings, launch = _settings(it, prompts)
+        folder = Path(to or f"mtp-tune-{it.model.metadata.name}")
         times = {"ready_seconds": ready_seconds, "level_seconds": level_seconds}
         stated: dict[str, Any] = {key: value for key, value in times.items() if value is not None}
-        run = _tuned(asked, settings, launch, folder, stop, resume=resume, port=port, prompts=prompts, **stated)
+        if it.said:
+            print("\n".join(it.said), end="\n\n")
+        run = _tuned(it.model, settings, launch, folder, stop, resume=resume, port=port, prompts=prompts, **stated)
     except RefusedError as error:
         _end(str(error), REFUSED)
     except BrokenError as error:
@@ -90,38 +109,8 @@ def tune(
     raise typer.Exit(_STATUSES.get(run.status.verdict.type.value, FAILED) if run.status.verdict else FAILED)
 
 
-def _model(file: Path, name: str | None) -> "MTPModel":
-    from mtp_operator.local.errors import RefusedError
-
-    from .render import RenderError, models_in
-
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        found = list(models_in(text, str(file), "default"))
-    except OSError as error:
-        raise RefusedError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RefusedError(f"{file}: not UTF-8 text") from None
-    except RenderError as error:
-        raise RefusedError(str(error)) from None
-    names = [one.metadata.name for one in found]
-    chosen = [one for one in found if name in (None, one.metadata.name)]
-    if not chosen:
-        raise RefusedError(f"{file}: contains no MTPModel named {name!r}; there are {', '.join(names)}")
-    if len(chosen) > 1:
-        raise RefusedError(f"{file}: contains {len(chosen)} MTPModels; select one with --name: {', '.join(names)}")
-    return chosen[0]
-
-
-def _settings(
-    model: "MTPModel",
-    engine_command: str | None,
-    model_path: Path | None,
-    drafter_path: Path | None,
-    prompts: Path | None,
-) -> tuple["RunSettings", "Launch"]:
+def _settings(asked: "Asked", prompts: Path | None) -> tuple["RunSettings", "Launch"]:
     """What is measured, and how the engine is started."""
-    import shlex
     from importlib.metadata import version
 
     from mtp_operator.api.weights import FetchedSource
@@ -133,12 +122,23 @@ def _settings(
 
     from .render import UNKNOWN_COMMIT
 
-    fetched = [
-        FetchedSource(uri=source.uri, revision=source.revision or UNKNOWN_COMMIT) for source in fetched_sources(model)
-    ]
+    model = asked.model
+    sources = fetched_sources(model)
+    if patterns := [source.uri for source in sources if "*" in source.uri]:
+        raise RefusedError(
+            f"{patterns[0]}: which file this names is not known on this machine; state the file itself: -m FILE on a "
+            "command line, --model-path and a URI without * for a model"
+        )
+    fetched = [FetchedSource(uri=source.uri, revision=source.revision or UNKNOWN_COMMIT) for source in sources]
     settings = run_settings(model, "", f"mtp-operator {version('mtp-operator')}", fetched)
-    started = launch(model.spec, command=engine_command, model_path=model_path, drafter_path=drafter_path)
-    engine = settings.engine.model_copy(update={"image": shlex.join(started.command)[:512]})
+    started = launch(
+        model.spec,
+        command=asked.engine_command,
+        model_path=asked.model_path,
+        drafter_path=asked.drafter_path,
+        image=asked.image,
+    )
+    engine = settings.engine.model_copy(update={"image": started.engine_id[:512]})
     settings = settings.model_copy(update={"engine": engine})
     if refusals := engine_for(engine.type).refusals(settings):
         raise RefusedError("; ".join(refusals))

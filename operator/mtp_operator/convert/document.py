@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import yaml
@@ -21,13 +22,17 @@ _ORDER: Final = (
 _SIZE: Final = "200Gi"
 
 
-def converted(deployed: Deployed) -> tuple[Json, Draft]:
+def converted(deployed: Deployed, is_here: Callable[[str], bool] | None = None) -> tuple[Json, Draft]:
     """The MTPModel of what somebody runs, and what is said of it.
 
+    Args:
+        deployed: what was found.
+        is_here: whether a path exists, for an engine of this machine; nothing is then said of clusters.
+
     Raises:
-        ConvertError: what was found names no model.
+        ConvertError: what was found names no model, or has a value that cannot be read and may not be left out.
     """
-    draft = Draft(deployed)
+    draft = Draft(deployed, is_here)
     draft.spec |= {key: value for key, value in deployed.spec.items() if value}
     if deployed.image:
         _image(draft, deployed)
@@ -39,13 +44,18 @@ def converted(deployed: Deployed) -> tuple[Json, Draft]:
     if deployed.resource_name not in ("", "nvidia.com/gpu"):
         draft.put("accelerator.resourceName", deployed.resource_name)
     draft.put("accelerator.architecture", "Any")
-    draft.notes.append("accelerator.architecture: Any takes any GPU; name yours in accelerator.products")
+    _note(draft, "accelerator.architecture: Any takes any GPU; name yours in accelerator.products")
     if "hf://" in f"{uri} {draft.get('speculation.drafter.uri')}":
         draft.put("storage.newClaim.size", _SIZE)
-        draft.notes.append(f"storage.newClaim.size: {_SIZE} is a guess; it has to hold what is fetched")
+        _note(draft, f"storage.newClaim.size: {_SIZE} is a guess; it has to hold what is fetched")
     name = model_name(deployed.name or str(draft.get("model.servedName") or "") or _last(uri))
     spec = {part: draft.spec[part] for part in _ORDER if draft.spec.get(part)}
     return {"apiVersion": API_VERSION, "kind": "MTPModel", "metadata": {"name": name}, "spec": spec}, draft
+
+
+def _note(draft: Draft, of_a_cluster: str) -> None:
+    if not draft.is_of_this_machine:
+        draft.notes.append(of_a_cluster)
 
 
 def _image(draft: Draft, deployed: Deployed) -> None:
@@ -62,11 +72,16 @@ def _image(draft: Draft, deployed: Deployed) -> None:
 def to_yaml(document: Json, draft: Draft) -> str:
     """The document, after what is to be known of it."""
     lines = ["Made by `mtp init`. `mtp validate` checks it, `mtp render` shows what the operator makes of it."]
-    for title, items in (("Left out:", draft.left_out), ("To look at:", draft.notes)):
-        if items:
-            lines += ["", title, *(line for item in dict.fromkeys(items) for line in _item(item))]
+    lines += (line for part in said(draft) for line in ("", *part))
     comment = "\n".join(f"# {line}".rstrip() for line in lines)
     return f"{comment}\n{yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)}"
+
+
+def said(draft: Draft) -> Iterator[list[str]]:
+    """What was left out, and what to look at: the lines of each, its title first."""
+    for title, items in (("Left out:", draft.left_out), ("To look at:", draft.notes)):
+        if items:
+            yield [title, *(line for item in dict.fromkeys(items) for line in _item(item))]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,12 +1,17 @@
 """What was found of a deployment, whatever it was written in, and the MTPModel that grows out of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from mtp_operator.api.spec import EngineType
 
 Json = dict[str, Any]
+
+_PATHS: Final = ("/", "./", "../", "~")
+"""Beginnings of what can only be a path."""
 
 
 class ConvertError(ValueError):
@@ -44,13 +49,23 @@ class Deployed:
     left_out: Sequence[str] = ()
     """What has no place in an MTPModel, and why."""
     notes: Sequence[str] = ()
+    command: Sequence[str] = ()
+    """What precedes the arguments; empty where a container or a shell starts the engine."""
 
 
 class Draft:
-    """An MTPModel in the making: fields, what was left out and why, and what a person should look at."""
+    """An MTPModel in the making: fields, what was left out and why, and what a person should look at.
 
-    def __init__(self, deployed: Deployed) -> None:
+    Args:
+        deployed: what was found.
+        is_here: whether a path exists, for an engine of this machine; None: its paths are those of a container.
+    """
+
+    def __init__(self, deployed: Deployed, is_here: Callable[[str], bool] | None = None) -> None:
         self.deployed = deployed
+        self._is_here = is_here
+        self.paths: dict[str, str] = {}
+        """Field of weights -> their path on this machine."""
         self.spec: Json = {"model": {}, "engine": {"type": deployed.engine.value}}
         self.left_out: list[str] = list(deployed.left_out)
         self.notes: list[str] = list(deployed.notes)
@@ -74,10 +89,54 @@ class Draft:
         """Note that something was left out."""
         self.left_out.append(f"{what}: {why}")
 
-    def uri(self, path: str) -> str:
-        """The URI of weights that an engine is told to load: a path in its container, or a repository."""
-        if not path.startswith(("/", "./", "../", "~")):
-            return f"hf://{path}"
+    def unreadable(self, flag: "Flag", why: str) -> None:
+        """Leave out a flag whose value cannot be read.
+
+        Raises:
+            ConvertError: the engine is of this machine, where another setting would be measured than was asked for.
+        """
+        if self.is_of_this_machine:
+            raise ConvertError(f"{flag}: {why}")
+        self.leave(str(flag), why)
+
+    def number(self, flag: "Flag") -> float | None:
+        """The number that a flag states; None if it is none, see `unreadable`."""
+        try:
+            value = float(flag.value or "")
+        except ValueError:
+            value = math.nan
+        if math.isfinite(value):
+            return value
+        self.unreadable(flag, "is not a number")
+        return None
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether the engine's paths are those of this machine."""
+        return self._is_here is not None
+
+    def put_weights(self, field: str, stated: str, *, is_path: bool = False) -> None:
+        """Set the URI of weights.
+
+        Args:
+            field: `model` or `speculation.drafter`.
+            stated: what the engine is told to load.
+            is_path: whether it can be nothing but a path.
+        """
+        self.put(f"{field}.uri", self.uri(stated, is_path=is_path))
+        if is_path or self._is_path(stated):
+            self.paths[field] = stated
+
+    def _is_path(self, stated: str) -> bool:
+        return stated.startswith(_PATHS) or (self._is_here is not None and self._is_here(stated))
+
+    def uri(self, stated: str, *, is_path: bool = False) -> str:
+        """The URI of weights that an engine is told to load: a path, or a repository; see `put_weights`."""
+        if not is_path and not self._is_path(stated):
+            return f"hf://{stated}"
+        if self.is_of_this_machine:
+            return _uri_here(stated)
+        path = f"/models/{stated}" if is_path and not stated.startswith("/") else stated
         mount = self.mount_of(path)
         if mount is not None and mount.claim:
             return "/".join(part for part in (f"pvc://{mount.claim}", mount.folder, _below(path, mount)) if part)
@@ -88,7 +147,12 @@ class Draft:
         return "pvc://" + "/".join(parts if len(parts) > 1 else ["models", *parts])
 
     def file(self, path: str) -> str:
-        """The path in the new container of a file that the engine reads, brought there by `spec.files`."""
+        """The path in the new container of a file that the engine reads, brought there by `spec.files`.
+
+        On this machine the file stays where it is.
+        """
+        if self.is_of_this_machine:
+            return path
         mount = self.mount_of(path)
         name = path.rsplit("/", 1)[-1]
         if mount is not None and mount.claim:
@@ -112,6 +176,12 @@ class Draft:
         """The mount that a path of the old container lies in."""
         fitting = [one for one in self.deployed.mounts if f"{path}/".startswith(f"{one.path.rstrip('/')}/")]
         return max(fitting, key=lambda one: len(one.path), default=None)
+
+
+def _uri_here(path: str) -> str:
+    """A URI that the API takes, as near to a path of this machine as possible; nothing is mounted by it."""
+    parts = (re.sub("[^-A-Za-z0-9._]+", "-", part).lstrip("-._") for part in path.split("/"))
+    return "/".join(("pvc://this-machine", *(part for part in parts if part)))
 
 
 def _below(path: str, mount: Mount) -> str:

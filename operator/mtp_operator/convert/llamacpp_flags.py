@@ -54,7 +54,7 @@ def read(draft: Draft) -> None:
         value = one.value or ""
         match one.name:
             case "--model":
-                draft.put("model.uri", draft.uri(value if value.startswith("/") else f"/models/{value}"))
+                draft.put_weights("model", value, is_path=True)
             case "--hf-repo":
                 repository = value
             case "--hf-file":
@@ -113,11 +113,12 @@ def _flag(draft: Draft, flag: Flag) -> None:
         case "--spec-draft-n-max" if value.isdigit():
             note_n(draft, int(value))
         case "--spec-draft-model" if value:
-            draft.put("speculation.drafter.uri", draft.uri(value if value.startswith("/") else f"/models/{value}"))
+            draft.put_weights("speculation.drafter", value, is_path=True)
         case "--spec-draft-ngl":
             draft.put("speculation.llamaCpp.gpuLayers", _layers(value))
         case name if name in _MILLI:
-            draft.put(f"speculation.llamaCpp.{_MILLI[name]}", round(float(value) * 1000))
+            if (share := draft.number(flag)) is not None:
+                draft.put(f"speculation.llamaCpp.{_MILLI[name]}", round(share * 1000))
         case name if name in _NUMBERS and value.isdigit():
             draft.put(f"speculation.llamaCpp.{_NUMBERS[name]}", int(value))
         case name if name in _TEXTS:
@@ -138,6 +139,8 @@ def _flag(draft: Draft, flag: Flag) -> None:
 
 def _file(draft: Draft, path: str) -> str:
     """A file beside the model stays where it is: its claim is mounted anyway."""
+    if draft.is_of_this_machine:
+        return path
     mount, model = draft.mount_of(path), str(draft.get("model.uri") or "")
     claim = mount.claim if mount else path.strip("/").split("/")[0]
     if (mount is None or mount.claim) and model.startswith(f"pvc://{claim}/"):

@@ -77,7 +77,9 @@ def from_command_line(text: str) -> Deployed:
     if words[:2] in (["docker", "run"], ["podman", "run"]):
         return _container(words[2:], environment)
     engine, arguments = engine_in(words)
-    return Deployed(engine, arguments, environment=environment)
+    before = len(words) - len(arguments)
+    command = words[:before] if words[before:] == arguments else []
+    return Deployed(engine, arguments, environment=environment, command=command)
 
 
 def engine_in(words: Sequence[str], image: str = "") -> tuple[EngineType, list[str]]:

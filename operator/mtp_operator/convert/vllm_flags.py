@@ -76,7 +76,7 @@ def read(draft: Draft) -> None:
     for one in flags(draft.deployed.arguments, _SHORT, _SWITCHES):
         if isinstance(one, str):
             if draft.get("model.uri") is None:
-                draft.put("model.uri", draft.uri(one))
+                draft.put_weights("model", one)
             else:
                 draft.leave(one, "is neither a flag nor the model")
         elif one.name == "--speculative-config":
@@ -95,7 +95,7 @@ def _flag(draft: Draft, flag: Flag) -> None:
     value = flag.value
     match flag.name:
         case "--model" if value:
-            draft.put("model.uri", draft.uri(value))
+            draft.put_weights("model", value)
         case "--revision" if value and re.fullmatch("[0-9a-f]{40}", value):
             draft.put("model.revision", value)
         case "--revision":
@@ -112,8 +112,11 @@ def _flag(draft: Draft, flag: Flag) -> None:
         case name if name in _SIZE_FIELDS:
             _size(draft, flag, _SIZE_FIELDS[name])
         case "--gpu-memory-utilization" if value:
-            percent = round(float(value) * 100)
-            if abs(percent - float(value) * 100) > 0.01:
+            share = draft.number(flag)
+            if share is None:
+                return
+            percent = round(share * 100)
+            if abs(percent - share * 100) > 0.01:
                 draft.notes.append(f"{flag} is rounded to {percent} percent")
             draft.put("engine.vllm.gpuMemoryUtilizationPercent", percent)
         case "--enable-prefix-caching":
@@ -143,7 +146,7 @@ def _flag(draft: Draft, flag: Flag) -> None:
 def _size(draft: Draft, flag: Flag, path: str) -> None:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgKMG])?", flag.value or "")
     if match is None:
-        draft.leave(str(flag), "is not a number")
+        draft.unreadable(flag, "is not a number")
         return
     draft.put(path, int(float(match[1]) * _SIZES.get(match[2] or "", 1)))
 
@@ -157,7 +160,7 @@ def _configuration(draft: Draft, flag: Flag) -> dict[str, Any]:
         stated = None
     if isinstance(stated, Mapping):
         return dict(stated)
-    draft.leave(str(flag), "cannot be read as JSON")
+    draft.unreadable(flag, "cannot be read as JSON")
     return {}
 
 
@@ -177,7 +180,7 @@ def _speculation(draft: Draft, stated: dict[str, Any]) -> None:
     if method != "MTP":
         draft.put("speculation.method", method)
     if model and draft.uri(str(model)) != draft.get("model.uri"):
-        draft.put("speculation.drafter.uri", draft.uri(str(model)))
+        draft.put_weights("speculation.drafter", str(model))
     _note_n(draft, stated.pop("num_speculative_tokens", None))
     if stated.pop("disable_padded_drafter_batch", None):
         draft.put("speculation.vllm.paddedDrafterBatch", "Disabled")

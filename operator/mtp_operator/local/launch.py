@@ -1,5 +1,6 @@
 """How the engine is started on this machine: its command line and its environment for each n."""
 
+import os
 import shlex
 import shutil
 import socket
@@ -16,6 +17,7 @@ from mtp_operator.api.weights import WeightsSource
 from mtp_operator.engines import NO_LOG_FILE, Engine, Place, engine_for
 from mtp_operator.resources.trial_job import served_name
 
+from .container import Container, container
 from .errors import RefusedError
 
 LOOPBACK: Final = "127.0.0.1"
@@ -52,6 +54,13 @@ class Launch:
     drafter: Weights | None
     revision: str | None
     """The commit of a model that the engine finds on the hub."""
+    container: Container | None = None
+    """What runs the engine's image, instead of a command."""
+
+    @property
+    def engine_id(self) -> str:
+        """What is remembered as the engine's image."""
+        return self.container.image if self.container else shlex.join(self.command)
 
     def arguments(self, run: MTPTuningRun, n_spec: int, engine: Engine) -> tuple[str, ...]:
         """The whole command line with this n."""
@@ -63,6 +72,15 @@ class Launch:
             self.drafter.argument if self.drafter else None,
         )
         return (*self.command, *stated, *((f"--revision={self.revision}",) if self.revision else ()))
+
+    def contained(
+        self, container: Container, name: str, run: MTPTuningRun, n_spec: int, engine: Engine, configuration: Path
+    ) -> tuple[str, ...]:
+        """The whole command line with this n in a container of this name; see `Container.run`."""
+        left_out = () if self.model.path else (_OFFLINE,)
+        own = {variable: value for variable, value in engine.environment().items() if variable not in left_out}
+        environment = {**own, **_stated_environment(run)}
+        return container.run(name, environment, configuration, self.arguments(run, n_spec, engine))
 
     def environment(self, run: MTPTuningRun, engine: Engine, user: Mapping[str, str]) -> dict[str, str]:
         """The user's own environment, then what the engine needs, then what the model states.
@@ -81,6 +99,10 @@ class Launch:
     def serve_line(self, run: MTPTuningRun, n_spec: int) -> str:
         """What to type into a shell to serve the model with this n, as it was measured."""
         engine = engine_for(run.spec.engine.type, NO_LOG_FILE, Place(host=LOOPBACK))
+        if self.container is not None:
+            own = {name: value for name, value in engine.environment().items() if name in _OF_A_POD}
+            environment = {**own, **_stated_environment(run)}
+            return shlex.join(self.container.run(None, environment, None, self.arguments(run, n_spec, engine)))
         variables = [f"{name}={shlex.quote(value)}" for name, value in _stated_environment(run).items()]
         return " ".join([*variables, shlex.join(self.arguments(run, n_spec, engine))])
 
@@ -95,6 +117,7 @@ def launch(
     command: str | None,
     model_path: Path | None,
     drafter_path: Path | None,
+    image: str | None = None,
 ) -> Launch:
     """How to start this model's engine.
 
@@ -103,18 +126,28 @@ def launch(
         command: what the user states instead of the engine on PATH.
         model_path: where the target model lies.
         drafter_path: where the drafter lies.
+        image: what Docker runs, instead of a command.
 
     Raises:
         RefusedError: the engine or the weights cannot be found.
     """
     engine, drafter = spec.engine.type, spec.speculation.drafter
     model = _weights(spec.model, model_path, "spec.model.uri", "--model-path", on_hub=engine is EngineType.VLLM)
+    draft = _drafter(drafter, drafter_path, engine) if drafter else None
     return Launch(
-        command=_command(engine, command),
+        command=() if image else _command(engine, command),
         model=model,
-        drafter=_drafter(drafter, drafter_path, engine) if drafter else None,
+        drafter=draft,
         revision=spec.model.revision if model.path is None else None,
+        container=_container(image, (model.path, draft.path if draft else None)) if image else None,
     )
+
+
+def _container(image: str, weights: tuple[Path | None, ...]) -> Container:
+    program = shutil.which("docker")
+    if program is None:
+        raise RefusedError("--docker: there is no program 'docker' on PATH; install it, or start the engine without it")
+    return container(program, image, f"{os.getuid()}:{os.getgid()}", weights, os.environ)
 
 
 def _command(engine: EngineType, stated: str | None) -> tuple[str, ...]:
@@ -126,7 +159,7 @@ def _command(engine: EngineType, stated: str | None) -> tuple[str, ...]:
             words = tuple(shlex.split(stated))
         except ValueError as error:
             raise RefusedError(f"--engine-command: {stated}: {error}") from None
-        remedy = "check --engine-command"
+        remedy = "check the engine's command"
     program = shutil.which(words[0]) if words else None
     if program is None:
         raise RefusedError(f"engine not found: there is no program {words[0] if words else ''!r} on PATH; {remedy}")

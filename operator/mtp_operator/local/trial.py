@@ -1,6 +1,7 @@
 """One trial as two processes, seen as the Job and the pod that it would be in a cluster."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -57,6 +58,8 @@ class TrialOrder:
     plan: TrialPlan
     folder: Path
     """An empty folder for what it leaves."""
+    remove: Sequence[str] | None = None
+    """The command that removes the engine's container, which may outlive the engine's command."""
 
 
 class LocalTrial:
@@ -81,12 +84,14 @@ class LocalTrial:
         self._deadline = self._started_at + timedelta(seconds=order.plan.longest_seconds + DEADLINE_MARGIN_SECONDS)
         folder = order.folder
         bench = [sys.executable, "-m", "mtp_operator.bench", json.dumps(order.plan.to_wire()), str(self._result)]
+        self._remove_container()
         try:
             self._engine = Process(order.command, order.environment, folder / "engine.log")
             try:
                 self._bench = Process(bench, order.bench_environment, folder / "record.json", folder / "bench.log")
             except BaseException:
                 self._engine.end(0)
+                self._remove_container()
                 raise
         except OSError as error:
             raise BrokenError(f"{folder}: the trial cannot be started: {error}") from None
@@ -121,6 +126,20 @@ class LocalTrial:
         if self._bench_end is None:
             self._bench_end = Terminated(bench_code, "", self._told(), ended_at)
         self._engine.end(GRACE_SECONDS)
+        self._remove_container()
+
+    def _remove_container(self) -> None:
+        """What a killed tuning has left goes as well: it has the same name. That there is none is no error."""
+        if self._order.remove is not None:
+            with suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(
+                    self._order.remove,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    start_new_session=True,
+                    timeout=GRACE_SECONDS,
+                    check=False,
+                )
 
     @property
     def _result(self) -> Path:

@@ -223,7 +223,13 @@ class Tuning:
         # What it prints is its log: there is no need for a second one.
         engine = engine_for(run.spec.engine.type, NO_LOG_FILE, place)
         self._folder.configuration(engine.configuration_files())
-        command = launch.arguments(run, arm.n_spec, engine)
+        environment = launch.environment(run, engine, self._around.environment)
+        command, remove = launch.arguments(run, arm.n_spec, engine), None
+        if launch.container is not None:
+            name = f"mtp-tune-{run.metadata.uid[:8]}-{folder.name}"
+            configuration = self._folder.configuration_folder
+            command = launch.contained(launch.container, name, run, arm.n_spec, engine, configuration)
+            environment, remove = dict(self._around.environment), launch.container.remove(name)
         self._folder.write_file(folder / "command", shlex.join(command) + "\n")
         return TrialOrder(
             name=arm.job_name,
@@ -231,10 +237,11 @@ class Tuning:
             node=self._around.node.name,
             engine_id=run.spec.engine.image or "",
             command=command,
-            environment=launch.environment(run, engine, self._around.environment),
+            environment=environment,
             bench_environment=self._around.environment,
             plan=self._plan(arm, port, folder / "engine.log"),
             folder=folder,
+            remove=remove,
         )
 
     def _port(self) -> int:
