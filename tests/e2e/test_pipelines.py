@@ -82,9 +82,7 @@ def test_every_state_that_a_watch_brings_is_judged_rightly(namespace: str, tmp_p
     ],
     ids=["served", "stalled"],
 )
-def test_helm_waits_for_a_model(
-    namespace: str, tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_helm_waits_for_a_model(namespace: str, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     harness.ensure_simulated_claim(namespace)
     (tmp_path / "templates").mkdir()
     (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: models\nversion: 0.1.0\n")

@@ -19,9 +19,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtp_operator.api.run import ArmState, MTPTuningRun
+from mtp_operator.api.run import ArmState, MTPTuningRun, VerdictType
 from mtp_operator.api.trial import TrialResult
-from mtp_operator.api.verdicts import VerdictType
 from tests.unit.local.pretended import told
 from tests.unit.reconcile.world import World
 
@@ -83,8 +82,11 @@ class Shell:
     def start(
         self, *options: str, engine: str = ENGINE, before: tuple[str, ...] = (), **environment: str
     ) -> subprocess.Popen[str]:
-        program = "from mtp_operator.cli.main import app; app()"
         arguments = ["model.yaml", "--engine-command", engine, "--model-path", "weights", "--to", "out", *options]
+        return self.start_with(*arguments, before=before, **environment)
+
+    def start_with(self, *arguments: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
+        program = "from mtp_operator.cli.main import app; app()"
         return subprocess.Popen(
             [*before, sys.executable, "-c", program, "tune", *arguments],
             cwd=self.folder,
@@ -100,6 +102,10 @@ class Shell:
 
     def tune(self, *options: str, engine: str = ENGINE, **environment: str) -> tuple[int, str, str]:
         return self.finish(self.start(*options, engine=engine, before=(), **environment))
+
+    def tune_line(self, *words: str, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
+        """Tune what an engine's command line serves."""
+        return self.finish(self.start_with("--to", "out", *options, "--", *words))
 
     def run(self) -> MTPTuningRun:
         return MTPTuningRun.from_wire(yaml.safe_load((self.out / "run.yaml").read_text()))
@@ -341,11 +347,11 @@ def test_what_cannot_be_used_is_said_in_one_sentence(
         ("a: [", "model.yaml:1: cannot be read as YAML: "),
         ("a: b", "model.yaml: holds no MTPModel"),
         (MODEL.replace("maxNSpec", "maxNspec"), "model.yaml:13: spec.tuning.maxNspec: unknown field"),
-        (MODEL.replace("maxNSpec: 2", "maxNSpec: many"), "model.yaml:13: spec.tuning.maxNSpec: "),
+        (MODEL.replace("maxNSpec: 2", "maxNSpec: many"), "model.yaml:13: spec.tuning.maxNSpec: Invalid value"),
         (MODEL + "---" + MODEL.replace("planted", "second"), "model.yaml: contains 2 MTPModels; select one with"),
         (
             MODEL.replace("vllm: {", "extraArgs: ['--runner=pooling']\n    vllm: {"),
-            "model.yaml:10: spec.engine.extraArgs[0]: Invalid value: must not be --runner",
+            "model.yaml:10: spec.engine.extraArgs[0]: ",
         ),
         (
             MODEL.replace("{builtIn: [Code, Chat]}", "{pvc: {claim: own, path: p.jsonl}}"),

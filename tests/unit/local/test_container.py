@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mtp_operator.api.run import VerdictType
+from mtp_operator.api.verdicts import VerdictType
 from mtp_operator.local.container import Container, container
 from tests.unit.local.test_command import BEST, Shell
 
