@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtp_operator.api.run import ArmState, MTPTuningRun, VerdictType
+from mtp_operator.api.run import ArmState, MTPTuningRun
 from mtp_operator.api.trial import TrialResult
+from mtp_operator.api.verdicts import VerdictType
 from tests.unit.local.pretended import told
 from tests.unit.reconcile.world import World
 

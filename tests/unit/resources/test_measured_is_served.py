@@ -49,10 +49,8 @@ def engine_of(pod: dict[str, Any]) -> dict[str, Any]:
     engine = {name: value for name, value in found.items() if name not in OF_A_SERVER | OF_A_TRIAL}
     engine["args"] = [_unaddressed(one) for one in found["args"]]
     # Trials fill the compile cache; a server has its own copy of it, at the same place.
-    caches, others = [], []
-    for mount in found["volumeMounts"]:
-        (caches if mount["mountPath"].startswith(CACHE_MOUNT) else others).append(mount)
-    engine |= {"volumeMounts": others, "hasCaches": bool(caches)}
+    others = [one for one in found["volumeMounts"] if not one["mountPath"].startswith(CACHE_MOUNT)]
+    engine |= {"volumeMounts": others, "hasCaches": len(others) < len(found["volumeMounts"])}
     return engine
 
 
