@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mtp_operator.api.engines import llamacpp_settings, vllm_settings
 from mtp_operator.api.model import MTPModelSpec
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import EngineType, SpeculationMethod
@@ -18,10 +19,11 @@ from . import harness
 #: Each setting of each engine with the values that change the argv.
 VALUES: dict[EngineType, dict[str, list[Any]]] = {
     EngineType.VLLM: {
-        "maxModelLen": [1024, 1_048_576],
+        "maxModelLen": [-1, 1024, 1_048_576],
         "maxNumSeqs": [1, 1024],
         "gpuMemoryUtilizationPercent": [1, 100],
         "tensorParallelSize": [2],
+        "dataParallelSize": [2],
         "prefixCaching": ["Enabled", "Disabled"],
         "trustRemoteCode": ["Enabled", "Disabled"],
     },
@@ -33,8 +35,11 @@ VALUES: dict[EngineType, dict[str, list[Any]]] = {
     },
 }
 MEMBERS = {EngineType.VLLM: "vllm", EngineType.LLAMA_CPP: "llamaCpp"}
-DRAFTED_BY_ANOTHER = (SpeculationMethod.MTP, SpeculationMethod.DRAFT_MODEL, SpeculationMethod.EAGLE3)
-DRAFTED_BY_ITSELF = (SpeculationMethod.MTP, SpeculationMethod.N_GRAM)
+METHODS = {EngineType.VLLM: vllm_settings.METHODS, EngineType.LLAMA_CPP: llamacpp_settings.METHODS}
+DRAFTED_BY_ITSELF = (SpeculationMethod.MTP, SpeculationMethod.N_GRAM, SpeculationMethod.SUFFIX)
+DRAFTED_BY_ANOTHER = tuple(
+    one for one in SpeculationMethod if one not in (SpeculationMethod.N_GRAM, SpeculationMethod.SUFFIX)
+)
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,13 @@ def _of_settings(engine_type: EngineType, model: str) -> Iterator[Case]:
 def _of_methods(engine_type: EngineType, model: str, drafter: str) -> Iterator[Case]:
     engine = {"type": engine_type.value}
     for methods, other in ((DRAFTED_BY_ITSELF, None), (DRAFTED_BY_ANOTHER, drafter)):
-        for method in methods:
+        for method in (one for one in methods if one in METHODS[engine_type]):
             speculation = {"method": method.value, **({"drafter": {"uri": "pvc://x"}} if other else {})}
             for n_spec in (0, 1, 8):
                 settings = _settings(engine=engine, speculation=speculation)
                 argv = engine_for(engine_type).arguments(settings, n_spec, "model", model, other)
-                loads = other is None or n_spec == 0
+                # Suffix needs a package that the engine's image does not bring.
+                loads = n_spec == 0 or (other is None and method is not SpeculationMethod.SUFFIX)
                 yield Case(f"{method} {'with' if other else 'without'} a drafter n={n_spec}", argv, loads)
 
 

@@ -56,6 +56,8 @@ def test_a_trial_looks_into_the_image(namespace: str, image: str) -> None:
 def test_an_image_of_weights_that_does_not_exist(namespace: str) -> None:
     begin(namespace, "oci://localhost/no/such-model:1/model.gguf")
 
-    message = stalled(namespace, "ImageUnavailable")
+    # A registry that does not answer may do so later: nobody is called for it yet.
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "False", "ImageUnavailable", 60)
+    message = harness.condition(model, "Ready")["message"]
     assert message.startswith("spec.model.uri cannot be pulled")
     assert "localhost/no/such-model:1" in message
