@@ -31,8 +31,8 @@ def with_pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The objects, and the pods that a controller would make of them: only these are held against Pod Security."""
     for one in objects:
         yield one
-        template = one["spec"].get("template")
-        if template is not None:
+        if one["kind"] in ("Job", "Deployment"):
+            template = one["spec"]["template"]
             metadata = template["metadata"] | {"name": f"{one['metadata']['name']}-x"}
             yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 

@@ -236,13 +236,16 @@ class Parts:
     client: Client
     cache: Cache
     applier: Applier
+    owner: dict[str, Any]
+    """Reference to a model for which nothing is done: what names an owner that is not there is collected."""
 
     def job(self, name: str) -> dict[str, Any]:
-        """A suspended Job as a model's child; its model does not exist."""
+        """A suspended Job as a model's child; the model that its label names does not exist."""
+        labels = child_labels(MODEL)
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": {"namespace": self.place, "name": name, "labels": child_labels(MODEL)},
+            "metadata": {"namespace": self.place, "name": name, "labels": labels, "ownerReferences": [self.owner]},
             "spec": {"suspend": True, "template": TEMPLATE},
         }
 
@@ -272,7 +275,7 @@ async def parts(place: str) -> AsyncIterator[Parts]:
     client = Client(await load_configuration(8), 5.0)
     cache = Cache()
     try:
-        yield Parts(place, client, cache, Applier(client, cache))
+        yield Parts(place, client, cache, Applier(client, cache), await _owner(client, place))
     finally:
         await client.close()
         # Kopf does not wait until TLS has said goodbye, and what the loop leaves open fails a later test.
@@ -297,11 +300,7 @@ async def until(holds: Any, what: str) -> None:
 
 async def test_writes_are_refused_for_a_namesake_and_carried_out_for_the_object_itself(place: str) -> None:
     async with parts(place) as it:
-        body = it.job("trial")
-        body["metadata"]["ownerReferences"] = [
-            {"apiVersion": "v1", "kind": "ConfigMap", "name": "root", "uid": await _config_map(place)}
-        ]
-        created = await it.apply(Create(Kind.JOB, body))
+        created = await it.apply(Create(Kind.JOB, it.job("trial")))
         assert created.writes == ["create Job/trial"]
         namesake = it.reference("trial", uid=str(uuid.uuid4()))
 
@@ -561,6 +560,16 @@ def _deadline_of_a_new_deployment(place: str) -> int:
     return int(probe)
 
 
-async def _config_map(place: str) -> str:
-    root = json.loads(kubectl("create", "configmap", "root", "-n", place, "-o", "json"))
-    return str(root["metadata"]["uid"])
+async def _owner(client: Client, place: str) -> dict[str, Any]:
+    document = harness.sample(
+        "minimal", spec__speculation__nSpec=0, spec__serving={"replicas": 0}, metadata__name="owner"
+    )
+    harness.apply(document, place)
+    model = await client.get(MODELS, place, "owner")
+    return {
+        "apiVersion": model["apiVersion"],
+        "kind": model["kind"],
+        "name": "owner",
+        "uid": model["metadata"]["uid"],
+        "controller": True,
+    }
