@@ -12,7 +12,8 @@ import typer
 import yaml
 
 from .base import GROUP, VERSION, Schema, rule, validated
-from .model import NAME_LIMIT, MTPModel, MTPModelSpec, MTPModelStatus
+from .model import NAME_LIMIT, MTPModel, MTPModelSpec
+from .model_status import MTPModelStatus
 from .reference import api_reference, spelled_out
 from .result_schema import result_schema
 from .run import MTPTuningRun, MTPTuningRunSpec, MTPTuningRunStatus

@@ -1,7 +1,7 @@
 """What a person wants to be told, derived from the change of a status."""
 
 from mtp_operator.api.conditions import Condition, ConditionType, shorten
-from mtp_operator.api.model import MTPModelStatus
+from mtp_operator.api.model_status import MTPModelStatus
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunStatus
 from mtp_operator.api.trial import TOO_SLOW
 from mtp_operator.api.verdicts import CHOICES, VerdictType

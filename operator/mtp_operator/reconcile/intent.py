@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mtp_operator.api.model import MTPModel, ResolvedImages
+from mtp_operator.api.model import MTPModel
+from mtp_operator.api.model_status import ResolvedImages
 from mtp_operator.api.run import ArmState, MTPTuningRun, RunSettings, run_name
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 from mtp_operator.engines import engine_for

@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import Final
 
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
-from mtp_operator.api.model import MTPModel, RunReference, WhileTuning
+from mtp_operator.api.model import MTPModel, WhileTuning
+from mtp_operator.api.model_status import RunReference
 from mtp_operator.api.run import ArmState, MTPTuningRun
 from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 
