@@ -13,8 +13,21 @@ from . import harness
 pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("operator")]
 
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
-UNUSED: dict[tuple[str, str], str] = {}
-"""Resource and verb that are granted and that no test calls for -> why."""
+_CREATED_BY_APPLY = "an apply that makes the object is authorized as create too, and logged as patch"
+_NOT_WANTED_ANY_MORE = "a model that turns to serving.replicas: 0, or to fewer servers"
+SELDOM: dict[tuple[str, str], str] = {
+    ("deployments", "create"): _CREATED_BY_APPLY,
+    ("services", "create"): _CREATED_BY_APPLY,
+    ("poddisruptionbudgets", "create"): _CREATED_BY_APPLY,
+    ("deployments", "delete"): _NOT_WANTED_ANY_MORE,
+    ("services", "delete"): _NOT_WANTED_ANY_MORE,
+    ("networkpolicies", "delete"): _NOT_WANTED_ANY_MORE,
+    ("poddisruptionbudgets", "delete"): _NOT_WANTED_ANY_MORE,
+    ("mtpmodels", "get"): "a status that was written at the same time as the spec",
+    ("mtptuningruns", "delete"): "evidence beyond tuning.historyLimit, or older than 30 days",
+    ("resourceclaimtemplates", "get"): "a claim template that is there already",
+}
+"""Resource and verb -> when it is needed, where no run of the tests need call for it."""
 
 
 def granted() -> set[tuple[str, str]]:
@@ -54,4 +67,4 @@ def test_every_permission_was_used() -> None:
     used = {(resource_of(entry), entry["verb"]) for entry in requested()}
 
     assert used
-    assert granted() - used == UNUSED.keys()
+    assert granted() - used <= SELDOM.keys()
