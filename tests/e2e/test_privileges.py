@@ -23,6 +23,7 @@ SELDOM: dict[tuple[str, str], str] = {
     ("services", "delete"): _NOT_WANTED_ANY_MORE,
     ("networkpolicies", "delete"): _NOT_WANTED_ANY_MORE,
     ("poddisruptionbudgets", "delete"): _NOT_WANTED_ANY_MORE,
+    ("events", "list"): "a pod that does not start, for a reason that only its Events give",
     ("mtpmodels", "get"): "a status that was written at the same time as the spec",
     ("mtptuningruns", "delete"): "evidence beyond tuning.historyLimit, or older than 30 days",
     ("resourceclaimtemplates", "get"): "a claim template that is there already",
