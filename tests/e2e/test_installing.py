@@ -43,8 +43,10 @@ def _remove() -> None:
     harness.kubectl("delete", "crd", *CRDS, "--ignore-not-found")
     selector = "app.kubernetes.io/name=mtp-operator"
     harness.kubectl("delete", "clusterroles,clusterrolebindings", "-l", selector)
-    kinds = "deployments,roles,rolebindings,serviceaccounts"
+    kinds = "deployments,roles,rolebindings,serviceaccounts,networkpolicies,poddisruptionbudgets"
     harness.kubectl("delete", kinds, "-l", selector, "-n", harness.OPERATOR_NAMESPACE)
+    # Else the next operator waits for it to expire.
+    harness.kubectl("delete", "lease", harness.RELEASE, "-n", harness.OPERATOR_NAMESPACE, "--ignore-not-found")
 
 
 def by_helm() -> None:
