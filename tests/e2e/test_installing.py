@@ -147,7 +147,7 @@ def test_for_one_namespace_nothing_of_another_is_seen() -> None:
 
 @pytest.mark.usefixtures("bare_cluster")
 def test_upgrade_removal_and_return() -> None:
-    namespace = "comes-back"
+    namespace = "upgraded-and-removed"
     by_helm()
     begin(namespace)
     served = wait_until_served(namespace)
@@ -179,9 +179,8 @@ def test_upgrade_removal_and_return() -> None:
     assert harness.items("jobs", namespace) == []
 
     harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
-    harness.kubectl("delete", "namespace", namespace, "--wait=false")
-    # Servers may take an hour to finish what they were asked.
+    harness.kubectl("delete", "mtpm", "--all", "-n", namespace)
+    harness.wait_until(lambda: not harness.items("deployments", namespace), "nothing makes new servers", 60)
+    # A server may take an hour to finish what it was asked, and the namespace waits as long.
     harness.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
-    harness.wait_until(
-        lambda: not harness.kubectl("get", "namespace", namespace, "--ignore-not-found"), "the namespace is gone", 60
-    )
+    harness.kubectl("delete", "namespace", namespace, "--timeout=25s")
