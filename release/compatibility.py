@@ -2,7 +2,7 @@
 
     python -m release.compatibility FOLDER      compares the CRDs of an earlier release with those of crds/
 
-It compares versions that both have: a new field, a wider bound or a longer list of allowed values is no break.
+It compares versions that both have: a new field, a wider bound or a longer list of allowed values breaks nothing.
 """
 
 from __future__ import annotations

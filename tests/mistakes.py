@@ -207,7 +207,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "must be letters, digits",
     ),
     "the same alias twice": (model(("spec.model.aliases", ["a", "a"])), "spec.model.aliases[1]", "Duplicate value"),
-    "argument that is no flag": (
+    "argument that is not a flag": (
         model(("spec.engine.extraArgs", ["serve"])),
         "spec.engine.extraArgs[0]",
         "--flag or --flag=value",
@@ -372,7 +372,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.accelerator.architecture",
         '"Blackwell", "Any"',
     ),
-    "product that is no label value": (
+    "product that is not a label value": (
         model(("spec.accelerator.products", ["RTX PRO 6000"])),
         "spec.accelerator.products[0]",
         "must be the value of a node label",

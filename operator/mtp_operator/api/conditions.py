@@ -34,7 +34,7 @@ class ConditionStatus(StrEnum):
 class Condition(Schema):
     """One observation about the object, in the form of the Kubernetes API conventions."""
 
-    type: Annotated[str, Field(max_length=64, description="What the condition speaks of.")]
+    type: Annotated[str, Field(max_length=64, description="What the condition is about.")]
     status: Annotated[ConditionStatus, Field(description="Whether it holds: True, False or Unknown.")]
     reason: Annotated[
         str, Field(max_length=64, pattern=r"^[A-Za-z]([A-Za-z0-9]*)$", description="One CamelCase word: why.")

@@ -298,7 +298,7 @@ class MTPModelSpec(Schema):
         PodTemplateSpec,
         Field(
             description="The pods of trials, servers and fetches beside what the operator itself sets. A change of it "
-            "replaces servers and a pod that fetches; but for resources, nothing is measured anew."
+            "replaces servers and a pod that fetches; but for resources, nothing is measured again."
         ),
     ] = PodTemplateSpec()
     tuning: Annotated[TuningSpec, Field(description="How n_spec, the number of draft tokens per step, is found.")] = (

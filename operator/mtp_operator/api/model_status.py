@@ -33,7 +33,7 @@ class MTPModelStatus(Schema):
     """What is known. Only the operator writes here."""
 
     observed_generation: Annotated[
-        int | None, Field(ge=-1, description="The generation of the spec that this status speaks of.")
+        int | None, Field(ge=-1, description="The generation of the spec that this status describes.")
     ] = None
     n_spec: Annotated[
         int | None, Field(ge=0, description="The chosen n_spec: draft tokens per step; 0 = speculation off.")

@@ -355,7 +355,9 @@ class TrialCounters(Schema):
 class MTPTuningRunStatus(Schema):
     """What was measured, and what was concluded."""
 
-    observed_generation: Annotated[int | None, Field(ge=-1, description="The generation this status speaks of.")] = None
+    observed_generation: Annotated[
+        int | None, Field(ge=-1, description="The generation that this status describes.")
+    ] = None
     started_at: Annotated[Timestamp | None, Field(description="When the run began.")] = None
     completed_at: Annotated[Timestamp | None, Field(description="When the run had its verdict.")] = None
     observed: Annotated[Observed | None, Field(description="What the first trial saw.")] = None
@@ -371,7 +373,7 @@ class MTPTuningRunStatus(Schema):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["nSpec", "boot"]},
         ),
     ] = ()
-    verdict: Annotated[VerdictStatus | None, Field(description="The end; absent while the run goes on.")] = None
+    verdict: Annotated[VerdictStatus | None, Field(description="The end; absent while the run is under way.")] = None
     conditions: Annotated[
         tuple[Condition, ...],
         Field(

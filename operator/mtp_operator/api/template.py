@@ -400,7 +400,7 @@ class PodTemplateSpec(PodTemplate):
         EngineResources,
         Field(
             description="CPU and memory of the engine's container, for trials and servers alike. A change of it "
-            "measures anew, as a change of the engine does."
+            "starts a new measurement, as a change of the engine does."
         ),
     ] = EngineResources()
 

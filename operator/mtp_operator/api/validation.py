@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 class Key(str):
-    """A key of a map, which Kubernetes writes in brackets where a rule speaks of its value."""
+    """A key of a map, which Kubernetes writes in brackets where a rule refers to its value."""
 
     __slots__ = ()
 

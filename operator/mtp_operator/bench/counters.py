@@ -95,7 +95,7 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
         names: of the engine's counters.
 
     Raises:
-        ValueError: the text is no exposition, or one of the counters is not as expected.
+        ValueError: the text is not an exposition, or one of the counters is not as expected.
     """
     totals: dict[str | None, float] = defaultdict(float)
     positions: dict[int, float] = defaultdict(float)
@@ -140,7 +140,7 @@ def _position(labels: Mapping[str, str], names: EngineMetrics) -> int:
             f"{dict(labels)}"
         )
     if len(position) > _POSITION_DIGITS:
-        raise ValueError(f"{names.accepted_per_position} speaks of position {position[:9]}…, which nobody drafts")
+        raise ValueError(f"{names.accepted_per_position} counts position {position[:9]}…, which is beyond any draft")
     return int(position)
 
 

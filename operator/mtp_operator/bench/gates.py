@@ -83,9 +83,9 @@ def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
     for run in runs:
         if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is None:
             seen = (
-                f"its answers do not speak of drafts, and {run.metrics_problem}"
+                f"its answers do not report drafts, and {run.metrics_problem}"
                 if run.metrics_problem
-                else "neither its /metrics nor its answers speak of drafts"
+                else "neither its /metrics nor its answers report drafts"
             )
             message = (
                 f"nothing proves that the engine drafts {n_spec} tokens per step: {seen}, during {run.requests} "
@@ -176,7 +176,7 @@ def _weak_by_answers(run: LevelRun, drafts_every_step: bool | None) -> TrialFail
         return None
     drafted, accepted = told
     if drafted == 0:
-        return _not_engaged("the answers speak of no draft", run, drafts_every_step)
+        return _not_engaged("the answers report no draft", run, drafts_every_step)
     # Each step gives one token of the target's own beside the accepted ones; the first comes from the prompt.
     drafts = max(1, run.output_tokens - accepted - len(run.completions))
     return _weak(accepted / drafts, run)

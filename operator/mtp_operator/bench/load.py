@@ -164,7 +164,7 @@ def planned_levels(plan: TrialPlan, mix: PromptMix) -> tuple[Level, ...]:
 async def run_level(client: EngineClient, level: Level, watch: Callable[[LevelRun], None] | None = None) -> LevelRun:
     """Measure one concurrency.
 
-    A pass ends with every `pass_length`-th answer, and the loop goes on without a pause between passes: waiting for the
+    A pass ends with every `pass_length`-th answer, and passes follow each other without a pause: waiting for the
     slowest request of each pass would charge speculation, whose requests differ in speed, for idle slots.
 
     Args:

@@ -39,7 +39,7 @@ def from_compose(document: Mapping[str, Any], service: str | None = None) -> Dep
     services = document.get("services") or {}
     if service is not None:
         if service not in services:
-            raise ConvertError(f"there is no service {service}; there are {', '.join(services) or 'none'}")
+            raise ConvertError(f"service {service} does not exist; there are {', '.join(services) or 'none'}")
         return _service(service, services[service])
     found, reasons = {}, []
     for name, one in services.items():

@@ -64,7 +64,9 @@ def _image(draft: Draft, deployed: Deployed) -> None:
     if re.search(floor.older, deployed.image):
         draft.leave(f"image {deployed.image}", f"{floor.message}; the operator's default image takes its place")
     elif not re.fullmatch(r"[a-z0-9]\S*", deployed.image) or "$" in deployed.image:
-        draft.leave(f"image {deployed.image}", "is no image's name; the operator's default image takes its place")
+        draft.leave(
+            f"image {deployed.image}", "is not the name of an image; the operator's default image takes its place"
+        )
     else:
         draft.put("engine.image", deployed.image)
 

@@ -99,7 +99,7 @@ def _flag(draft: Draft, flag: Flag) -> None:
         case "--revision" if value and re.fullmatch("[0-9a-f]{40}", value):
             draft.put("model.revision", value)
         case "--revision":
-            draft.leave(str(flag), "is no commit; the operator fetches the newest, and says which that was")
+            draft.leave(str(flag), "is not a commit; the operator fetches the newest, and says which that was")
         case "--served-model-name" if flag.values:
             names = [name for part in flag.values for name in part.split()]
             draft.put("model.servedName", names[0])

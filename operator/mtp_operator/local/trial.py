@@ -129,7 +129,7 @@ class LocalTrial:
         self._remove_container()
 
     def _remove_container(self) -> None:
-        """What a killed tuning has left goes as well: it has the same name. That there is none is no error."""
+        """What a killed tuning has left goes as well: it has the same name. It is not an error if there is none."""
         if self._order.remove is not None:
             with suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(

@@ -166,7 +166,7 @@ def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
 
 
 def has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
-    """Whether a run was made for other pods than the model asks for now, and loses no measurement if it begins anew."""
+    """Whether a run was made for other pods than the model asks for, and loses no measurement if it starts again."""
     measured = any(arm.state is ArmState.MEASURED for arm in run.status.arms)
     return not measured and run.spec.template != model.spec.template.pod
 

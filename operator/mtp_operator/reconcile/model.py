@@ -190,7 +190,7 @@ def _tuning_situation(
 def _is_served_meanwhile(model: MTPModel, asked: Wish, serving: Standing) -> bool:
     """Whether what the spec asks to be served does not wait for a choice that is still to come.
 
-    A baseline counts once it serves: servers of an earlier spec go on, and only a choice replaces them.
+    A baseline counts once it serves: servers of an earlier spec continue, and only a choice replaces them.
     """
     wanted = model.spec.serving
     if wanted.replicas == 0:

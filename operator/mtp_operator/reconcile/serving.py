@@ -220,7 +220,7 @@ def _crash(record: ServingRecord, one: ServerPod) -> Obstacle | None:
 def _late(record: ServingRecord, server: Server | None, one: ServerPod, now: datetime) -> Obstacle | None:
     """Why a rollout has taken too long, if it has, as far as that is known.
 
-    The Deployment's own clock runs while a pod waits for a GPU, which is no fault of what it serves.
+    The Deployment's own clock runs while a pod waits for a GPU, which is not a fault of what it serves.
     """
     if server is None or not server.timed_out or one.pod.started_at is None:
         return None

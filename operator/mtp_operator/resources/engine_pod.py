@@ -52,7 +52,7 @@ def pod_basics(
         pinned_node: the only node that will do, if there is one.
     """
     return {
-        # No fsGroup by default: kubelet would look at the owner of every file on the claim, at each pod anew.
+        # No fsGroup by default: kubelet would look at the owner of every file on the claim, for each pod.
         **pod_fields(template, settings.accelerator, pinned_node, pod_security(template.security_context)),
         **pod_claims(settings.accelerator, claim_template_name(model_name, settings.accelerator)),
     }

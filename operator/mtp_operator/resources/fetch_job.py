@@ -49,7 +49,7 @@ def fetch_job_name(model: MTPModel) -> str:
     asked: list[Any] = [request_hash(model), model.spec.tuning.request, token(model)]
     template = model.spec.template.pod
     if template != PodTemplate():
-        # A pod that nothing takes in is made anew where the user says how.
+        # A pod that nothing takes in is recreated where the user says how.
         asked.append(template.to_wire())
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return f"{model.metadata.name}-fetch-{digest[:8]}"

@@ -32,7 +32,7 @@ _NOT_TO_BE_MOVED: Final = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
-"""What keeps autoscalers from emptying a trial's node: the trial would have to start anew."""
+"""What keeps autoscalers from emptying a trial's node: the trial would have to start again."""
 
 GRACE_SECONDS: Final = 10
 """Bench and engine have nothing to finish, and the next trial waits until the GPU is free."""

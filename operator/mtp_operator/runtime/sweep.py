@@ -116,7 +116,7 @@ class Sweep:
                 await self._client.probe(MODELS, namespace)
             except ForbiddenError:
                 continue
-            raise FatalError(f"namespace {namespace}, which was left out, may be read now: the operator starts anew")
+            raise FatalError(f"namespace {namespace}, which was left out, can be read now: the operator restarts")
 
     async def _compare(self, scope: Scope) -> list[_Unseen]:
         resource = scope.resource

@@ -36,7 +36,7 @@ class ScoringEngine:
     """Right in every way, unless it is told otherwise."""
 
     says_second_best: Callable[[int], bool] = lambda _: False
-    """Whether the token at this position of an answer is the target's second choice, from which it then goes on; the
+    """Whether the token at this position of an answer is the target's second choice, from which it then continues; the
     first one comes from the prompt, and is right."""
     errs_in_company: bool = False
     """Whether it says so only with two or more answers in flight."""

@@ -46,7 +46,7 @@ class SteppingEngine:
     counts_messages: bool = False
     """Whether `usage` counts messages in place of tokens."""
     claims: int = 1
-    """Times the tokens of its answers that `usage` and its counters speak of."""
+    """Times the tokens of its answers that `usage` and its counters report."""
     streams: bool = True
     has_prefix_cache: bool = False
     has_metrics: bool = True

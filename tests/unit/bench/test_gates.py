@@ -117,7 +117,7 @@ def by_answers(drafted: int, accepted: int) -> LevelRun:
         (N_SPEC, [level(drafting=drafting(11450, 1250, 1150, 100, 0))], None, ""),
         (N_SPEC, [by_answers(150, 77)], None, ""),
         (N_SPEC, [by_answers(375, 2)], "AcceptanceTooLow", "1.6% of the drafts"),
-        (N_SPEC, [by_answers(0, 0)], "SpeculationNotEngaged", "the answers speak of no draft"),
+        (N_SPEC, [by_answers(0, 0)], "SpeculationNotEngaged", "the answers report no draft"),
         (N_SPEC, [level()], None, ""),
         (0, [level(speeds=(100, 96, 92, 88, 84, 80))], "Drifting", "sank by 20% while concurrency 1 was measured"),
         (0, [level(speeds=(80, 84, 88, 92, 96, 100))], None, ""),

@@ -32,7 +32,7 @@ def render(sample: Path) -> str:
 
 
 def main() -> None:
-    """Writes every file anew."""
+    """Rewrites every file."""
     for sample in samples():
         recorded(sample).write_text(render(sample))
 

@@ -151,7 +151,7 @@ def _run(repeat: int, n_spec: int, trace: tuple[int, ...]) -> Run:
 
 
 def main() -> None:
-    """Writes every file anew."""
+    """Rewrites every file."""
     GOLDEN.mkdir(exist_ok=True)
     for name in TABLES:
         (GOLDEN / f"{name}.txt").write_text(rendered(name))

@@ -285,7 +285,7 @@ def test_a_lost_attempt_in_between_does_not_take_the_time_from_a_slow_arm() -> N
 
 
 def test_losses_in_a_row_are_waited_out_and_told_and_end_no_run() -> None:
-    """A device plugin that starts anew refuses three pods in six seconds."""
+    """A device plugin that restarts refuses three pods in six seconds."""
     world = World()
     world.settle()
     for pause, type_ in ((10, "Reconciling"), (60, "Reconciling"), (300, "Stalled")):
@@ -639,7 +639,7 @@ def test_a_trial_that_a_queue_holds_back_is_told_and_waited_for() -> None:
     pod = world.start_pod(job)
     pod["metadata"]["deletionTimestamp"] = format_time(world.now)
     world.settle()
-    assert world.run()["status"]["trials"]["lost"] == 0, "it was suspended again, and starts anew"
+    assert world.run()["status"]["trials"]["lost"] == 0, "it was suspended again, and starts again"
 
     world.pods.clear()
     job["spec"]["suspend"] = False

@@ -28,7 +28,7 @@ def reports(name: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Writes every file anew."""
+    """Rewrites every file."""
     GOLDEN.mkdir(exist_ok=True)
     for name in RUNS:
         for file, content in reports(name).items():

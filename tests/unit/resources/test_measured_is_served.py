@@ -32,7 +32,7 @@ OF_A_TRIALS_POD = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict",
     "karpenter.sh/do-not-disrupt",
 }
-"""A trial has no mesh between bench and engine, and cannot go on elsewhere."""
+"""A trial has no mesh between bench and engine, and cannot continue elsewhere."""
 
 BESIDE_THE_ENGINE = {"containers", "initContainers", "volumes", "restartPolicy"}
 HYGIENE = {"activeDeadlineSeconds", "terminationGracePeriodSeconds"}

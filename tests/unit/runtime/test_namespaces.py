@@ -56,5 +56,5 @@ async def test_a_namespace_that_was_left_out_is_looked_for_again() -> None:
         await sweep.once()
 
         server.fail_before = lambda _: None
-        with pytest.raises(FatalError, match="namespace b, which was left out, may be read now"):
+        with pytest.raises(FatalError, match="namespace b, which was left out, can be read now"):
             await sweep.once()

@@ -110,7 +110,7 @@ REFUSED: Final = {
 }
 """Flags that spoil a measurement, or that clients could misuse.
 
-The image is the user's choice: what only its owner could misuse is no matter of this list.
+The image is the user's choice: this list does not cover what only the image's owner could misuse.
 """
 
 ALLOWED: Final = ("--mmproj", "--ui", "--webui")

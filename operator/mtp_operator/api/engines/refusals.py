@@ -36,7 +36,7 @@ class Refusal:
     """A flag or a variable that is refused.
 
     Attributes:
-        why: what it does, or where it is set instead; goes on after its name.
+        why: what it does, or where it is set instead; follows the flag's name in a message.
         but: values that do no harm, as the engine's default or what the operator itself sets.
     """
 

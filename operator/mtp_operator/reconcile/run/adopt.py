@@ -60,7 +60,7 @@ def _sources(run: MTPTuningRun, observed: Observed) -> Iterator[MTPTuningRun]:
 
 
 def _relatives(measurement_hash: str, observed: Observed) -> Iterator[MTPTuningRun]:
-    """Runs of other models that say that they measured the same. One that cannot be read is no evidence."""
+    """Runs of other models that say that they measured the same. One that cannot be read is not evidence."""
     label = measurement_label(measurement_hash)
     for body in observed.relatives:
         try:

@@ -61,7 +61,7 @@ def advance(
 
     Args:
         run: the run.
-        about: the object that Events speak of: the model.
+        about: the object of the Events: the model.
         observed: everything of this model's name.
         hold: why no trial may start, if none may.
         settings: the operator's.
@@ -213,7 +213,7 @@ def _lost_node(
 ) -> str | None:
     """Why the node that a trial is bound to and waits for will not take it any more; None where it may.
 
-    A node that is without its labels for a while, because they are found anew, is not gone.
+    A node that is without its labels for a while, because they are being found again, is not gone.
     """
     if status.observed is None or pod is None or pod.node is not None or pod.is_over:
         return None

@@ -12,7 +12,7 @@ from mtp_operator.reconcile.trial import Judgement, Lost, MustEnd, Obstacle
 
 LOSS_PAUSES_SECONDS: Final = (10, 60, 300, 900, 1800, 3600)
 """Pauses after the losses of one arm, the last one for all that follow: what takes trials away, such as a device plugin
-that starts anew or a node pool that shrinks, lasts longer than three attempts in a row."""
+that restarts or a node pool that shrinks, lasts longer than three attempts in a row."""
 
 LOSSES_TO_LOOK_INTO: Final = 3
 """Losses of one arm after which a person should look."""
@@ -114,7 +114,7 @@ def lose(run_name: str, status: MTPTuningRunStatus, arm: ArmStatus, lost: Lost, 
 
 
 def _losses(arm: ArmStatus) -> int:
-    """How often an arm that is tried anew was lost."""
+    """How often an arm that is tried again was lost."""
     return arm.attempt - arm.drifted - has_more_time(arm)
 
 

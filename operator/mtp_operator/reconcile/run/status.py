@@ -90,7 +90,7 @@ def told(
     reason: str,
     message: str,
 ) -> MTPTuningRunStatus:
-    """The status with these conditions, of the generation that it speaks of."""
+    """The status with these conditions, of the generation that they describe."""
     generation = run.metadata.generation
     said: Sequence[Condition] = standing(generation, now, ready=ready, stalled=stalled, reason=reason, message=message)
     return status.replace(observed_generation=generation, conditions=merge_conditions(run.status.conditions, said))
