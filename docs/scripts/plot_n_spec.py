@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mtp_operator.tuner.beliefs import speedup
 from mtp_operator.tuner.evidence import Evidence
-from mtp_operator.tuner.records import Speedup
 from mtp_operator.tuner.replay import Curve, Noise, Run, read_curves, tune
+from mtp_operator.tuner.tuner_records import Speedup
 
 DOCS = Path(__file__).parents[1]
 CURVE = "rtx5090-qwen38-27b-q4-600w"

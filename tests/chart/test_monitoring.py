@@ -16,9 +16,9 @@ from prometheus_client import REGISTRY
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import engine_for
 from mtp_operator.runtime import metrics
-from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import MODELS, RUNS
+from mtp_operator.runtime.api_client import MODELS, RUNS
 from mtp_operator.runtime.model_metrics import ModelMetrics
+from mtp_operator.runtime.object_cache import Cache
 from tests.chart.rendering import CHART, REPOSITORY, of_kind, template
 from tests.unit.runtime.test_model_metrics import MODEL, RUNS_OF_IT
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.serving import Served, ServingRecord, Surroundings
+from mtp_operator.api.serving_record import Served, ServingRecord, Surroundings
 from mtp_operator.api.template import PodTemplate
 from mtp_operator.reconcile.records import (
     Action,
@@ -38,13 +38,11 @@ from mtp_operator.reconcile.records import (
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.labels import child_labels
 from mtp_operator.resources.network_policy import network_policy
-from mtp_operator.resources.server import deployment
+from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.service import service
 from mtp_operator.resources.tuning_run import run_settings
 from mtp_operator.runtime import watches
-from mtp_operator.runtime.apply import Applied, Applier, NameTakenError, StalePlanError
-from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import (
+from mtp_operator.runtime.api_client import (
     DEPLOYMENTS,
     JOBS,
     MODELS,
@@ -54,6 +52,8 @@ from mtp_operator.runtime.client import (
     Client,
     load_configuration,
 )
+from mtp_operator.runtime.apply import Applied, Applier, NameTakenError, StalePlanError
+from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.sweep import Sweep
 from mtp_operator.runtime.watches import Scope
 from tests.cluster.node import kubectl

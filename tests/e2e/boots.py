@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
-from mtp_operator.reconcile import evidence, trial
+from mtp_operator.reconcile import arm_conversion, trial
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.reconcile.views import view_job, view_pod
 from mtp_operator.resources.trial_job import trial_job
@@ -59,7 +59,7 @@ def _boot(run: MTPTuningRun, n_spec: int, boot: int) -> ArmStatus:
         # Once it may have been the machine.
         judgement = _trial(run, arm)
     if isinstance(judgement, trial.Measured):
-        return evidence.measured_arm(arm, judgement.result, run.spec.workload.levels)
+        return arm_conversion.measured_arm(arm, judgement.result, run.spec.workload.levels)
     reason = judgement.reason if isinstance(judgement, trial.Failed) else type(judgement).__name__
     return arm.model_copy(update={"state": ArmState.FAILED, "reason": reason, "message": judgement.message})
 

@@ -13,9 +13,9 @@ import pytest
 
 from mtp_operator.api.run import ArmStatus, MTPTuningRun, TrialCounters
 from mtp_operator.engines import engine_for
-from mtp_operator.reconcile import evidence
-from mtp_operator.tuner.records import Measure, Verdict
+from mtp_operator.reconcile import arm_conversion
 from mtp_operator.tuner.step import next_step
+from mtp_operator.tuner.tuner_records import Measure, Verdict
 
 from . import harness
 from .construction import assert_counters_agree
@@ -147,8 +147,8 @@ def assert_decided_by_the_arms(document: dict[str, Any]) -> None:
 
     def decision(known: Sequence[ArmStatus]) -> Measure | Verdict:
         trials = TrialCounters(gpu_seconds=sum(arm.gpu_seconds or 0 for arm in known))
-        settings = evidence.tuner_settings(spec, known, trials)
-        return next_step(evidence.tuner_arms(known, spec.objective), settings)
+        settings = arm_conversion.tuner_settings(spec, known, trials)
+        return next_step(arm_conversion.tuner_arms(known, spec.objective), settings)
 
     for place, arm in enumerate(arms):
         step = decision(arms[:place])
@@ -156,7 +156,7 @@ def assert_decided_by_the_arms(document: dict[str, Any]) -> None:
         assert (step.n_spec, step.boot, step.why) == (arm.n_spec, arm.boot, arm.why)
     verdict = decision(arms)
     assert isinstance(verdict, Verdict)
-    assert evidence.verdict_status(verdict, arms, engine_for(spec.engine.type)) == run.status.verdict
+    assert arm_conversion.verdict_status(verdict, arms, engine_for(spec.engine.type)) == run.status.verdict
 
 
 def is_complete(namespace: str, job_name: str) -> bool:

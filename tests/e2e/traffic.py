@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from mtp_operator.bench.counters import read_counters
+from mtp_operator.bench.draft_counters import read_counters
 from mtp_operator.engines import Engine
 
 from . import harness

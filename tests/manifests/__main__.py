@@ -21,9 +21,9 @@ from typing import Any, Final
 import yaml
 from prometheus_client import REGISTRY, generate_latest
 
-from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import MODELS, RUNS
+from mtp_operator.runtime.api_client import MODELS, RUNS
 from mtp_operator.runtime.model_metrics import ModelMetrics
+from mtp_operator.runtime.object_cache import Cache
 from tests.cluster import tools
 from tests.unit.runtime.test_model_metrics import MODEL, RUNS_OF_IT
 

@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from mtp_operator.api.spec import EngineType, PromptCategory, Sampling
-from mtp_operator.bench.client import EngineClient, open_session
+from mtp_operator.bench.engine_client import EngineClient, open_session
 from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.engines import engine_for
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from .base import Schema
-from .weights import HUB_SCHEME, FetchedSource, WeightsSource
+from .weights_source import HUB_SCHEME, FetchedSource, WeightsSource
 
 PROGRESS_PORT: Final = 8080
 """Where the fetch program answers GET `PROGRESS_PATH` with a `FetchProgress`."""

@@ -23,7 +23,7 @@ from .spec import (
     Workload,
 )
 from .template import PodTemplateSpec
-from .weights import StorageSpec
+from .weights_source import StorageSpec
 
 NAME_LIMIT: Final = 40
 """Longest name of an MTPModel: every child's name is then legal and distinct."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from .base import DecimalString, Schema
 from .conditions import Condition
-from .weights import WeightsStatus
+from .weights_source import WeightsStatus
 
 
 class ResolvedImages(Schema):

@@ -27,7 +27,7 @@ from .model import NAME_LIMIT, ObjectMeta
 from .settings import Measurement
 from .spec import Budget, LatencyMetric, Objective
 from .template import PodTemplate
-from .trial import OutputStatus, StructuredOutput
+from .trial_documents import OutputStatus, StructuredOutput
 from .verdicts import VerdictStatus
 
 MAX_ARMS: Final = 128

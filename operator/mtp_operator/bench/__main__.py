@@ -6,9 +6,9 @@ PLAN is a TrialPlan as JSON; the result goes to FILE, as a container's terminati
 import sys
 from pathlib import Path
 
-from mtp_operator.api.trial import TrialPlan
+from mtp_operator.api.trial_documents import TrialPlan
 
-from .program import main
+from .trial_program import main
 
 if __name__ == "__main__":
     sys.exit(main(TrialPlan.model_validate_json(sys.argv[1]), Path(sys.argv[2])))

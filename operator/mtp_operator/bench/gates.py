@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mtp_operator.api.base import MAX_WARNINGS
-from mtp_operator.api.trial import DRIFTING, SIMULATED, TrialFailure, TrialWarning
+from mtp_operator.api.trial_documents import DRIFTING, SIMULATED, TrialFailure, TrialWarning
 
-from .counters import DraftCounters
+from .draft_counters import DraftCounters
 from .load import LevelRun
 from .steady import drift, standard_error
 from .summary import hidden_times

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mtp_operator.api.spec import LatencyConstraint
-from mtp_operator.api.trial import LEVEL_CEILING, TrialPlan
+from mtp_operator.api.trial_documents import LEVEL_CEILING, TrialPlan
 from mtp_operator.tuner.constraints import LEAST_REQUESTS
 
-from .client import EngineClient, MetricsError
-from .counters import Counters, DraftCounters
-from .machine import MachineLoad, machine_load
+from .draft_counters import Counters, DraftCounters
+from .engine_client import EngineClient, MetricsError
+from .machine_load import MachineLoad, machine_load
 from .prompts import Prompt, PromptMix
 from .steady import MIN_WINDOWS, Pass, is_enough, level_time, warm_passes, windows
 from .stream import Completion, RequestError

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from .client import EngineClient
+from .engine_client import EngineClient
 from .load import Level, LevelRun, run_level
 from .prompts import Prompt
 from .readiness import wait_until_ready

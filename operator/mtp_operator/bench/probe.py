@@ -14,12 +14,12 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from mtp_operator.api.serving import ProbePlan
+from mtp_operator.api.serving_record import ProbePlan
 from mtp_operator.api.spec import Sampling
 from mtp_operator.engines import Engine, engine_for
 
-from .client import EngineClient, open_session
-from .counters import read_load
+from .draft_counters import read_load
+from .engine_client import EngineClient, open_session
 from .prompts import Prompt
 from .stream import RequestError
 

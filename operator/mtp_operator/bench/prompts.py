@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mtp_operator.api.base import MAX_CATEGORIES, MAX_LEVELS
 from mtp_operator.api.spec import PromptCategory
-from mtp_operator.api.trial import Category, PlannedPrompts
+from mtp_operator.api.trial_documents import Category, PlannedPrompts
 
 from .built_in import BUILT_IN
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .client import EngineClient, MetricsError
+from .engine_client import EngineClient, MetricsError
 from .load import EngineGoneError
 from .prompts import Prompt
 from .stream import RequestError

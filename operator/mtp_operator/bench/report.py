@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mtp_operator.api.base import MAX_N_SPEC, MAX_WINDOWS
 from mtp_operator.api.spec import Maximize
-from mtp_operator.api.trial import LevelResult, OutputCheck, TrialFailure, TrialResult
+from mtp_operator.api.trial_documents import LevelResult, OutputCheck, TrialFailure, TrialResult
 
 from .gates import disqualification, doubt, warnings
 from .load import LevelRun

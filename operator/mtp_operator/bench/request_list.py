@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mtp_operator.api.trial import Document, Latencies, Measure
+from mtp_operator.api.trial_documents import Document, Latencies, Measure
 
-from .client import EngineClient
-from .counters import Counters
+from .draft_counters import Counters
+from .engine_client import EngineClient
 from .load import EngineGoneError
 from .prompts import Prompt, PromptsUnusableError
 from .stream import Completion, RequestError

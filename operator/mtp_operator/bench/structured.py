@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field
 
-from mtp_operator.api.trial import StructuredOutput
+from mtp_operator.api.trial_documents import StructuredOutput
 
 MAX_TOKENS: Final = 128
 """Many times what the answer takes. One that is not finished by then, as by a model that cannot help but think, was

@@ -10,7 +10,7 @@ from statistics import fmean, quantiles
 from typing import Final
 
 from mtp_operator.api.spec import LatencyConstraint
-from mtp_operator.api.trial import Latencies, LatencySummary, LimitCount
+from mtp_operator.api.trial_documents import Latencies, LatencySummary, LimitCount
 
 from .steady import Pass
 from .stream import Completion

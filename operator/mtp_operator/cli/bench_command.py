@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from mtp_operator.api.spec import Workload
-    from mtp_operator.api.trial import TrialResult
+    from mtp_operator.api.trial_documents import TrialResult
     from mtp_operator.bench.load import LevelRun
     from mtp_operator.bench.prompts import PromptMix
     from mtp_operator.bench.request_list import Drain, ListResult, ListRun
@@ -139,7 +139,7 @@ def _read_workload(path: Path) -> "Workload":
     from pydantic import ValidationError
 
     from mtp_operator.api.spec import Workload
-    from mtp_operator.tuner.records import describe_error
+    from mtp_operator.tuner.tuner_records import describe_error
 
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -190,7 +190,7 @@ async def _measured(
     n_spec: int | None,
     console: "Console",
 ) -> "TrialResult":
-    from mtp_operator.bench.client import EngineClient, MetricsError, open_session
+    from mtp_operator.bench.engine_client import EngineClient, MetricsError, open_session
     from mtp_operator.bench.load import EngineGoneError, EngineHungError, Level, LevelRun, TooSlowError
     from mtp_operator.bench.measure import measure
     from mtp_operator.bench.readiness import NotReadyError
@@ -217,7 +217,7 @@ async def _measured(
 async def _sent(
     url: str, model: str | None, asked: "Workload", path: Path, drain: "Drain", console: "Console"
 ) -> list["ListResult"]:
-    from mtp_operator.bench.client import EngineClient, MetricsError, open_session
+    from mtp_operator.bench.engine_client import EngineClient, MetricsError, open_session
     from mtp_operator.bench.load import EngineGoneError
     from mtp_operator.bench.request_list import read_requests, send_list
 
@@ -244,7 +244,7 @@ async def _sent(
 
 
 async def _server(session: Any, url: str, model: str | None) -> Any:
-    from mtp_operator.bench.server import UnusableServerError, look_at
+    from mtp_operator.bench.running_server import UnusableServerError, look_at
 
     try:
         return await look_at(session, url, model)
@@ -294,7 +294,7 @@ def _report(result: "TrialResult", output: Output, console: "Console") -> None:
 def _report_lists(results: Sequence["ListResult"], output: Output, console: "Console") -> None:
     import json
 
-    from mtp_operator.api.trial import SIMULATED
+    from mtp_operator.api.trial_documents import SIMULATED
 
     if output is Output.JSON:
         print(json.dumps([one.to_wire() for one in results], indent=2))

@@ -50,7 +50,7 @@ Plan = TypeVar("Plan", bound=Schema)
 def operator() -> None:
     """Run the operator; its settings are environment variables whose names begin with MTP_OPERATOR_."""
     from mtp_operator.runtime.app import run_operator
-    from mtp_operator.runtime.settings import SettingsError, load_settings
+    from mtp_operator.runtime.installation import SettingsError, load_settings
 
     try:
         settings = load_settings()
@@ -66,10 +66,10 @@ def trial(
     termination_log: Annotated[Path, typer.Option(help="Where the result goes.")] = Path("/dev/termination-log"),
 ) -> None:
     """Measure the engine beside this container (what a trial's bench container runs)."""
-    from mtp_operator.api.trial import TrialPlan
-    from mtp_operator.bench import program
+    from mtp_operator.api.trial_documents import TrialPlan
+    from mtp_operator.bench import trial_program
 
-    raise typer.Exit(program.main(_parsed(plan, TrialPlan), termination_log))
+    raise typer.Exit(trial_program.main(_parsed(plan, TrialPlan), termination_log))
 
 
 @app.command()
@@ -80,9 +80,9 @@ def fetch(
 ) -> None:
     """Bring weights from the Hugging Face hub onto a claim (what a fetch Job runs)."""
     from mtp_operator.api.fetch import FetchPlan
-    from mtp_operator.fetch import program
+    from mtp_operator.fetch import fetch_program
 
-    raise typer.Exit(program.main(_parsed(plan, FetchPlan), termination_log, port))
+    raise typer.Exit(fetch_program.main(_parsed(plan, FetchPlan), termination_log, port))
 
 
 @app.command()
@@ -91,7 +91,7 @@ def copy_cache(
     target: Annotated[Path, typer.Argument(help="Where the engine of this pod looks for it.")],
 ) -> None:
     """Give a server its own copy of a compile cache (what its pod runs first)."""
-    from mtp_operator.fetch.cache import copy_cache as copy
+    from mtp_operator.fetch.compile_cache import copy_cache as copy
 
     print(copy(source, target))
 
@@ -99,7 +99,7 @@ def copy_cache(
 @app.command()
 def make_cache(folder: Annotated[Path, typer.Argument(help="The folder of the cache.")]) -> None:
     """Make the folder of a compile cache (what a trial's pod runs first)."""
-    from mtp_operator.fetch.cache import make_folder
+    from mtp_operator.fetch.compile_cache import make_folder
 
     print(make_folder(folder))
 
@@ -107,10 +107,10 @@ def make_cache(folder: Annotated[Path, typer.Argument(help="The folder of the ca
 @app.command()
 def probe(plan: Annotated[str, typer.Option(help="Which engine to ask: a ProbePlan as JSON.")]) -> None:
     """Say when a server's engine is ready and when it has finished (what runs beside a server's engine)."""
-    from mtp_operator.api.serving import ProbePlan
-    from mtp_operator.bench import probe as program
+    from mtp_operator.api.serving_record import ProbePlan
+    from mtp_operator.bench import probe as probe_program
 
-    raise typer.Exit(program.main(_parsed(plan, ProbePlan)))
+    raise typer.Exit(probe_program.main(_parsed(plan, ProbePlan)))
 
 
 def _parsed(plan: str, kind: type[Plan]) -> Plan:

@@ -9,21 +9,21 @@ import yaml
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import MTPModel, WhileTuning
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings, job_name
-from mtp_operator.api.serving import Served, ServingRecord, Surroundings
+from mtp_operator.api.serving_record import Served, ServingRecord, Surroundings
 from mtp_operator.api.spec import Allocation, EngineType
 from mtp_operator.api.validation import with_defaults
-from mtp_operator.api.weights import FetchedSource
+from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.reconcile.intent import Intent, Refused, Tune, fixed_n_spec, intent
 from mtp_operator.reconcile.records import OperatorSettings
 from mtp_operator.resources.claim_template import claim_template
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.fetch_job import fetch_job, fetched_sources
 from mtp_operator.resources.network_policy import network_policy, trials_network_policy
-from mtp_operator.resources.server import deployment
+from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.service import service
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.tuning_run import run_settings, tuning_run
-from mtp_operator.resources.weights import new_claim
+from mtp_operator.resources.weights_volumes import new_claim
 
 from .manifests import ManifestError
 from .validate import judged

@@ -87,7 +87,7 @@ def tune(
     130 interrupted.
     """
     stop = _Stop()
-    from mtp_operator.local.errors import BrokenError, RefusedError, StoppedError
+    from mtp_operator.local.local_errors import BrokenError, RefusedError, StoppedError
 
     try:
         from .tune_source import asked
@@ -113,10 +113,10 @@ def _settings(asked: "Asked", prompts: Path | None) -> tuple["RunSettings", "Lau
     """What is measured, and how the engine is started."""
     from importlib.metadata import version
 
-    from mtp_operator.api.weights import FetchedSource
+    from mtp_operator.api.weights_source import FetchedSource
     from mtp_operator.engines import engine_for
-    from mtp_operator.local.errors import RefusedError
     from mtp_operator.local.launch import launch
+    from mtp_operator.local.local_errors import RefusedError
     from mtp_operator.resources.fetch_job import fetched_sources
     from mtp_operator.resources.tuning_run import run_settings
 
@@ -168,10 +168,10 @@ def _tuned(
     import os
     from datetime import UTC, datetime
 
-    from mtp_operator.local.errors import RefusedError
     from mtp_operator.local.folder import EvidenceFolder
     from mtp_operator.local.launch import check_port
-    from mtp_operator.local.machine import this_machine
+    from mtp_operator.local.local_errors import RefusedError
+    from mtp_operator.local.local_node import this_machine
     from mtp_operator.local.tuning import Options, Surroundings, Tuning, new_run, resumed
 
     from .tune_view import view

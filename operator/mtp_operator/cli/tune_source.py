@@ -12,7 +12,7 @@ from mtp_operator.api.validation import complaints
 from mtp_operator.convert.document import converted, said
 from mtp_operator.convert.found import ConvertError, Deployed, Draft, Json
 from mtp_operator.convert.shell import from_command_line
-from mtp_operator.local.errors import RefusedError
+from mtp_operator.local.local_errors import RefusedError
 
 from .render import Installation, RenderError, model_of, models_in
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtp_operator.api.run import ArmStatus, MTPTuningRun
-from mtp_operator.api.trial import SIMULATED
+from mtp_operator.api.trial_documents import SIMULATED
 from mtp_operator.local.tuning import Watch
 from mtp_operator.reconcile.records import EventDraft
 from mtp_operator.report.data import Candidate, ReportData

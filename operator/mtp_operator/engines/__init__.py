@@ -21,8 +21,8 @@ from .engine import (
     tokens_in_usage,
 )
 from .llamacpp import LlamaCpp
-from .scoring import Continuation, Messages, TokenScore
 from .telling import telling_lines
+from .token_scores import Continuation, Messages, TokenScore
 from .vllm import VLLM
 
 _ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engine in (VLLM, LlamaCpp)}

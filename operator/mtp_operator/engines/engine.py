@@ -10,7 +10,7 @@ from mtp_operator.api.engines import FLAGS, VARIABLES
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import FLOORS, EngineType, SpeculationMethod
 
-from .scoring import Continuation, Messages, Post, TokenScore
+from .token_scores import Continuation, Messages, Post, TokenScore
 
 LOG_FOLDER: Final = "/var/log/engine"
 """Shared by the engine, which writes its log there, and the bench container, which reads it."""

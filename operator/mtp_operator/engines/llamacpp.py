@@ -17,7 +17,7 @@ from .engine import (
     drafts_in,
     tokens_in_usage,
 )
-from .scoring import Continuation, Messages, Post, TokenScore, token_score
+from .token_scores import Continuation, Messages, Post, TokenScore, token_score
 
 BATCH_TOKENS: Final = 2048
 """llama-server's default for the tokens of one step (--batch-size)."""

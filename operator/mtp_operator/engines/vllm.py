@@ -25,7 +25,7 @@ from .engine import (
     drafts_in,
     tokens_in_usage,
 )
-from .scoring import Continuation, Messages, Post, TokenScore, token_score
+from .token_scores import Continuation, Messages, Post, TokenScore, token_score
 
 CUDA_GRAPH_CAPTURE_TOKENS: Final = 512
 """Widest decode batch for which vLLM captures CUDA graphs by itself (1,024 on the sm_100 family)."""

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .errors import FetchError, StoppedError
+from .fetch_errors import FetchError, StoppedError
 from .listing import Listing, RemoteFile, checked
 
 CHUNK_BYTES: Final = 1 << 18

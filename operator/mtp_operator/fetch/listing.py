@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from .errors import FetchError
+from .fetch_errors import FetchError
 
 MOST_FILES: Final = 10_000
 LARGEST_FILE_BYTES: Final = 1 << 50

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Final
 
-from .errors import FetchError
+from .fetch_errors import FetchError
 from .listing import RemoteFile
 
 OTHER_FORMATS: Final = (

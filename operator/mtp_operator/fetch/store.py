@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER
 
-from .errors import FetchError
+from .fetch_errors import FetchError
 from .listing import RemoteFile
 
 FETCHING_FOLDER: Final = "fetching"

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.run import MTPTuningRun
 
-from .errors import BrokenError, RefusedError
+from .local_errors import BrokenError, RefusedError
 
 RUN_FILE: Final = "run.yaml"
 

@@ -13,12 +13,12 @@ from mtp_operator.api.fetch import hub_parts
 from mtp_operator.api.model import MTPModelSpec
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.weights import WeightsSource
+from mtp_operator.api.weights_source import WeightsSource
 from mtp_operator.engines import NO_LOG_FILE, Engine, Place, engine_for
 from mtp_operator.resources.trial_job import served_name
 
 from .container import Container, container
-from .errors import RefusedError
+from .local_errors import RefusedError
 
 LOOPBACK: Final = "127.0.0.1"
 

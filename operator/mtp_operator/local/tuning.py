@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, MTPTuningRunStatus, RunSettings
-from mtp_operator.api.trial import TrialPlan
+from mtp_operator.api.trial_documents import TrialPlan
 from mtp_operator.engines import NO_LOG_FILE, Place, engine_for
 from mtp_operator.reconcile.records import (
     Action,
@@ -31,10 +31,10 @@ from mtp_operator.reconcile.run import advance, is_over, open_arm
 from mtp_operator.resources.trial_job import trial_plan
 from mtp_operator.resources.tuning_run import tuning_run
 
-from .errors import RefusedError, StoppedError
 from .folder import EvidenceFolder
 from .launch import LOOPBACK, Launch, check_port, free_port
-from .trial import LocalTrial, Trial, TrialOrder
+from .local_errors import RefusedError, StoppedError
+from .local_trial import LocalTrial, Trial, TrialOrder
 
 POLL_SECONDS: Final = 0.1
 """Between two looks at the processes of a trial."""

@@ -12,7 +12,7 @@ from mtp_operator.resources.network_policy import trials_network_policy
 from mtp_operator.resources.tuning_run import tuning_run
 
 from . import intent, trial, unreadable, weights
-from . import model as models
+from . import model_report as models
 from . import run as runs
 from .records import Create, Delete, Ensure, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
 from .serving import Tuning, hold_on_trials, serve

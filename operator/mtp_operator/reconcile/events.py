@@ -3,7 +3,7 @@
 from mtp_operator.api.conditions import Condition, ConditionType, shorten
 from mtp_operator.api.model_status import MTPModelStatus
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunStatus
-from mtp_operator.api.trial import TOO_SLOW
+from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 
 from .records import EventDraft, Reference

@@ -12,7 +12,7 @@ from typing import Final
 
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
-from mtp_operator.api.trial import OutputStatus, StructuredOutput
+from mtp_operator.api.trial_documents import OutputStatus, StructuredOutput
 from mtp_operator.tuner.tails import hypergeometric_at_least
 
 SIGNIFICANCE: Final = 1e-4

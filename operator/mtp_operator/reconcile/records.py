@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
-from mtp_operator.api.serving import ServingRecord
+from mtp_operator.api.serving_record import ServingRecord
 from mtp_operator.api.spec import EngineType
 from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from mtp_operator.api.conditions import shorten
 from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, WhileTuning
-from mtp_operator.api.serving import FailedServer, Served, ServingRecord, Surroundings
+from mtp_operator.api.serving_record import FailedServer, Served, ServingRecord, Surroundings
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.labels import server_selector
 from mtp_operator.resources.network_policy import network_policy
-from mtp_operator.resources.server import deployment
+from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.service import service, url
 
 from . import gpus, trial, unreadable

@@ -8,7 +8,7 @@ from typing import Final
 from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.trial import (
+from mtp_operator.api.trial_documents import (
     DRIFTING,
     IMPLAUSIBLE,
     MODEL_MISSING,
@@ -20,8 +20,8 @@ from mtp_operator.api.trial import (
     TrialResult,
 )
 from mtp_operator.engines import telling_lines
-from mtp_operator.resources.prompts import PROMPTS_FIELD
-from mtp_operator.resources.weights import IMAGE_FIELDS
+from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
+from mtp_operator.resources.weights_volumes import IMAGE_FIELDS
 
 from .gpus import no_node_fits
 from .patience import PATIENCE, is_hopeless, is_new

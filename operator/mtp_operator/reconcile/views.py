@@ -14,12 +14,12 @@ from mtp_operator.api.base import first_problem
 from mtp_operator.api.conditions import parse_time, shorten
 from mtp_operator.api.model import MTPModel, ObjectMeta
 from mtp_operator.api.run import MTPTuningRun
-from mtp_operator.api.serving import ServingRecord
+from mtp_operator.api.serving_record import ServingRecord
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from mtp_operator.resources.fetch_job import FETCH_CONTAINER
 from mtp_operator.resources.labels import N_SPEC_LABEL, SETTINGS_LABEL
 from mtp_operator.resources.private_cache import CACHE_CONTAINER
-from mtp_operator.resources.server import PROBE_CONTAINER, RECORD_ANNOTATION
+from mtp_operator.resources.server_deployment import PROBE_CONTAINER, RECORD_ANNOTATION
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
 from .records import (

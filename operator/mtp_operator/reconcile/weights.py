@@ -8,9 +8,9 @@ from typing import Self
 from mtp_operator.api.fetch import FetchFailure, FetchProgress, FetchResult, FetchStage, hub_parts
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import RunSettings
-from mtp_operator.api.weights import FetchedSource, WeightsSource, WeightsStatus
+from mtp_operator.api.weights_source import FetchedSource, WeightsSource, WeightsStatus
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_sources, request_hash
-from mtp_operator.resources.weights import claim_name, new_claim, sources
+from mtp_operator.resources.weights_volumes import claim_name, new_claim, sources
 
 from . import trial
 from .records import (

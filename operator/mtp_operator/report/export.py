@@ -11,10 +11,10 @@ import yaml
 from mtp_operator.api.fetch import hub_parts
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.weights import WeightsSource
+from mtp_operator.api.weights_source import WeightsSource
 from mtp_operator.engines import NO_LOG_FILE, engine_for
 from mtp_operator.resources.trial_job import served_name
-from mtp_operator.resources.weights import sources
+from mtp_operator.resources.weights_volumes import sources
 
 from .data import Candidate, ReportData
 from .extract import report_data

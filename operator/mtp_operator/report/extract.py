@@ -15,15 +15,15 @@ from mtp_operator.api.run import (
     MTPTuningRun,
     MTPTuningRunSpec,
 )
-from mtp_operator.api.trial import OutputStatus
+from mtp_operator.api.trial_documents import OutputStatus
 from mtp_operator.engines import BESIDE_THE_BENCH, engine_for
-from mtp_operator.reconcile.evidence import acceptance_length, counts, tuner_arms, tuner_settings
+from mtp_operator.reconcile.arm_conversion import acceptance_length, counts, tuner_arms, tuner_settings
 from mtp_operator.resources.engine_pod import engine_arguments
 from mtp_operator.resources.trial_job import served_name
 from mtp_operator.tuner.beliefs import noise_between_boots, speedup
 from mtp_operator.tuner.constraints import Outcome, quantile_within
 from mtp_operator.tuner.evidence import Evidence
-from mtp_operator.tuner.records import Arm, LatencyConstraint
+from mtp_operator.tuner.tuner_records import Arm, LatencyConstraint
 from mtp_operator.tuner.verdict import best_per_level
 
 from .data import (

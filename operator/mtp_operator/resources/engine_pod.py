@@ -12,7 +12,7 @@ from .claim_template import claim_template_name
 from .mounted_files import file_mounts, file_volumes
 from .placement import container_claims, gpu_limits, pod_claims
 from .pod import pod_fields, pod_security
-from .weights import cache_folder, cache_volumes, mounts, sources, volumes
+from .weights_volumes import cache_folder, cache_volumes, mounts, sources, volumes
 
 ENGINE_CONTAINER: Final = "engine"
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 from mtp_operator.api.fetch import PERMANENT_FAILURE, PROGRESS_PORT, FetchPlan
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.template import PodTemplate
-from mtp_operator.api.weights import WeightsSource
+from mtp_operator.api.weights_source import WeightsSource
 
 from .engine_pod import container_security, literal, without_mesh
 from .labels import child_labels, owned_by
 from .pod import pod_fields, pod_security
-from .weights import claim_name
+from .weights_volumes import claim_name
 
 FETCH_CONTAINER: Final = "fetch"
 

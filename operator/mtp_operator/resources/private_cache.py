@@ -11,7 +11,7 @@ from typing import Any, Final
 from mtp_operator.api.settings import EngineSettings
 
 from .engine_pod import container_security
-from .weights import CACHE_MOUNT, all_caches_mount, cache_folder, cache_key
+from .weights_volumes import CACHE_MOUNT, all_caches_mount, cache_folder, cache_key
 
 CACHE_CONTAINER: Final = "cache"
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.run import ArmStatus, MTPTuningRun
-from mtp_operator.api.trial import PlannedLevel, TrialPlan
+from mtp_operator.api.trial_documents import PlannedLevel, TrialPlan
 from mtp_operator.engines import BESIDE_THE_BENCH, LOG_FOLDER, Engine, engine_for
 
 from .engine_pod import (
@@ -20,8 +20,8 @@ from .engine_pod import (
 )
 from .labels import trial_labels
 from .private_cache import cache_maker
-from .prompts import planned_prompts, prompt_mounts, prompt_volumes
-from .weights import cache_mounts, mounts, pull_seconds, sources
+from .prompt_volumes import planned_prompts, prompt_mounts, prompt_volumes
+from .weights_volumes import cache_mounts, mounts, pull_seconds, sources
 
 BENCH_CONTAINER: Final = "bench"
 

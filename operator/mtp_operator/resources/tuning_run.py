@@ -6,10 +6,10 @@ from typing import Any
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRunSpec, RunSettings, run_name
-from mtp_operator.api.weights import FetchedSource, WeightsSource
+from mtp_operator.api.weights_source import FetchedSource, WeightsSource
 
 from .labels import MEASUREMENT_LABEL, child_labels, measurement_label, owned_by
-from .weights import claim_name
+from .weights_volumes import claim_name
 
 
 def run_settings(

@@ -14,16 +14,16 @@ from prometheus_client import REGISTRY
 
 from mtp_operator.reconcile.records import ModelKey
 
+from .api_client import MODELS, ApiError, Client, ForbiddenError, TransientError, WritesStoppedError, load_configuration
 from .apply import Applier
-from .cache import Cache
-from .client import MODELS, ApiError, Client, ForbiddenError, TransientError, WritesStoppedError, load_configuration
-from .errors import FatalError
+from .fatal import FatalError
 from .health import Health
+from .installation import Settings
 from .lease import Lease, LeaseLostError
 from .logs import configure_logging, quieten_kopf
 from .model_metrics import ModelMetrics
+from .object_cache import Cache
 from .queue import WorkQueue
-from .settings import Settings
 from .sweep import Sweep
 from .watches import START_SECONDS, Scope, guard, make_registry, make_settings, start, watched_scopes
 from .worker import Worker

@@ -32,8 +32,7 @@ from mtp_operator.reconcile.records import (
 )
 from mtp_operator.resources.labels import APPLIED_ANNOTATION, MANAGER
 
-from .cache import RESOURCES, Cache, Resisted, key_of, version_of
-from .client import (
+from .api_client import (
     EVENTS,
     PODS,
     AlreadyExistsError,
@@ -46,8 +45,9 @@ from .client import (
     WritesStoppedError,
 )
 from .drift import drift
+from .fetch_progress import Questions
 from .metrics import WRITES
-from .progress import Questions
+from .object_cache import RESOURCES, Cache, Resisted, key_of, version_of
 
 log = structlog.get_logger(__name__)
 

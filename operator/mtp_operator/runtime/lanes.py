@@ -19,8 +19,8 @@ from mtp_operator.reconcile.records import (
     ProgressRead,
 )
 
+from .api_client import ApiError, TransientError
 from .apply import BeingDeletedError, FailedAction, NameTakenError
-from .client import ApiError, TransientError
 from .queue import backoff_seconds
 
 TELL_AFTER_SECONDS: Final = 15.0

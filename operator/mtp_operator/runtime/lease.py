@@ -12,9 +12,9 @@ from typing import Any
 
 import structlog
 
-from .client import LEASES, AlreadyExistsError, ApiError, Client, ConflictError, NotFoundError
+from .api_client import LEASES, AlreadyExistsError, ApiError, Client, ConflictError, NotFoundError
+from .installation import Settings
 from .metrics import LEADING
-from .settings import Settings
 
 log = structlog.get_logger(__name__)
 

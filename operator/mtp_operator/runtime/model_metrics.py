@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from mtp_operator.api.conditions import ConditionStatus, ConditionType
 from mtp_operator.api.verdicts import VerdictType
 
-from .cache import Cache
-from .client import MODELS, RUNS, Body
+from .api_client import MODELS, RUNS, Body
+from .object_cache import Cache
 
 _MODEL: Final = ("namespace", "model")
 

@@ -13,9 +13,9 @@ import structlog
 
 from mtp_operator.reconcile.records import ModelKey
 
-from .cache import Cache, version_of
-from .client import MODELS, ApiError, Client, ForbiddenError, Resource
-from .errors import FatalError
+from .api_client import MODELS, ApiError, Client, ForbiddenError, Resource
+from .fatal import FatalError
+from .object_cache import Cache, version_of
 from .watches import Scope
 
 log = structlog.get_logger(__name__)

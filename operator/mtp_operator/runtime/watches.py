@@ -17,10 +17,10 @@ from kubernetes.aio.client import Configuration
 from mtp_operator.reconcile.records import APPLIED_KINDS, ModelKey
 from mtp_operator.resources.labels import MANAGED_SELECTOR, MANAGER
 
-from .cache import RESOURCES, Cache
-from .client import JOBS, MODELS, NODES, PODS, RUNS, Resource
-from .errors import FatalError
-from .settings import Settings
+from .api_client import JOBS, MODELS, NODES, PODS, RUNS, Resource
+from .fatal import FatalError
+from .installation import Settings
+from .object_cache import RESOURCES, Cache
 
 GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
 """Nodes that GPU Feature Discovery has labelled."""

@@ -12,11 +12,11 @@ from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.records import Kind, ModelKey, Observed, OperatorSettings, Plan, Reference
 from mtp_operator.reconcile.views import observe
 
+from .api_client import ApiError, TransientError, WritesStoppedError
 from .apply import Applied, Applier, BeingDeletedError, NameTakenError, StalePlanError
-from .cache import RESOURCES, Cache, Entry
-from .client import ApiError, TransientError, WritesStoppedError
 from .lanes import Lanes
 from .metrics import DECISION_SECONDS, DECISIONS, INVALID_OBJECTS, LANE_FAILURES
+from .object_cache import RESOURCES, Cache, Entry
 from .queue import WorkQueue
 
 log = structlog.get_logger(__name__)

@@ -4,8 +4,8 @@ import json
 
 from pydantic import ValidationError
 
-from .records import Arm, Measure, Record, Settings, describe_error
 from .step import next_step
+from .tuner_records import Arm, Measure, Record, Settings, describe_error
 
 
 class Question(Record):

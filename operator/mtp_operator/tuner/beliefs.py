@@ -6,9 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .counters import Array
 from .curve import Posterior
-from .records import Speedup
+from .tokens_per_step import Array
+from .tuner_records import Speedup
 
 TAILS = (0.025, 0.025)
 """Probability that the truth lies below an interval, and above it."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-from .records import Arm, LatencyConstraint, LatencyCount
 from .tails import binomial_tails
+from .tuner_records import Arm, LatencyConstraint, LatencyCount
 
 CONFIDENCE = 0.95
 LEAST_REQUESTS = 60

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .counters import Array, Indices, TokensPerStep
+from .tokens_per_step import Array, Indices, TokensPerStep
 
 BOOT_NOISE = np.array([0.002, 0.006, 0.012, 0.02, 0.03, 0.045, 0.08])
 BOOT_NOISE_PRIOR = np.array([0.10, 0.10, 0.14, 0.20, 0.20, 0.06, 0.20])

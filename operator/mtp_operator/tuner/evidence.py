@@ -10,9 +10,9 @@ import numpy as np
 
 from .beliefs import speedup
 from .constraints import Outcome, judged
-from .counters import Array, TokensPerStep, geometric, guessed_tokens_per_step, tokens_per_step
 from .curve import Observations, Posterior, infer
-from .records import Acceptance, Arm, Settings
+from .tokens_per_step import Array, TokensPerStep, geometric, guessed_tokens_per_step, tokens_per_step
+from .tuner_records import Acceptance, Arm, Settings
 
 ASSUMED_WINDOW_NOISE = 0.02
 """Standard deviation of log speed between windows of one boot, where there are too few to tell."""

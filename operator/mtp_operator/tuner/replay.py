@@ -10,8 +10,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, ValidationError
 
-from .counters import Array
-from .records import (
+from .step import next_step
+from .tokens_per_step import Array
+from .tuner_records import (
     Acceptance,
     Arm,
     Level,
@@ -22,7 +23,6 @@ from .records import (
     Verdict,
     describe_error,
 )
-from .step import next_step
 
 WINDOWS = 8
 COLUMNS = ("curve", "concurrency", "n_spec", "tokens_per_second", "acceptance_rate", "per_position_acceptance")

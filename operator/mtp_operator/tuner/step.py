@@ -21,7 +21,7 @@ from .beliefs import gain_by_proof, knowledge_gradient, noise_between_boots, pro
 from .constraints import Outcome
 from .curve import Posterior
 from .evidence import NEGLIGIBLE_LOSS, Evidence
-from .records import Arm, Measure, Settings, Verdict
+from .tuner_records import Arm, Measure, Settings, Verdict
 from .verdict import conclude, drift, without_baseline
 
 COST_OF_SWEEP = 0.0095

@@ -7,7 +7,7 @@ from statistics import fmean
 from .beliefs import TAILS_AT_THE_END, noise_between_boots, speedup
 from .curve import Posterior
 from .evidence import Evidence, typical
-from .records import (
+from .tuner_records import (
     BASELINE_DRIFTED,
     BUDGET_EXHAUSTED,
     BestAtLevel,

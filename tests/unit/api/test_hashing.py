@@ -11,7 +11,7 @@ from mtp_operator.api.run import RunSettings
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import AcceleratorSpec, EngineSpec, Workload
 from mtp_operator.resources.claim_template import claim_template_name
-from mtp_operator.resources.weights import cache_key
+from mtp_operator.resources.weights_volumes import cache_key
 
 
 def engine_settings(**changes: Any) -> EngineSettings:

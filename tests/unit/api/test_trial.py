@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mtp_operator.api.base import MAX_CATEGORIES, MAX_LEVELS, MAX_N_SPEC, MAX_WARNINGS, MAX_WINDOWS
 from mtp_operator.api.spec import LatencyMetric
-from mtp_operator.api.trial import (
+from mtp_operator.api.trial_documents import (
     RESULT_LIMIT_BYTES,
     Divergence,
     Latencies,

@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from mtp_operator.api.spec import EngineType, Sampling
-from mtp_operator.bench.client import EngineClient, open_session
+from mtp_operator.bench.engine_client import EngineClient, open_session
 from mtp_operator.engines import engine_for
 
 Result = TypeVar("Result")

@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
-from mtp_operator.bench import client
+from mtp_operator.bench import engine_client
 from mtp_operator.cli.main import app
 
 from .fake_engine import delta, event, listening
@@ -175,7 +175,7 @@ class _Answer:
 @contextmanager
 def standing_in(handle: Callable[[web.Request], Any]) -> Iterator[None]:
     """Whatever is measured within, at whatever address, is this server, on a clock that jumps."""
-    open_session = client.open_session
+    open_session = engine_client.open_session
     with TemporaryDirectory() as folder:
         socket = Path(folder, "socket")
 
@@ -190,8 +190,8 @@ def standing_in(handle: Callable[[web.Request], Any]) -> Iterator[None]:
             return run_in_virtual_time(beside_the_server())
 
         with (
-            patch("mtp_operator.bench.client.open_session", to_socket),
-            patch("mtp_operator.bench.program.open_session", to_socket),
+            patch("mtp_operator.bench.engine_client.open_session", to_socket),
+            patch("mtp_operator.bench.trial_program.open_session", to_socket),
             patch("asyncio.run", run),
         ):
             yield

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from mtp_operator.api.spec import EngineType, Sampling
-from mtp_operator.api.trial import LatencySummary
-from mtp_operator.bench.client import EngineClient
+from mtp_operator.api.trial_documents import LatencySummary
+from mtp_operator.bench.engine_client import EngineClient
 from mtp_operator.bench.prompts import Prompt
 from mtp_operator.bench.request_list import ListResult, send_list
 from mtp_operator.engines import engine_for

@@ -3,7 +3,7 @@
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.bench.counters import Counters, DraftCounters, read_counters
+from mtp_operator.bench.draft_counters import Counters, DraftCounters, read_counters
 from mtp_operator.engines import engine_for
 
 VLLM = """\

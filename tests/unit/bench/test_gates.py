@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from mtp_operator.bench.counters import Counters, DraftCounters
+from mtp_operator.bench.draft_counters import Counters, DraftCounters
 from mtp_operator.bench.gates import disqualification, doubt, warnings
 from mtp_operator.bench.load import LevelRun
-from mtp_operator.bench.machine import MachineLoad
+from mtp_operator.bench.machine_load import MachineLoad
 from mtp_operator.bench.steady import Pass
 from mtp_operator.bench.stream import Completion, RequestError
 from mtp_operator.engines import RequestDrafts

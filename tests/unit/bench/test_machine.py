@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mtp_operator.bench.machine import MachineLoad, machine_load
+from mtp_operator.bench.machine_load import MachineLoad, machine_load
 
 
 def test_pressure_and_throttling_are_read_in_seconds(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mtp_operator.api.spec import EngineType
 from mtp_operator.bench import probe
-from mtp_operator.bench.client import EngineClient
-from mtp_operator.bench.counters import read_load
+from mtp_operator.bench.draft_counters import read_load
+from mtp_operator.bench.engine_client import EngineClient
 from mtp_operator.bench.probe import DEREGISTRATION_SECONDS, Probe
 from mtp_operator.bench.prompts import Prompt
 from mtp_operator.engines import engine_for

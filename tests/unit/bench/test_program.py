@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.trial import (
+from mtp_operator.api.trial_documents import (
     RESULT_LIMIT_BYTES,
     OutputStatus,
     PlannedLevel,
@@ -24,11 +24,11 @@ from mtp_operator.api.trial import (
     TrialPlan,
     TrialResult,
 )
-from mtp_operator.bench.counters import Counters, DraftCounters
+from mtp_operator.bench.draft_counters import Counters, DraftCounters
 from mtp_operator.bench.load import LevelRun
-from mtp_operator.bench.program import main, plain
 from mtp_operator.bench.report import trial_result
 from mtp_operator.bench.stream import RequestError
+from mtp_operator.bench.trial_program import main, plain
 from tests.unit.bench.small_server import Server
 from tests.unit.bench.stepping_engine import SteppingEngine, standing_in
 
@@ -118,7 +118,7 @@ def test_an_engine_that_answers_as_nobody_has_foreseen_leaves_a_reason(
     async def fail(*_: Any) -> None:
         raise KeyError("usage")
 
-    monkeypatch.setattr("mtp_operator.bench.program.measure", fail)
+    monkeypatch.setattr("mtp_operator.bench.trial_program.measure", fail)
     status, result, _ = carried_out(drafting_engine(), plan(tmp_path), tmp_path, capsys)
 
     assert status == 1

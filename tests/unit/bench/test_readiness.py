@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mtp_operator.api.spec import PromptCategory
-from mtp_operator.bench.client import EngineClient
+from mtp_operator.bench.engine_client import EngineClient
 from mtp_operator.bench.load import EngineGoneError
 from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.readiness import MAX_BROKEN_COMPLETIONS, NotReadyError, model_problem, wait_until_ready

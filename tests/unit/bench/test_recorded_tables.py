@@ -15,7 +15,7 @@ from mtp_operator.api.spec import PromptCategory
 from mtp_operator.bench.gates import disqualification
 from mtp_operator.bench.load import Level, LevelRun, run_level
 from mtp_operator.bench.prompts import built_in_mix
-from mtp_operator.tuner import records as tuner
+from mtp_operator.tuner import tuner_records as tuner
 from mtp_operator.tuner.evidence import typical as typical_speed
 from mtp_operator.tuner.step import next_step
 from tests.unit.bench.fake_engine import FakeEngine

@@ -10,8 +10,8 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.trial import OutputCheck, OutputStatus, StructuredOutput
-from mtp_operator.bench.scoring import LONGEST_TOKENS, PROOFS, OutputChecker
+from mtp_operator.api.trial_documents import OutputCheck, OutputStatus, StructuredOutput
+from mtp_operator.bench.output_checker import LONGEST_TOKENS, PROOFS, OutputChecker
 from mtp_operator.engines import engine_for
 
 from .scoring_engine import ScoringEngine, runner_up, target

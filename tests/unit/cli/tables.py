@@ -10,14 +10,14 @@ from pathlib import Path
 from rich.console import Console, Group, RenderableType
 
 from mtp_operator.api.run import MTPTuningRun
-from mtp_operator.api.trial import Latencies, LatencySummary, LevelResult
+from mtp_operator.api.trial_documents import Latencies, LatencySummary, LevelResult
 from mtp_operator.bench.request_list import ListResult
 from mtp_operator.cli.bench_view import levels_table, lists_table
 from mtp_operator.cli.replay_view import curve_table, steps_table, strategies_table
 from mtp_operator.cli.tune_view import candidates_table
 from mtp_operator.report.extract import report_data
-from mtp_operator.tuner.records import Arm, LevelMeasurement, Measure, Speedup, Verdict, VerdictType
 from mtp_operator.tuner.replay import Curve, Run, Summary
+from mtp_operator.tuner.tuner_records import Arm, LevelMeasurement, Measure, Speedup, Verdict, VerdictType
 from tests.unit.report.runs import RUNS
 
 GOLDEN = Path(__file__).parent / "tables"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtp_operator.fetch.cache import copy_cache
+from mtp_operator.fetch.compile_cache import copy_cache
 
 from .test_program import MTP
 

@@ -11,11 +11,11 @@ from huggingface_hub import constants
 
 from mtp_operator.api.conditions import printable
 from mtp_operator.api.fetch import FetchResult
-from mtp_operator.api.weights import FetchedSource
-from mtp_operator.fetch.cache import copy_cache
-from mtp_operator.fetch.errors import FetchError
+from mtp_operator.api.weights_source import FetchedSource
+from mtp_operator.fetch.compile_cache import copy_cache
+from mtp_operator.fetch.fetch_errors import FetchError
+from mtp_operator.fetch.fetch_program import redacted
 from mtp_operator.fetch.hub import _check_destination
-from mtp_operator.fetch.program import redacted
 from tests.hub import Hub, Repository
 
 from .test_program import NAME, TOKEN, Fetching, claim, hub, repository, secret
@@ -237,7 +237,7 @@ def test_a_cache_with_links_is_copied_without_them(tmp_path: Path) -> None:
 def test_a_cache_is_not_copied_beyond_what_a_servers_volume_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtp_operator.fetch.cache.MOST_BYTES", 10)
+    monkeypatch.setattr("mtp_operator.fetch.compile_cache.MOST_BYTES", 10)
     (tmp_path / "shared").mkdir()
     for name in ("a", "b"):
         (tmp_path / "shared" / name).write_bytes(b"1" * 8)

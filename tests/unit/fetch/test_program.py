@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from mtp_operator.api.fetch import PERMANENT_FAILURE, FetchPlan, FetchProgress, FetchResult, path_of
-from mtp_operator.api.weights import WeightsSource
-from mtp_operator.fetch.errors import FetchError
+from mtp_operator.api.weights_source import WeightsSource
+from mtp_operator.fetch.fetch_errors import FetchError
 from mtp_operator.fetch.hub import Hub as RealHub
 from tests.hub import Hub, Repository
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtp_operator.fetch.errors import FetchError
+from mtp_operator.fetch.fetch_errors import FetchError
 from mtp_operator.fetch.listing import RemoteFile
 from mtp_operator.fetch.selection import select
 

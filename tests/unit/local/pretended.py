@@ -12,7 +12,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import ArmStatus, MTPTuningRun
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.launch import Launch, Weights
-from mtp_operator.local.trial import TrialOrder
+from mtp_operator.local.local_trial import TrialOrder
 from mtp_operator.local.tuning import Options, Surroundings, Tuning, new_run, resumed
 from mtp_operator.reconcile.records import Container, EventDraft, Job, Node, Pod, Terminated
 from mtp_operator.resources.tuning_run import run_settings

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from mtp_operator.api.run import ArmState, MTPTuningRun
-from mtp_operator.api.trial import TrialResult
+from mtp_operator.api.trial_documents import TrialResult
 from mtp_operator.api.verdicts import VerdictType
 from tests.unit.local.pretended import told
 from tests.unit.reconcile.world import World

@@ -12,13 +12,13 @@ import pytest
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
-from mtp_operator.api.weights import FetchedSource
+from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.engines import NO_LOG_FILE, Place, engine_for
-from mtp_operator.local.errors import RefusedError
 from mtp_operator.local.launch import Launch, launch
-from mtp_operator.local.machine import this_machine
+from mtp_operator.local.local_errors import RefusedError
+from mtp_operator.local.local_node import this_machine
 from mtp_operator.local.tuning import new_run
-from mtp_operator.reconcile.evidence import DRIVER_LABEL
+from mtp_operator.reconcile.arm_conversion import DRIVER_LABEL
 from mtp_operator.resources.fetch_job import fetched_sources
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.resources.tuning_run import run_settings

@@ -11,8 +11,8 @@ import yaml
 
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.verdicts import VerdictType
-from mtp_operator.local.errors import BrokenError, RefusedError, StoppedError
 from mtp_operator.local.folder import EvidenceFolder
+from mtp_operator.local.local_errors import BrokenError, RefusedError, StoppedError
 from tests.unit.local.pretended import Desk, told
 from tests.unit.reconcile.world import SPEEDS, World, model_body
 

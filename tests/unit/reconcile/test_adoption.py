@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.api.trial import Latencies, LatencySummary, TrialResult
+from mtp_operator.api.trial_documents import Latencies, LatencySummary, TrialResult
 from mtp_operator.resources.labels import MEASUREMENT_LABEL
 
 from .world import NODE, SPEEDS, World, disqualified, model_body, result

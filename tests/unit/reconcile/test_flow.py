@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.run import MAX_LOSSES, ArmState
 from mtp_operator.api.spec import LatencyMetric
-from mtp_operator.api.trial import LimitCount
+from mtp_operator.api.trial_documents import LimitCount
 from mtp_operator.reconcile.records import Apply, EventsRead, Failure, FailureReason, Lane
 
 from .world import NODE, SPEEDS, World, disqualified, model_body, planned, result

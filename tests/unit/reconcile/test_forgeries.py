@@ -8,7 +8,7 @@ import pytest
 
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.fetch import FetchResult
-from mtp_operator.api.weights import FetchedSource
+from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.resources.labels import COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, MODEL_LABEL, SERVER
 
 from .world import World, model_body, result

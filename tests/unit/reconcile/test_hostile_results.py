@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtp_operator.api.base import MAX_COUNT, MAX_POSITIONS
 from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
-from mtp_operator.api.trial import OutputStatus
+from mtp_operator.api.trial_documents import OutputStatus
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.tuner.constraints import quantile_within
 

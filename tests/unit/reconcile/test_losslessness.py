@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
-from mtp_operator.api.trial import Divergence, OutputCheck, OutputStatus, StructuredOutput
+from mtp_operator.api.trial_documents import Divergence, OutputCheck, OutputStatus, StructuredOutput
 from mtp_operator.reconcile.losslessness import (
     SIGNIFICANCE,
     detection_limit,

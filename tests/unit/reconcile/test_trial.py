@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mtp_operator.api.run import ArmState, ArmStatus
-from mtp_operator.api.trial import TrialFailure, TrialResult
+from mtp_operator.api.trial_documents import TrialFailure, TrialResult
 from mtp_operator.reconcile.records import Container, Job, Pod, Terminated
 from mtp_operator.reconcile.trial import Broken, Failed, Going, Judgement, Lost, Measured, MustEnd, judge
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.fetch import FetchFailure, FetchProgress, FetchResult, FetchStage
-from mtp_operator.api.weights import FetchedSource
+from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.reconcile.records import ProgressRead, SeenProgress
 
 from .world import World, model_body, planned

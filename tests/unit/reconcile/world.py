@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.trial import LevelResult, TrialFailure, TrialResult
+from mtp_operator.api.trial_documents import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.records import (
     APPLIED_KINDS,
@@ -44,7 +44,7 @@ from mtp_operator.reconcile.views import observe
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from mtp_operator.resources.fetch_job import FETCH_CONTAINER
 from mtp_operator.resources.labels import COMPONENT_LABEL, SERVER
-from mtp_operator.resources.server import PROBE_CONTAINER
+from mtp_operator.resources.server_deployment import PROBE_CONTAINER
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
 from mtp_operator.runtime.drift import drift
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.spec import LatencyMetric
-from mtp_operator.api.trial import (
+from mtp_operator.api.trial_documents import (
     Divergence,
     Latencies,
     LatencySummary,

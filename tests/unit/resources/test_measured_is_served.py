@@ -16,7 +16,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.spec import EngineType, SpeculationMethod
 from mtp_operator.cli.render import Installation, RenderError, models_in, rendered_objects
 from mtp_operator.resources.labels import N_SPEC_LABEL
-from mtp_operator.resources.weights import CACHE_MOUNT
+from mtp_operator.resources.weights_volumes import CACHE_MOUNT
 from tests.unit.engines.test_properties import SIZES
 
 SAMPLES = sorted((Path(__file__).parents[3] / "docs" / "samples").rglob("*.yaml"))

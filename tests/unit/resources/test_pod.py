@@ -9,11 +9,11 @@ import pytest
 from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings
-from mtp_operator.api.serving import Served, ServingRecord, Surroundings
+from mtp_operator.api.serving_record import Served, ServingRecord, Surroundings
 from mtp_operator.api.template import PodTemplate
-from mtp_operator.api.weights import FetchedSource
+from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name
-from mtp_operator.resources.server import deployment
+from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.tuning_run import run_settings, tuning_run
 

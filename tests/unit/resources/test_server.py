@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.serving import ProbePlan, Served, ServingRecord, Surroundings
+from mtp_operator.api.serving_record import ProbePlan, Served, ServingRecord, Surroundings
 from mtp_operator.api.template import PodTemplate
 from mtp_operator.engines import BESIDE_THE_BENCH, LOG_FILE, NO_LOG_FILE, POD
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.network_policy import network_policy
-from mtp_operator.resources.server import RECORD_ANNOTATION, deployment
+from mtp_operator.resources.server_deployment import RECORD_ANNOTATION, deployment
 from mtp_operator.resources.service import service, url
 from mtp_operator.resources.trial_job import trial_job
 from tests.unit.engines.settings import run_settings

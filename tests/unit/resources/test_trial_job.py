@@ -9,10 +9,10 @@ import pytest
 
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
 from mtp_operator.api.spec import Maximize, PromptCategory
-from mtp_operator.api.trial import PlannedPrompts, TrialPlan
+from mtp_operator.api.trial_documents import PlannedPrompts, TrialPlan
 from mtp_operator.engines import BESIDE_THE_BENCH, POD
 from mtp_operator.resources.trial_job import trial_job
-from mtp_operator.resources.weights import IMAGE_PULL_SECONDS
+from mtp_operator.resources.weights_volumes import IMAGE_PULL_SECONDS
 from tests.unit.engines.settings import run_settings
 
 ARM = ArmStatus(n_spec=3, boot=1, job_name="qwen-0123456789-n3-b1-a0", state=ArmState.PLANNED)

@@ -13,7 +13,7 @@ from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, request_hash
 from mtp_operator.resources.private_cache import private_cache
 from mtp_operator.resources.trial_job import trial_job
-from mtp_operator.resources.weights import cache_folder, new_claim
+from mtp_operator.resources.weights_volumes import cache_folder, new_claim
 from tests.unit.engines.settings import run_settings
 
 COMMIT = "c" * 40

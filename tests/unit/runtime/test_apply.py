@@ -27,10 +27,10 @@ from mtp_operator.reconcile.records import (
     Release,
     StatusUpdate,
 )
+from mtp_operator.runtime.api_client import Client, TransientError, WritesStoppedError
 from mtp_operator.runtime.apply import Applied, Applier, BeingDeletedError, NameTakenError, StalePlanError
-from mtp_operator.runtime.cache import RESOURCES, Cache
-from mtp_operator.runtime.client import Client, TransientError, WritesStoppedError
-from mtp_operator.runtime.progress import AT_ONCE, Questions
+from mtp_operator.runtime.fetch_progress import AT_ONCE, Questions
+from mtp_operator.runtime.object_cache import RESOURCES, Cache
 
 from . import bodies
 from .api_server import ApiServer, Request, running

@@ -6,8 +6,8 @@ import pytest
 
 from mtp_operator.reconcile.records import ModelKey
 from mtp_operator.resources.labels import MEASUREMENT_LABEL
-from mtp_operator.runtime.cache import TOMBSTONE_SECONDS, Cache, Resisted
-from mtp_operator.runtime.client import JOBS, MODELS, NODES, PODS, RUNS, Resource
+from mtp_operator.runtime.api_client import JOBS, MODELS, NODES, PODS, RUNS, Resource
+from mtp_operator.runtime.object_cache import TOMBSTONE_SECONDS, Cache, Resisted
 
 from . import bodies
 from .clock import Clock

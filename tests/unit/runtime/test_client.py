@@ -1,6 +1,6 @@
 import pytest
 
-from mtp_operator.runtime.client import (
+from mtp_operator.runtime.api_client import (
     JOBS,
     MODELS,
     NODES,
@@ -100,7 +100,7 @@ async def test_nothing_is_written_once_writes_are_stopped_but_reading_goes_on() 
 
 
 async def test_lists_are_read_page_by_page_and_ask_for_metadata_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtp_operator.runtime.client.PAGE_SIZE", 2)
+    monkeypatch.setattr("mtp_operator.runtime.api_client.PAGE_SIZE", 2)
     async with running() as server:
         for number in range(5):
             server.put(f"/apis/batch/v1/namespaces/llm/jobs/j{number}", bodies.job(f"j{number}"))

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from mtp_operator.reconcile.records import Kind, ModelKey
+from mtp_operator.runtime.api_client import MODELS, Client
 from mtp_operator.runtime.apply import Applier
-from mtp_operator.runtime.cache import RESOURCES, Cache
-from mtp_operator.runtime.client import MODELS, Client
+from mtp_operator.runtime.object_cache import RESOURCES, Cache
 from mtp_operator.runtime.queue import WorkQueue
 from mtp_operator.runtime.worker import Worker
 from tests.unit.reconcile import world as memory

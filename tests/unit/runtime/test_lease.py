@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.runtime.client import Client, TransientError
+from mtp_operator.runtime.api_client import Client, TransientError
+from mtp_operator.runtime.installation import Settings
 from mtp_operator.runtime.lease import Lease, format_micro_time
-from mtp_operator.runtime.settings import Settings
 
 from .api_server import ApiServer, Request, running
 from .clock import Clock

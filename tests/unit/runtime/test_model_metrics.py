@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import MODELS, RUNS
+from mtp_operator.runtime.api_client import MODELS, RUNS
 from mtp_operator.runtime.model_metrics import ModelMetrics
+from mtp_operator.runtime.object_cache import Cache
 
 from . import bodies
 

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from mtp_operator.runtime.api_client import JOBS, MODELS, NODES, Client, ForbiddenError
 from mtp_operator.runtime.app import _forbidden_namespaces as forbidden_namespaces
-from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import JOBS, MODELS, NODES, Client, ForbiddenError
-from mtp_operator.runtime.errors import FatalError
+from mtp_operator.runtime.fatal import FatalError
+from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.sweep import Sweep
 from mtp_operator.runtime.watches import Scope
 

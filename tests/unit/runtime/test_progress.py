@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from mtp_operator.api.fetch import PROGRESS_PATH, FetchProgress
-from mtp_operator.fetch.progress import Meter, serve
-from mtp_operator.runtime.progress import read_progress
+from mtp_operator.fetch.progress_server import Meter, serve
+from mtp_operator.runtime.fetch_progress import read_progress
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.runtime.settings import SettingsError, load_settings
+from mtp_operator.runtime.installation import SettingsError, load_settings
 
 IMAGES = {
     "MTP_OPERATOR_ENGINE_IMAGE_VLLM": "vllm:1",

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mtp_operator.reconcile.records import ModelKey
-from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import JOBS, NODES, RUNS, ApiError, Client
-from mtp_operator.runtime.errors import FatalError
+from mtp_operator.runtime.api_client import JOBS, NODES, RUNS, ApiError, Client
+from mtp_operator.runtime.fatal import FatalError
+from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.sweep import RETRY_SECONDS, WATCH_LATENCY_SECONDS, Sweep
 from mtp_operator.runtime.watches import Scope
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from mtp_operator.runtime import watches
-from mtp_operator.runtime.client import JOBS, MODELS, NODES
-from mtp_operator.runtime.errors import FatalError
-from mtp_operator.runtime.settings import Settings
+from mtp_operator.runtime.api_client import JOBS, MODELS, NODES
+from mtp_operator.runtime.fatal import FatalError
+from mtp_operator.runtime.installation import Settings
 from mtp_operator.runtime.watches import Scope, guard, watched_scopes
 
 SCOPES = (Scope(MODELS, "llm"), Scope(NODES, None))

@@ -20,9 +20,9 @@ from mtp_operator.reconcile.records import (
     Reference,
     StatusUpdate,
 )
+from mtp_operator.runtime.api_client import JOBS, MODELS, Client, WritesStoppedError
 from mtp_operator.runtime.apply import Applier
-from mtp_operator.runtime.cache import Cache
-from mtp_operator.runtime.client import JOBS, MODELS, Client, WritesStoppedError
+from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.queue import FIRST_BACKOFF_SECONDS, WorkQueue
 from mtp_operator.runtime.worker import CATCH_UP_SECONDS, Worker
 

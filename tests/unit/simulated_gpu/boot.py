@@ -13,13 +13,13 @@ import aiohttp
 from aiohttp import web
 
 from mtp_operator.api.spec import EngineType, PromptCategory, Sampling
-from mtp_operator.api.trial import TrialResult
-from mtp_operator.bench.client import EngineClient, open_session
+from mtp_operator.api.trial_documents import TrialResult
+from mtp_operator.bench.engine_client import EngineClient, open_session
 from mtp_operator.bench.load import Level, LevelRun
 from mtp_operator.bench.measure import measure
+from mtp_operator.bench.output_checker import OutputChecker
 from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.report import trial_result
-from mtp_operator.bench.scoring import OutputChecker
 from mtp_operator.engines import engine_for
 from simulated_gpu.command import parse
 from simulated_gpu.server import Server

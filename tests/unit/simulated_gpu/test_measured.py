@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.trial import OutputCheck, OutputStatus, StructuredOutput, TrialResult
+from mtp_operator.api.trial_documents import OutputCheck, OutputStatus, StructuredOutput, TrialResult
 from mtp_operator.bench.gates import disqualification
 from mtp_operator.bench.load import LevelRun
 from simulated_gpu.curve import read_curve

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.trial import OutputStatus, PlannedLevel, TrialPlan
+from mtp_operator.api.trial_documents import OutputStatus, PlannedLevel, TrialPlan
 from simulated_gpu.curve import read_curve
 from tests.unit.bench.test_program import finish, start
 from tests.unit.simulated_gpu.boot import CURVES, GEMMA, NAME, REPOSITORY, VLLM, arguments

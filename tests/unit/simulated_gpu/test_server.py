@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 
-from mtp_operator.bench.counters import read_counters
-from mtp_operator.bench.server import look_at
+from mtp_operator.bench.draft_counters import read_counters
+from mtp_operator.bench.running_server import look_at
 from simulated_gpu.language import next_token, tokenized, written
 from simulated_gpu.server import Server
 from tests.unit.bench.virtual_time import run_in_virtual_time

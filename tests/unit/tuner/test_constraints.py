@@ -3,8 +3,8 @@
 import pytest
 
 from mtp_operator.tuner.constraints import Outcome, quantile_within
-from mtp_operator.tuner.records import Arm, LatencyCount, LevelMeasurement, Measure, Settings, Verdict
 from mtp_operator.tuner.step import next_step
+from mtp_operator.tuner.tuner_records import Arm, LatencyCount, LevelMeasurement, Measure, Settings, Verdict
 
 METRIC = "P95TimeToFirstToken"
 

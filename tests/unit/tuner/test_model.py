@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtp_operator.tuner.beliefs import gain_by_proof, knowledge_gradient, probability_of_loss, speedup
-from mtp_operator.tuner.counters import extended, geometric, guessed_tokens_per_step, tokens_per_step
 from mtp_operator.tuner.curve import (
     Observations,
     Posterior,
@@ -18,6 +17,7 @@ from mtp_operator.tuner.curve import (
     infer,
     thinned,
 )
+from mtp_operator.tuner.tokens_per_step import extended, geometric, guessed_tokens_per_step, tokens_per_step
 
 
 def test_a_rate_is_spread_as_constant_conditional_acceptance() -> None:

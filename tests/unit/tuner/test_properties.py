@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mtp_operator.tuner.beliefs import speedup
 from mtp_operator.tuner.evidence import Evidence
-from mtp_operator.tuner.records import Arm, Measure, Settings, Verdict, VerdictType
 from mtp_operator.tuner.step import next_step
+from mtp_operator.tuner.tuner_records import Arm, Measure, Settings, Verdict, VerdictType
 
 SPEEDS = st.floats(min_value=1, max_value=1e5, allow_nan=False)
 SHARES = st.floats(min_value=0, max_value=1, allow_nan=False)

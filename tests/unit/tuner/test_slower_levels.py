@@ -2,8 +2,8 @@
 
 import pytest
 
-from mtp_operator.tuner.records import Arm, LevelMeasurement, Measure, Settings, Verdict
 from mtp_operator.tuner.step import next_step
+from mtp_operator.tuner.tuner_records import Arm, LevelMeasurement, Measure, Settings, Verdict
 
 ALONE = {0: 50.0, 1: 70.0, 2: 85.0, 3: 95.0, 4: 92.0}
 TOGETHER = {0: 400.0, 1: 412.0, 2: 360.0, 3: 330.0, 4: 300.0}

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from mtp_operator.tuner.records import (
+from mtp_operator.tuner.step import PROOF_Z, _convincing_z, next_step
+from mtp_operator.tuner.tuner_records import (
     Acceptance,
     Arm,
     Level,
@@ -14,7 +15,6 @@ from mtp_operator.tuner.records import (
     Verdict,
     VerdictType,
 )
-from mtp_operator.tuner.step import PROOF_Z, _convincing_z, next_step
 
 POSITIONS = (0.85, 0.7, 0.56, 0.44, 0.34, 0.26, 0.2, 0.15)
 RIPPLE = (0.99, 1.0, 1.01, 1.0)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from mtp_operator.api.base import rule, validated
-from mtp_operator.api.weights import SecretKey, WeightsSource
+from mtp_operator.api.weights_source import SecretKey, WeightsSource
 
 _NAME: Final = validated(
     rule(

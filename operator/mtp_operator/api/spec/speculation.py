@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS, Schema, rule, validated
 from mtp_operator.api.engines.llamacpp_settings import LlamaCppSpeculation
 from mtp_operator.api.engines.vllm_settings import VLLMSpeculation
-from mtp_operator.api.weights import WeightsSource
+from mtp_operator.api.weights_source import WeightsSource
 
 
 class SpeculationMethod(StrEnum):

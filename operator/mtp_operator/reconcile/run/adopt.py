@@ -5,7 +5,7 @@ from typing import Final
 
 from mtp_operator.api.run import MAX_ADOPTED, ArmState, ArmStatus, MTPTuningRun, MTPTuningRunStatus
 from mtp_operator.api.run import Observed as ObservedByTrial
-from mtp_operator.reconcile import evidence
+from mtp_operator.reconcile import arm_conversion
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.reconcile.records import Node, Observed
 from mtp_operator.reconcile.views import view_run
@@ -40,7 +40,7 @@ def adopt(run: MTPTuningRun, observed: Observed, *, nodes_readable: bool) -> MTP
             return run.status.replace(
                 arms=judged_outputs(taken),
                 observed=place,
-                fingerprint=evidence.fingerprint(run.spec.settings_hash, place),
+                fingerprint=arm_conversion.fingerprint(run.spec.settings_hash, place),
             )
     return run.status
 
@@ -73,7 +73,7 @@ def _relatives(measurement_hash: str, observed: Observed) -> Iterator[MTPTuningR
 def _is_there(place: ObservedByTrial, nodes: Mapping[str, Node]) -> bool:
     """Whether the node is there, with the GPU and the driver that it had."""
     node = nodes.get(place.node)
-    return node is not None and evidence.gpu_of(node) == (place.gpu_product, place.driver_version)
+    return node is not None and arm_conversion.gpu_of(node) == (place.gpu_product, place.driver_version)
 
 
 def _evidence(source: MTPTuningRun, run: MTPTuningRun) -> Mapping[str, ArmStatus]:
@@ -82,9 +82,9 @@ def _evidence(source: MTPTuningRun, run: MTPTuningRun) -> Mapping[str, ArmStatus
     found = {}
     try:
         for arm in filter(lambda one: _is_evidence(one, run), judged_outputs(source.status.arms)):
-            evidence.tuner_arms((arm,), objective)
+            arm_conversion.tuner_arms((arm,), objective)
             origin = arm.adopted_from or source.metadata.name
-            weighted = evidence.weighted_arm(arm, levels)
+            weighted = arm_conversion.weighted_arm(arm, levels)
             found[arm.job_uid or arm.job_name] = weighted.replace(adopted_from=origin)
     except (ArithmeticError, LookupError, ValueError):
         return {}
@@ -98,7 +98,7 @@ def _is_evidence(arm: ArmStatus, run: MTPTuningRun) -> bool:
     if arm.state is ArmState.FAILED:
         return arm.reason not in NO_EVIDENCE
     return arm.state is ArmState.MEASURED and all(
-        evidence.unmeasured_arm(level, run.spec.objective) is None for level in arm.levels
+        arm_conversion.unmeasured_arm(level, run.spec.objective) is None for level in arm.levels
     )
 
 

@@ -16,9 +16,9 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.trial import DRIFTING, IMPLAUSIBLE, TOO_SLOW
+from mtp_operator.api.trial_documents import DRIFTING, IMPLAUSIBLE, TOO_SLOW
 from mtp_operator.engines import engine_for
-from mtp_operator.reconcile import evidence, gpus, trial
+from mtp_operator.reconcile import arm_conversion, gpus, trial
 from mtp_operator.reconcile.events import arm_events, verdict_events
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.reconcile.patience import is_shut_out, limits, next_limit_seconds
@@ -35,10 +35,10 @@ from mtp_operator.reconcile.records import (
     Pod,
     Reference,
 )
-from mtp_operator.resources.prompts import PROMPTS_FIELD
+from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
-from mtp_operator.tuner.records import Verdict
 from mtp_operator.tuner.step import next_step
+from mtp_operator.tuner.tuner_records import Verdict
 
 from . import arms
 from .adopt import adopt
@@ -143,7 +143,7 @@ def _judged(
     if isinstance(judgement, trial.Going | trial.MustEnd):
         return with_arm(status, arms.running(arm, job, pod, judgement))
     name = run.metadata.name
-    seconds = evidence.gpu_seconds(pod, run.spec.accelerator.count, now)
+    seconds = arm_conversion.gpu_seconds(pod, run.spec.accelerator.count, now)
     status = arms.spent(status, seconds)
     if isinstance(judgement, trial.Lost):
         return arms.lose(name, status, arm, judgement, now)
@@ -157,7 +157,7 @@ def _judged(
         return with_arm(status, arms.again(name, arm, TOO_SLOW, judgement.message, drifted=arm.drifted))
     ended = arms.running(arm, job, pod, judgement).replace(gpu_seconds=(arm.gpu_seconds or 0) + seconds)
     if isinstance(judgement, trial.Measured):
-        status = with_arm(status, evidence.measured_arm(ended, judgement.result, run.spec.workload.levels))
+        status = with_arm(status, arm_conversion.measured_arm(ended, judgement.result, run.spec.workload.levels))
         status = arms.counted(status.replace(arms=judged_outputs(status.arms)), measured=1)
     else:
         status = with_arm(status, arms.failed(ended, judgement.reason, judgement.message))
@@ -167,17 +167,17 @@ def _judged(
     if pod is None or pod.node is None:
         return status
     prompts = judgement.result.prompts_sha256 if judgement.result is not None else None
-    return _with_observation(run, status, arm, evidence.observed_by(pod, nodes, prompts))
+    return _with_observation(run, status, arm, arm_conversion.observed_by(pod, nodes, prompts))
 
 
 def _held_against(spec: MTPTuningRunSpec, arm: ArmStatus, judgement: trial.Judgement) -> trial.Judgement:
     """The judgement, unless the trial has not measured what it was asked for, or what the objective needs."""
     if not isinstance(judgement, trial.Measured):
         return judgement
-    strange = evidence.of_another_trial(judgement.result, arm.n_spec, spec.workload.levels)
+    strange = arm_conversion.of_another_trial(judgement.result, arm.n_spec, spec.workload.levels)
     if strange is not None:
         return trial.Failed(IMPLAUSIBLE, strange, judgement.result)
-    why = evidence.unmeasured(judgement.result, spec.objective)
+    why = arm_conversion.unmeasured(judgement.result, spec.objective)
     return judgement if why is None else trial.Failed("Unmeasurable", why, judgement.result)
 
 
@@ -191,9 +191,9 @@ def _with_observation(
     known = status.observed
 
     def before(one: ArmStatus) -> bool:
-        return evidence.counts(one) and not arms.same(one, arm)
+        return arm_conversion.counts(one) and not arms.same(one, arm)
 
-    change = evidence.changed(known, seen) if known is not None else None
+    change = arm_conversion.changed(known, seen) if known is not None else None
     if change is not None:
         reason, what = change
         status = arms.set_aside(status, before, reason, f"{what}: this arm was measured before that")
@@ -205,7 +205,7 @@ def _with_observation(
             message = f"{PROMPTS_FIELD}: the file was changed while the run went on; this arm had the old prompts"
             status = arms.set_aside(status, before, "PromptsChanged", message)
         seen = known.replace(prompts_sha256=seen.prompts_sha256)
-    return status.replace(observed=seen, fingerprint=evidence.fingerprint(run.spec.settings_hash, seen))
+    return status.replace(observed=seen, fingerprint=arm_conversion.fingerprint(run.spec.settings_hash, seen))
 
 
 def _lost_node(
@@ -218,7 +218,7 @@ def _lost_node(
     if status.observed is None or pod is None or pod.node is not None or pod.is_over:
         return None
     node, waits = status.observed.node, now - pod.created_at
-    is_known = settings.nodes_readable and status.observed.gpu_product != evidence.UNKNOWN
+    is_known = settings.nodes_readable and status.observed.gpu_product != arm_conversion.UNKNOWN
     if waits >= timedelta(seconds=settings.node_gone_seconds) and (not is_known or node not in nodes):
         return f"node {node} is gone"
     if waits >= timedelta(seconds=settings.pending_seconds) and is_shut_out(pod):
@@ -228,7 +228,7 @@ def _lost_node(
 
 def _bound_to_node(obstacle: trial.Obstacle | None, status: MTPTuningRunStatus) -> trial.Obstacle | None:
     """What keeps a trial waiting for a node, and what to do where only trials of other runs bind it to that node."""
-    counted = [arm for arm in status.arms if evidence.counts(arm)]
+    counted = [arm for arm in status.arms if arm_conversion.counts(arm)]
     if obstacle is None or status.observed is None or any(arm.adopted_from is None for arm in counted):
         return obstacle
     hint = (
@@ -240,7 +240,7 @@ def _bound_to_node(obstacle: trial.Obstacle | None, status: MTPTuningRunStatus) 
 
 def _started_over(status: MTPTuningRunStatus, arm: ArmStatus, why: str) -> MTPTuningRunStatus:
     message = f"{why}: n is never compared across nodes"
-    status = arms.set_aside(status, lambda one: evidence.counts(one) or one is arm, "NodeGone", message)
+    status = arms.set_aside(status, lambda one: arm_conversion.counts(one) or one is arm, "NodeGone", message)
     return status.replace(observed=None, fingerprint=None)
 
 
@@ -250,11 +250,11 @@ def _started_over(status: MTPTuningRunStatus, arm: ArmStatus, why: str) -> MTPTu
 def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MTPTuningRunStatus:
     """The status with the next arm, or with the verdict."""
     step = next_step(
-        evidence.tuner_arms(status.arms, run.spec.objective),
-        evidence.tuner_settings(run.spec, status.arms, status.trials),
+        arm_conversion.tuner_arms(status.arms, run.spec.objective),
+        arm_conversion.tuner_settings(run.spec, status.arms, status.trials),
     )
     if isinstance(step, Verdict):
-        verdict = evidence.verdict_status(step, status.arms, engine_for(run.spec.engine.type))
+        verdict = arm_conversion.verdict_status(step, status.arms, engine_for(run.spec.engine.type))
         return with_verdict(status, verdict, now)
     boot = sum(arm.n_spec == step.n_spec for arm in status.arms)
     return status.replace(arms=(*status.arms, arms.planned(run.metadata.name, step.n_spec, boot, step.why)))

@@ -6,7 +6,7 @@ from typing import Final
 
 from mtp_operator.api.conditions import format_time, parse_time, shorten
 from mtp_operator.api.run import MAX_LOSSES, ArmState, ArmStatus, MTPTuningRunStatus, job_name
-from mtp_operator.api.trial import TOO_SLOW
+from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.reconcile.records import Job, Pod
 from mtp_operator.reconcile.trial import Judgement, Lost, MustEnd, Obstacle
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from mtp_operator.api.trial import Divergence, OutputCheck, OutputStatus
+from mtp_operator.api.trial_documents import Divergence, OutputCheck, OutputStatus
 from mtp_operator.engines import Continuation, Engine, Messages, TokenScore
 
 from .structured import structured_output

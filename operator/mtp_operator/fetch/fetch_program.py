@@ -25,12 +25,12 @@ from mtp_operator.api.fetch import (
     folder_of,
     hub_parts,
 )
-from mtp_operator.api.weights import HUB_SCHEME, FetchedSource, WeightsSource
+from mtp_operator.api.weights_source import HUB_SCHEME, FetchedSource, WeightsSource
 
-from .errors import FetchError, StoppedError
+from .fetch_errors import FetchError, StoppedError
 from .hub import Hub
 from .listing import RemoteFile
-from .progress import Meter, serve
+from .progress_server import Meter, serve
 from .selection import select
 from .store import Store, claim_errors, make_cache
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from mtp_operator.api.spec import Prompts
-from mtp_operator.api.trial import PlannedPrompts
+from mtp_operator.api.trial_documents import PlannedPrompts
 
 PROMPTS_FIELD: Final = "spec.tuning.workload.prompts"
 

@@ -23,7 +23,7 @@ from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.spec import LatencyConstraint, Level, Maximize, Objective
-from mtp_operator.api.trial import (
+from mtp_operator.api.trial_documents import (
     SIMULATED,
     SLOWEST,
     Divergence,
@@ -36,7 +36,7 @@ from mtp_operator.api.trial import (
 from mtp_operator.api.verdicts import BestAtLevel, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
 from mtp_operator.engines import Engine
 from mtp_operator.resources.placement import PRODUCT_LABEL
-from mtp_operator.tuner import records as tuner
+from mtp_operator.tuner import tuner_records as tuner
 from mtp_operator.tuner.evidence import typical
 
 from .records import Node, Pod

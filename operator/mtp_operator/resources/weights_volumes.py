@@ -12,7 +12,7 @@ from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import AcceleratorSpec, EnvironmentVariable
-from mtp_operator.api.weights import IMAGE_SCHEME, FetchedSource, NewClaim, WeightsSource
+from mtp_operator.api.weights_source import IMAGE_SCHEME, FetchedSource, NewClaim, WeightsSource
 from mtp_operator.engines import engine_for
 
 from .labels import child_labels, owned_by

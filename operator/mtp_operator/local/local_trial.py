@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from mtp_operator.api.trial import TrialPlan
+from mtp_operator.api.trial_documents import TrialPlan
 from mtp_operator.reconcile.records import Container, Job, Pod, Terminated
 from mtp_operator.resources.trial_job import DEADLINE_MARGIN_SECONDS, GRACE_SECONDS
 
-from .errors import BrokenError
+from .local_errors import BrokenError
 from .process import Process
 
 _LAST_WORDS_BYTES: Final = 2048

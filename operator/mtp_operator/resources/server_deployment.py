@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mtp_operator.api.base import GROUP
 from mtp_operator.api.model import MTPModel, RolloutStrategy
-from mtp_operator.api.serving import ProbePlan, ServingRecord
+from mtp_operator.api.serving_record import ProbePlan, ServingRecord
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.engines import NO_LOG_FILE, engine_for
 
@@ -15,7 +15,7 @@ from .engine_pod import container_security, engine_container, engine_volumes, li
 from .labels import N_SPEC_LABEL, SETTINGS_LABEL, owned_by, server_labels, server_selector
 from .pod import spread
 from .private_cache import private_cache
-from .weights import pull_seconds
+from .weights_volumes import pull_seconds
 
 PROBE_CONTAINER: Final = "probe"
 PROBE_PORT: Final = 8181

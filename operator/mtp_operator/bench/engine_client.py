@@ -11,8 +11,8 @@ import aiohttp
 from mtp_operator.api.spec import Sampling
 from mtp_operator.engines import EngineMetrics
 
-from .counters import Counters, read_counters
 from .dialect import Dialect
+from .draft_counters import Counters, read_counters
 from .prompts import Prompt
 from .sampling import sampling_fields
 from .stream import AnswerReader, Completion, RequestError

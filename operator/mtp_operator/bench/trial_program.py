@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from mtp_operator.api.base import first_problem
 from mtp_operator.api.conditions import printable
-from mtp_operator.api.trial import (
+from mtp_operator.api.trial_documents import (
     IMPLAUSIBLE,
     MODEL_MISSING,
     OUTPUT_CHECK_SECONDS,
@@ -26,14 +26,14 @@ from mtp_operator.api.trial import (
 )
 from mtp_operator.engines import engine_for, telling_lines
 
-from .client import EngineClient, MetricsError, open_session
+from .engine_client import EngineClient, MetricsError, open_session
 from .gates import disqualification
 from .load import EngineGoneError, EngineHungError, LevelRun, TooSlowError, planned_levels
 from .measure import measure
+from .output_checker import OutputChecker
 from .prompts import PromptMix, PromptsUnusableError, planned_mix
 from .readiness import NotReadyError, model_problem
 from .report import trial_result
-from .scoring import OutputChecker
 
 TERMINATION_LOG: Final = Path("/dev/termination-log")
 

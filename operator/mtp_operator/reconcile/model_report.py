@@ -12,7 +12,7 @@ from mtp_operator.api.model_status import RunReference
 from mtp_operator.api.run import ArmState, MTPTuningRun
 from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 
-from . import evidence, unreadable
+from . import arm_conversion, unreadable
 from .events import model_events, serving_events
 from .intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec
 from .records import Kind, Reference, StatusUpdate, Unreadable
@@ -124,8 +124,8 @@ def _chosen(run: MTPTuningRun, verdict: VerdictStatus) -> dict[str, object]:
         "speedup_low": verdict.speedup_low,
         "speedup_high": verdict.speedup_high,
         "output_tokens_per_second": round(fmean(speeds)) if speeds else None,
-        "acceptance_length": evidence.acceptance_length(arms),
-        "gpu_product": run.status.observed.gpu_product if run.status.observed else evidence.UNKNOWN,
+        "acceptance_length": arm_conversion.acceptance_length(arms),
+        "gpu_product": run.status.observed.gpu_product if run.status.observed else arm_conversion.UNKNOWN,
         "fingerprint": run.status.fingerprint,
         "tuning_run_ref": RunReference(name=run.metadata.name),
     }

@@ -14,9 +14,9 @@ from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.records import APPLIED_KINDS, Kind, ModelKey, SeenProgress
 from mtp_operator.reconcile.views import is_controlled
 from mtp_operator.resources.labels import APPLIED_ANNOTATION, KNOWN_LABELS, MODEL_LABEL
-from mtp_operator.resources.server import RECORD_ANNOTATION
+from mtp_operator.resources.server_deployment import RECORD_ANNOTATION
 
-from .client import (
+from .api_client import (
     CLAIM_TEMPLATES,
     CLAIMS,
     DEPLOYMENTS,
