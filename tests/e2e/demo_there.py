@@ -3,8 +3,8 @@
 python -m tests.e2e.demo_there CONTEXT     (`make demo CONTEXT=…`)
 
 The GPU is simulated: one node gets an extended resource of our own, and nothing else of the cluster is touched but two
-namespaces. REGISTRY names a registry that the cluster pulls from; kind, k3d and minikube need none. TAG names images that
-are there already: then none is built.
+namespaces. REGISTRY names a registry that the cluster pulls from; kind, k3d and minikube need none. TAG names images
+that are there already: then none is built.
 """
 
 from __future__ import annotations
