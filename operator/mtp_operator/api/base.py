@@ -29,16 +29,16 @@ MAX_CATEGORIES: Final = 8
 """Categories of prompts of one workload."""
 
 MAX_WARNINGS: Final = 8
-"""Tolerated faults that are told of one arm."""
+"""Tolerated faults that are told of one trial."""
 
 MAX_WINDOWS: Final = 32
-"""Throughput windows kept of one level of one arm."""
+"""Throughput windows kept of one level of one trial."""
 
 MAX_COUNT: Final = 10**9
 """The largest count (requests, tokens, drafts, seconds) that is believed: what a pod says becomes work and numbers."""
 
 MAX_POSITIONS: Final = 10**6
-"""Output tokens of one arm whose scores are believed."""
+"""Output tokens of one trial whose scores are believed."""
 
 MAX_MEASURE: Final = 1e9
 """The largest speed in tokens per second, time in milliseconds or gap in nats that is believed."""

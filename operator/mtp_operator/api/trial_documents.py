@@ -24,6 +24,7 @@ from .base import (
     Schema,
     first_problem,
 )
+from .candidate import CandidateId
 from .conditions import shorten
 from .spec import EngineType, LatencyConstraint, LatencyMetric, Maximize, PromptCategory, Sampling
 
@@ -53,7 +54,7 @@ DRIFTING: Final = "Drifting"
 """Reason of a failure that may be the machine's: throughput sank while it was measured. The trial is repeated once."""
 
 PROMPTS_UNUSABLE: Final = "PromptsUnusable"
-"""Reason of a failure that no arm is to blame for: the user's own prompts are wrong, and stay so for every n."""
+"""Reason of a failure that no trial is to blame for: the user's own prompts are wrong, and stay so for every n."""
 
 SLOWEST: Final = 0.01
 """Tokens per second below which a trial has measured nothing: speeds are kept with few decimals."""
@@ -123,7 +124,9 @@ class TrialPlan(Document):
     engine: EngineType
     url: str
     served_name: str
+    candidate: CandidateId
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    """Of the candidate."""
     prompts: PlannedPrompts = PlannedPrompts(built_in=tuple(PromptCategory))
     sampling: Sampling = Sampling()
     output_tokens: Annotated[int, Field(ge=1)]
@@ -230,7 +233,7 @@ class LevelResult(Document):
 
 
 class TrialFailure(Document):
-    """Why an arm is disqualified, could not be measured, or is not to be chosen by itself."""
+    """Why a trial is disqualified, could not be measured, or is not to be chosen by itself."""
 
     reason: Reason
     message: Text
@@ -244,7 +247,7 @@ class TrialWarning(Document):
 
 
 class OutputStatus(StrEnum):
-    """How far the check of an arm's output came."""
+    """How far the check of a trial's output came."""
 
     SCORED = "Scored"
     UNVERIFIED = "Unverified"
@@ -270,7 +273,7 @@ class Divergence(Document):
 
 
 class OutputCheck(Document):
-    """What was seen of an arm's output: whether it speaks against the arm is decided against that of n=0."""
+    """What was seen of a trial's output: whether it speaks against the trial is decided against that of n=0."""
 
     status: OutputStatus
     positions: Positions = 0
@@ -304,14 +307,16 @@ class OutputCheck(Document):
 
 
 class TrialResult(Document):
-    """What one trial found. `failure` is set where the arm cannot be believed or could not be measured."""
+    """What one trial found. `failure` is set where the trial cannot be believed or could not be measured."""
 
     version: Literal[1] = 1
+    candidate: CandidateId | None = None
+    """That of the plan; absent where the server is not one of a trial's."""
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
     levels: Annotated[tuple[LevelResult, ...], Field(max_length=MAX_LEVELS)] = ()
     failure: TrialFailure | None = None
     doubt: TrialFailure | None = None
-    """Why the arm is measured and reported, but never chosen by itself."""
+    """Why the trial is measured and reported, but never chosen by itself."""
     warnings: Annotated[tuple[TrialWarning, ...], Field(max_length=MAX_WARNINGS)] = ()
     output_check: OutputCheck | None = None
     prompts_sha256: Sha256 | None = None
@@ -399,7 +404,7 @@ def _shortened(part: Any, windows: int, characters: int, key: str = "") -> Any:
 
 
 def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to stay: counts, one window a level, and what is against the arm."""
+    """What has to stay: counts, one window a level, and what is against the trial."""
     levels = [
         {name: value for name, value in level.items() if name not in ("categories", "latencies")}
         for level in document["levels"]

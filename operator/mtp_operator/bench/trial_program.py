@@ -62,7 +62,7 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
         termination_log: the file whose content kubelet makes the container's termination message.
 
     Returns:
-        The exit status: 0 if there is a result that counts, a disqualified arm's included; else 1.
+        The exit status: 0 if there is a result that counts, a disqualified trial's included; else 1.
     """
     runs: list[LevelRun] = []
     prompts_sha256 = None
@@ -81,12 +81,15 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
             prompts_sha256,
             plan.maximize,
             check,
+            candidate=plan.candidate,
             drafts_every_step=plan.drafts_every_step,
         )
     except ValidationError as error:
         message = plain(f"the engine's figures cannot be those of any server: {first_problem(error)}")
         failure, status = TrialFailure(reason=IMPLAUSIBLE, message=message), 0
-        result = TrialResult(n_spec=plan.n_spec, failure=failure, prompts_sha256=prompts_sha256)
+        result = TrialResult(
+            candidate=plan.candidate, n_spec=plan.n_spec, failure=failure, prompts_sha256=prompts_sha256
+        )
     termination_log.write_text(result.encode())
     print(json.dumps(_record(plan, runs, result)), flush=True)
     return status
@@ -118,7 +121,7 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> Outpu
     """Fill in the levels that were measured; those before an abort stay.
 
     Returns:
-        What was seen of the output; None where the arm is out already.
+        What was seen of the output; None where the trial is out already.
 
     Raises:
         TrialError: the trial cannot go on.

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from .obstacles import Obstacle
 from .records import APPLIED_KINDS, Kind, Lane, Observed, Plan, StatusUpdate, Unreadable
 from .standing import standing
-from .trial import Obstacle
 
 UNREADABLE: Final = "Unreadable"
 

@@ -198,7 +198,7 @@ def test_texts_are_cut_before_the_last_windows_go() -> None:
     assert decoded.failure.message.endswith("…")
 
 
-def test_the_largest_result_keeps_its_counts_and_what_is_against_the_arm() -> None:
+def test_the_largest_result_keeps_its_counts_and_what_is_against_the_trial() -> None:
     failure = TrialFailure(reason="OutputDiffers", message="The output differs. " * 50)
     level = full_level((1.0, 2.0), limits=1, interactivity=(1.0, 2.0))
     result = TrialResult(n_spec=16, levels=(level,) * MAX_LEVELS, failure=failure, prompts_sha256="0" * 64)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtp_operator.api.spec import EngineType
+from mtp_operator.api.candidate import candidate_id
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 from mtp_operator.api.trial_documents import (
     RESULT_LIMIT_BYTES,
     OutputStatus,
@@ -35,8 +36,8 @@ from tests.unit.bench.stepping_engine import SteppingEngine, standing_in
 PROGRAM = """
 import sys
 from pathlib import Path
-from mtp_operator.api.trial import TrialPlan
-from mtp_operator.bench.program import main
+from mtp_operator.api.trial_documents import TrialPlan
+from mtp_operator.bench.trial_program import main
 sys.exit(main(TrialPlan.model_validate_json(sys.argv[1]), Path(sys.argv[2])))
 """
 
@@ -56,7 +57,8 @@ def plan(folder: Path, server: Server | None = None, **changes: Any) -> TrialPla
         "model_path": str(model),
         "engine_log": str(folder / "engine.log"),
     }
-    return TrialPlan(**{**stated, **changes})
+    asked = {**stated, **changes}
+    return TrialPlan(candidate=candidate_id(SpeculationMethod.MTP, asked["n_spec"]), **asked)
 
 
 def start(plan: TrialPlan, folder: Path) -> subprocess.Popen[str]:

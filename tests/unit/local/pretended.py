@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.run import ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialStatus
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.launch import Launch, Weights
 from mtp_operator.local.local_trial import TrialOrder
@@ -119,10 +119,10 @@ class Desk:
         del run
         self.events += [event.reason for event in events]
 
-    def waiting(self, run: MTPTuningRun, arm: ArmStatus, seconds: float) -> None:
+    def waiting(self, run: MTPTuningRun, trial: TrialStatus, seconds: float) -> None:
         pass
 
 
 def told(run: MTPTuningRun) -> list[tuple[int, int, str, str | None]]:
     """The trials of a run in their order: n, boot, what became of it, and why it was measured."""
-    return [(arm.n_spec, arm.boot, arm.state.value, arm.why) for arm in run.status.arms]
+    return [(trial.n_spec, trial.boot, trial.state.value, trial.why) for trial in run.status.trials]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtp_operator.api.conditions import format_time
-from mtp_operator.api.run import MAX_LOSSES, ArmState
+from mtp_operator.api.run import MAX_LOSSES, TrialState
 from mtp_operator.api.spec import LatencyMetric
 from mtp_operator.api.trial_documents import LimitCount
 from mtp_operator.reconcile.records import Apply, EventsRead, Failure, FailureReason, Lane
@@ -20,8 +20,8 @@ from mtp_operator.reconcile.records import Apply, EventsRead, Failure, FailureRe
 from .world import NODE, SPEEDS, World, disqualified, model_body, planned, result
 
 
-def arms(world: World) -> list[tuple[int, str]]:
-    return [(arm["nSpec"], arm["state"]) for arm in world.run()["status"]["arms"]]
+def trials(world: World) -> list[tuple[int, str]]:
+    return [(trial["nSpec"], trial["state"]) for trial in world.run()["status"]["trials"]]
 
 
 def test_a_model_is_tuned_and_its_evidence_outlives_it() -> None:
@@ -48,13 +48,13 @@ def test_a_model_is_tuned_and_its_evidence_outlives_it() -> None:
     assert world.events[0][0] == "TuningStarted" or world.events[1][0] == "TuningStarted"
 
 
-def test_baseline_is_the_first_arm_and_its_job_follows_the_plan_in_the_status() -> None:
+def test_baseline_is_the_first_trial_and_its_job_follows_the_plan_in_the_status() -> None:
     world = World()
     world.settle()
     (run_name,) = world.runs
     planned = world.writes.index(f"status MTPTuningRun {run_name}")
-    assert planned < world.writes.index(f"create Job {run_name}-n0-b0-a0")
-    assert arms(world) == [(0, ArmState.RUNNING)]
+    assert planned < world.writes.index(f"create Job {run_name}-t1-a0")
+    assert trials(world) == [(0, TrialState.RUNNING)]
 
 
 def test_a_settled_model_is_left_alone() -> None:
@@ -75,7 +75,7 @@ def test_no_trial_starts_while_a_pod_of_the_model_still_holds_a_gpu() -> None:
     pod["status"]["phase"] = "Running"
     world.settle()
     assert len(world.jobs) == 1
-    assert arms(world)[-1][1] == ArmState.PLANNED
+    assert trials(world)[-1][1] == TrialState.PLANNED
     pod["status"]["phase"] = "Succeeded"
     world.settle()
     assert len(world.jobs) == 2
@@ -100,7 +100,7 @@ def test_trials_after_the_first_are_bound_to_its_node() -> None:
     assert "node-a" in str(world.open_job()["spec"]["template"]["spec"]["affinity"])
 
 
-def test_a_crashing_engine_ends_its_arm_at_once_and_harms_no_other() -> None:
+def test_a_crashing_engine_ends_its_trial_at_once_and_harms_no_other() -> None:
     world = World()
     world.settle()
     world.run_trial()
@@ -112,11 +112,11 @@ def test_a_crashing_engine_ends_its_arm_at_once_and_harms_no_other() -> None:
     engine["lastState"] = {"terminated": {"exitCode": 1, "message": "ValueError: no such kernel"}}
     world.settle()
     assert crashing["spec"]["activeDeadlineSeconds"] == 1
-    assert arms(world)[-1][1] == ArmState.ENDING
+    assert trials(world)[-1][1] == TrialState.ENDING
     pod["status"]["phase"] = "Failed"
     world.end_job(crashing["metadata"]["name"], "Failed", "DeadlineExceeded")
     world.settle()
-    failed = next(arm for arm in world.run()["status"]["arms"] if arm["state"] == ArmState.FAILED)
+    failed = next(trial for trial in world.run()["status"]["trials"] if trial["state"] == TrialState.FAILED)
     assert failed["reason"] == "EngineCrashed"
     assert "code 1" in failed["message"]
     assert "no such kernel" in failed["message"]
@@ -140,7 +140,7 @@ def test_a_pod_that_vanishes_after_its_trial_was_ended_changes_nothing() -> None
     world.pods.clear()
     world.end_job(job["metadata"]["name"], "Failed", "DeadlineExceeded")
     world.settle()
-    failed = next(arm for arm in world.run()["status"]["arms"] if arm["state"] == ArmState.FAILED)
+    failed = next(trial for trial in world.run()["status"]["trials"] if trial["state"] == TrialState.FAILED)
     assert failed["reason"] == "OOMKilled"
 
 
@@ -152,16 +152,16 @@ def test_a_lost_pod_is_repeated_and_not_counted() -> None:
     world.settle()
     world.pods.clear()
     world.lose_trial()
-    (arm,) = world.run()["status"]["arms"]
-    assert (arm["attempt"], arm["jobName"][-2:]) == (1, "a1")
-    assert world.run()["status"]["trials"]["lost"] == 1
+    (trial,) = world.run()["status"]["trials"]
+    assert (trial["attempt"], trial["jobName"][-2:]) == (1, "a1")
+    assert world.run()["status"]["counters"]["lost"] == 1
     assert len(world.jobs) == 2
     world.finish()
     assert world.run()["status"]["verdict"]["nSpec"] == 3
 
 
 def drifting(world: World) -> dict[str, Any]:
-    """The open trial ends with sinking throughput; answers its arm, after everything has settled."""
+    """The open trial ends with sinking throughput; answers its trial, after everything has settled."""
     return failing(world, "Drifting", "throughput sank by 20%")
 
 
@@ -178,7 +178,7 @@ def planned_level_seconds(world: World) -> float:
 
 
 def failing(world: World, reason: str, message: str) -> dict[str, Any]:
-    """The open trial ends with this against it; answers its arm, after everything has settled."""
+    """The open trial ends with this against it; answers its trial, after everything has settled."""
     job = world.open_job()
     n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
     pod = world.start_pod(job)
@@ -186,8 +186,8 @@ def failing(world: World, reason: str, message: str) -> dict[str, Any]:
     world.tick(60)
     world.end_bench(pod, 0, disqualified(n_spec, reason, message).encode())
     world.settle()
-    arm: dict[str, Any] = next(one for one in world.run()["status"]["arms"] if one["nSpec"] == n_spec)
-    return arm
+    trial: dict[str, Any] = next(one for one in world.run()["status"]["trials"] if one["nSpec"] == n_spec)
+    return trial
 
 
 def test_a_drifting_trial_is_repeated_once_and_counts_neither_as_lost_nor_as_failed() -> None:
@@ -196,29 +196,29 @@ def test_a_drifting_trial_is_repeated_once_and_counts_neither_as_lost_nor_as_fai
     world.run_trial()
     world.settle()
 
-    arm = drifting(world)
+    trial = drifting(world)
 
-    assert (arm["state"], arm["attempt"], arm["drifted"]) == ("Running", 1, 1)
-    assert (arm["reason"], arm["message"]) == ("Drifting", "throughput sank by 20%")
-    assert world.events[-1] == ("TrialDrifted", f"n={arm['nSpec']}: throughput sank by 20%; it is repeated")
-    assert world.run()["status"]["trials"] == {"measured": 1, "failed": 0, "lost": 0, "gpuSeconds": 90}
+    assert (trial["state"], trial["attempt"], trial["drifted"]) == ("Running", 1, 1)
+    assert (trial["reason"], trial["message"]) == ("Drifting", "throughput sank by 20%")
+    assert world.events[-1] == ("TrialDrifted", "trial 2 (mtp-6): throughput sank by 20%; it is repeated")
+    assert world.run()["status"]["counters"] == {"measured": 1, "failed": 0, "lost": 0, "gpuSeconds": 90}
     world.finish()
     assert world.model is not None
     assert world.model["status"]["nSpec"] == 3
 
 
-def test_an_arm_that_drifts_twice_is_unstable() -> None:
+def test_a_trial_that_drifts_twice_is_unstable() -> None:
     world = World()
     world.settle()
     world.run_trial()
     world.settle()
     drifting(world)
 
-    arm = drifting(world)
+    trial = drifting(world)
 
-    assert (arm["state"], arm["reason"]) == ("Failed", "Unstable")
-    assert arm["message"] == "throughput sank by 20%; so it did when it was measured before"
-    assert world.run()["status"]["trials"]["failed"] == 1
+    assert (trial["state"], trial["reason"]) == ("Failed", "Unstable")
+    assert trial["message"] == "throughput sank by 20%; so it did when it was measured before"
+    assert world.run()["status"]["counters"]["failed"] == 1
 
 
 def test_a_lost_attempt_in_between_does_not_make_up_for_drifting() -> None:
@@ -235,38 +235,38 @@ def test_a_lost_attempt_in_between_does_not_make_up_for_drifting() -> None:
     assert drifting(world)["reason"] == "Unstable"
 
 
-def test_an_arm_that_is_too_slow_is_tried_again_with_twice_the_time_before_it_counts() -> None:
+def test_a_trial_that_is_too_slow_is_tried_again_with_twice_the_time_before_it_counts() -> None:
     world = World()
     world.settle()
     usual = planned_level_seconds(world)
 
-    arm = too_slow(world)
+    trial = too_slow(world)
 
-    assert (arm["state"], arm["attempt"], arm["reason"]) == ("Running", 1, "TooSlow")
+    assert (trial["state"], trial["attempt"], trial["reason"]) == ("Running", 1, "TooSlow")
     assert world.events[-1] == (
         "TrialTooSlow",
-        "n=0: only 1 of the 4 passes needed; it is repeated with twice the time",
+        "trial 1 (off): only 1 of the 4 passes needed; it is repeated with twice the time",
     )
     assert planned_level_seconds(world) == 2 * usual
-    assert world.run()["status"]["trials"]["failed"] == 0
+    assert world.run()["status"]["counters"]["failed"] == 0
     world.finish()
     assert world.run()["status"]["verdict"]["nSpec"] == 3
 
 
-def test_an_arm_that_is_too_slow_twice_has_failed() -> None:
+def test_a_trial_that_is_too_slow_twice_has_failed() -> None:
     world = World()
     world.settle()
     world.run_trial()
     world.settle()
     too_slow(world)
 
-    arm = too_slow(world)
+    trial = too_slow(world)
 
-    assert (arm["state"], arm["reason"]) == ("Failed", "TooSlow")
-    assert world.run()["status"]["trials"]["failed"] == 1
+    assert (trial["state"], trial["reason"]) == ("Failed", "TooSlow")
+    assert world.run()["status"]["counters"]["failed"] == 1
 
 
-def test_a_lost_attempt_in_between_does_not_take_the_time_from_a_slow_arm() -> None:
+def test_a_lost_attempt_in_between_does_not_take_the_time_from_a_slow_trial() -> None:
     world = World()
     world.settle()
     usual = planned_level_seconds(world)
@@ -301,17 +301,17 @@ def test_losses_in_a_row_are_waited_out_and_told_and_end_no_run() -> None:
     world.finish()
 
     assert world.run()["status"]["verdict"]["nSpec"] == 3
-    assert world.run()["status"]["trials"]["lost"] == 3
-    assert "retryAfter" not in world.run()["status"]["arms"][0]
+    assert world.run()["status"]["counters"]["lost"] == 3
+    assert "retryAfter" not in world.run()["status"]["trials"][0]
 
 
-def test_an_arm_that_is_lost_eight_times_fails() -> None:
+def test_a_trial_that_is_lost_eight_times_fails() -> None:
     world = World()
     world.settle()
     for _ in range(MAX_LOSSES):
         world.lose_trial(3600)
-    arm = world.run()["status"]["arms"][0]
-    assert (arm["state"], arm["reason"]) == (ArmState.FAILED, "LostTooOften")
+    trial = world.run()["status"]["trials"][0]
+    assert (trial["state"], trial["reason"]) == (TrialState.FAILED, "LostTooOften")
 
 
 def test_a_deleted_job_is_repeated() -> None:
@@ -321,7 +321,7 @@ def test_a_deleted_job_is_repeated() -> None:
     world.settle()
     world.tick(10)
     world.settle()
-    assert next(iter(world.jobs)).endswith("-n0-b0-a1")
+    assert next(iter(world.jobs)).endswith("-t1-a1")
 
 
 def test_a_baseline_that_failed_once_is_tried_again_and_then_compared_with() -> None:
@@ -330,7 +330,7 @@ def test_a_baseline_that_failed_once_is_tried_again_and_then_compared_with() -> 
     pod = world.start_pod(world.open_job())
     world.end_bench(pod, 0, disqualified(0, "EngineFailed", "CUDA error: an illegal memory access").encode())
     world.finish()
-    assert arms(world)[:3] == [(0, ArmState.FAILED), (6, ArmState.MEASURED), (0, ArmState.MEASURED)]
+    assert trials(world)[:3] == [(0, TrialState.FAILED), (6, TrialState.MEASURED), (0, TrialState.MEASURED)]
     verdict = world.run()["status"]["verdict"]
     assert (verdict["type"], verdict["nSpec"]) == ("Selected", 3)
     assert "n=0, failed 1 of 2 times" in verdict["message"]
@@ -345,7 +345,7 @@ def test_a_baseline_that_failed_twice_ends_the_run_with_the_engines_words() -> N
         missing = disqualified(n_spec, "ModelMissing", "spec.model.uri: nothing at gemma in claim weights")
         world.end_bench(world.start_pod(job), 0, missing.encode())
     world.settle()
-    assert [n_spec for n_spec, _ in arms(world)] == [0, 6, 0]
+    assert [n_spec for n_spec, _ in trials(world)] == [0, 6, 0]
     assert world.run()["status"]["verdict"]["type"] == "Failed"
     stalled = world.model_condition("Stalled")
     assert stalled["status"] == "True"
@@ -578,11 +578,11 @@ def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
     pod["status"] = {"phase": "Pending"}
     world.nodes = [{"metadata": {"name": "node-b", "labels": {}}}]
     world.settle()
-    assert arms(world)[0][1] == ArmState.MEASURED
+    assert trials(world)[0][1] == TrialState.MEASURED
     assert (world.plan().wake_after_seconds or 0) <= world.settings.node_gone_seconds
     world.tick(world.settings.node_gone_seconds)
     world.settle()
-    assert {state for _, state in arms(world)[:2]} == {ArmState.SET_ASIDE}
+    assert {state for _, state in trials(world)[:2]} == {TrialState.SET_ASIDE}
     world.pods.clear()
     for job in world.jobs.values():
         if not job["status"].get("conditions"):
@@ -615,13 +615,13 @@ def test_a_run_whose_node_is_cordoned_starts_over_elsewhere(why: str, goes_elsew
     world.settle()
     world.tick(3599)
     world.settle()
-    assert arms(world)[0][1] == ArmState.MEASURED
+    assert trials(world)[0][1] == TrialState.MEASURED
 
     world.tick(1)
     world.settle()
 
-    (first, *_) = world.run()["status"]["arms"]
-    assert (first["state"] == ArmState.SET_ASIDE) == goes_elsewhere
+    (first, *_) = world.run()["status"]["trials"]
+    assert (first["state"] == TrialState.SET_ASIDE) == goes_elsewhere
     assert ("takes no pods any more" in first.get("message", "")) == goes_elsewhere
 
 
@@ -639,7 +639,7 @@ def test_a_trial_that_a_queue_holds_back_is_told_and_waited_for() -> None:
     pod = world.start_pod(job)
     pod["metadata"]["deletionTimestamp"] = format_time(world.now)
     world.settle()
-    assert world.run()["status"]["trials"]["lost"] == 0, "it was suspended again, and starts again"
+    assert world.run()["status"]["counters"]["lost"] == 0, "it was suspended again, and starts again"
 
     world.pods.clear()
     job["spec"]["suspend"] = False
@@ -708,7 +708,7 @@ def test_labels_of_a_node_that_vanish_for_a_moment_set_nothing_aside() -> None:
     world.nodes = [NODE]
     pod["spec"]["nodeName"] = node
     world.settle()
-    assert arms(world)[0][1] == ArmState.MEASURED
+    assert trials(world)[0][1] == TrialState.MEASURED
 
 
 def end_with_prompts(world: World, prompts_sha256: str) -> int:
@@ -728,22 +728,22 @@ def test_prompts_that_change_under_a_run_set_aside_what_had_the_old_ones() -> No
     fingerprint = world.run()["status"]["fingerprint"]
     new = end_with_prompts(world, "1" * 64)
     status = world.run()["status"]
-    assert [(arm["nSpec"], arm.get("reason")) for arm in status["arms"][:3]] == [
+    assert [(trial["nSpec"], trial.get("reason")) for trial in status["trials"][:3]] == [
         (old[0], "PromptsChanged"),
         (old[1], "PromptsChanged"),
         (new, None),
     ]
-    assert "spec.tuning.workload.prompts" in status["arms"][0]["message"]
+    assert "spec.tuning.workload.prompts" in status["trials"][0]["message"]
     assert status["observed"]["promptsSha256"] == "1" * 64
     assert status["observed"]["node"] == "node-a"
     assert status["fingerprint"] != fingerprint
-    assert [one for one, _ in world.events].count("ArmSetAside") == 2
+    assert [one for one, _ in world.events].count("TrialSetAside") == 2
     while "verdict" not in world.run()["status"]:
         end_with_prompts(world, "1" * 64)
     assert world.run()["status"]["verdict"]["nSpec"] == 3
 
 
-def test_prompts_that_are_wrong_stall_the_model_whatever_the_arm() -> None:
+def test_prompts_that_are_wrong_stall_the_model_whatever_the_trial() -> None:
     world = World()
     world.settle()
     world.run_trial()
@@ -807,11 +807,11 @@ def test_an_n_that_cannot_be_shown_to_keep_a_limit_is_not_chosen() -> None:
     assert world.run()["status"]["verdict"]["type"] != "Selected"
 
 
-def test_a_limit_whose_latency_was_not_measured_fails_the_arm() -> None:
+def test_a_limit_whose_latency_was_not_measured_fails_the_trial() -> None:
     world = World(model_body(tuning={"maxNSpec": 6, "objective": {"constraints": [LIMIT]}}))
     world.finish()
-    for arm in world.run()["status"]["arms"]:
-        assert (arm["state"], arm["reason"]) == (ArmState.FAILED, "Unmeasurable")
+    for trial in world.run()["status"]["trials"]:
+        assert (trial["state"], trial["reason"]) == (TrialState.FAILED, "Unmeasurable")
     assert "spec.tuning.objective.constraints[P95TimeToFirstToken]" in world.model_condition("Stalled")["message"]
 
 
@@ -1014,6 +1014,6 @@ def test_dying_after_any_write_leads_to_the_same_end(crashes: list[int]) -> None
     assert expected.model is not None
     for field in ("nSpec", "speedup", "outputTokensPerSecond", "acceptanceLength", "tuningRunRef", "fingerprint"):
         assert disturbed.model["status"][field] == expected.model["status"][field]
-    assert [arm["nSpec"] for arm in disturbed.run()["status"]["arms"]] == [
-        arm["nSpec"] for arm in expected.run()["status"]["arms"]
+    assert [trial["nSpec"] for trial in disturbed.run()["status"]["trials"]] == [
+        trial["nSpec"] for trial in expected.run()["status"]["trials"]
     ]

@@ -132,11 +132,15 @@ def test_a_verdict_tells_its_noise_the_best_of_each_level_and_what_is_traded_for
     verdict = served().run()["status"]["verdict"]
     assert verdict["noiseBetweenBoots"] == "Assumed"
     assert "assumed, no n was booted twice" in verdict["message"]
-    assert verdict["bestPerLevel"] == [{"concurrency": 1, "nSpec": 3, "speedup": verdict["speedup"]}]
-    assert [(point["nSpec"], point["concurrency"]) for point in verdict["pareto"]] == [(3, 1)]
-    assert verdict["pareto"][0]["outputTokensPerSecond"] == verdict["pareto"][0]["requestOutputTokensPerSecond"]
+    assert verdict["bestPerLevel"] == [
+        {"concurrency": 1, "candidate": "mtp-3", "nSpec": 3, "speedup": verdict["speedup"]}
+    ]
+    (point,) = verdict["pareto"]
+    assert (point["candidate"], point["nSpec"], point["concurrency"]) == ("mtp-3", 3, 1)
+    assert (verdict["candidate"], verdict["nSpec"]) == ("mtp-3", 3)
+    assert point["outputTokensPerSecond"] == point["requestOutputTokensPerSecond"]
 
 
 def test_a_trial_tells_when_it_began_and_when_it_ended() -> None:
-    for arm in served().run()["status"]["arms"]:
-        assert arm["startedAt"] < arm["endedAt"]
+    for trial in served().run()["status"]["trials"]:
+        assert trial["startedAt"] < trial["endedAt"]

@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from mtp_operator.api.base import API_VERSION
+from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.conditions import format_time
-from mtp_operator.api.spec import EngineType
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 from mtp_operator.api.trial_documents import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.records import (
@@ -104,12 +105,12 @@ def result(n_spec: int, speed: float) -> TrialResult:
             "accepted_per_position": accepted,
         }
     level = LevelResult(concurrency=1, windows=windows, requests=24, output_tokens=3000, **counters)
-    return TrialResult(n_spec=n_spec, levels=(level,))
+    return TrialResult(candidate=candidate_id(SpeculationMethod.MTP, n_spec), n_spec=n_spec, levels=(level,))
 
 
 def disqualified(n_spec: int, reason: str, message: str) -> TrialResult:
     """What a trial leaves that failed a gate."""
-    return TrialResult(n_spec=n_spec, failure=TrialFailure(reason=reason, message=message))
+    return result(n_spec, 1.0).replace(levels=(), failure=TrialFailure(reason=reason, message=message))
 
 
 def planned(plan: Plan, type_: type[A]) -> list[A]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mtp_operator.api.base import API_VERSION
-from mtp_operator.api.spec import LatencyMetric
+from mtp_operator.api.candidate import candidate_id
+from mtp_operator.api.spec import LatencyMetric, SpeculationMethod
 from mtp_operator.api.trial_documents import (
     Divergence,
     Latencies,
@@ -81,7 +82,14 @@ def inconclusive() -> Body:
 def failed() -> Body:
     """The engine does not start."""
     world = World()
-    _play(world, lambda n_spec: TrialResult(n_spec=n_spec, failure=TrialFailure(reason="EngineFailed", message="no")))
+    _play(
+        world,
+        lambda n_spec: TrialResult(
+            candidate=candidate_id(SpeculationMethod.MTP, n_spec),
+            n_spec=n_spec,
+            failure=TrialFailure(reason="EngineFailed", message="no"),
+        ),
+    )
     return of(world)
 
 
@@ -126,9 +134,14 @@ def _play(world: World, result: Callable[[int], TrialResult]) -> None:
 
 def _rich(n_spec: int, text: str) -> TrialResult:
     if n_spec == 8:
-        return TrialResult(n_spec=n_spec, failure=TrialFailure(reason="EngineFailed", message=f"out of memory {text}"))
+        return TrialResult(
+            candidate=candidate_id(SpeculationMethod.MTP, n_spec),
+            n_spec=n_spec,
+            failure=TrialFailure(reason="EngineFailed", message=f"out of memory {text}"),
+        )
     chance = random.Random(n_spec)
     return TrialResult(
+        candidate=candidate_id(SpeculationMethod.MTP, n_spec),
         n_spec=n_spec,
         levels=tuple(_level(n_spec, concurrency, chance) for concurrency in CURVES),
         warnings=(TrialWarning(reason="Retried", message=f"1 of 64 requests {text}"),) if n_spec == 4 else (),
