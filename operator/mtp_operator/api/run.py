@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
+from mtp_operator.measures.quantities import Count, LatencyCount
+
 from .base import (
     MAX_CATEGORIES,
     MAX_CONSTRAINTS,
@@ -13,7 +15,6 @@ from .base import (
     MAX_N_SPEC,
     MAX_WARNINGS,
     MAX_WINDOWS,
-    Count,
     DecimalString,
     Positions,
     Schema,
@@ -26,7 +27,7 @@ from .conditions import Condition
 from .hashing import canonical_hash
 from .model import NAME_LIMIT, ObjectMeta
 from .settings import Measurement
-from .spec import Budget, LatencyMetric, Objective
+from .spec import Budget, Objective
 from .template import PodTemplate
 from .trial_documents import OutputStatus, StructuredOutput
 from .verdicts import VerdictStatus
@@ -109,15 +110,6 @@ class TrialState(StrEnum):
     SET_ASIDE = "SetAside"
 
 
-class TrialLimit(Schema):
-    """How a limit on a latency was kept at one level. The verdict's confidence comes from these counts."""
-
-    metric: Annotated[LatencyMetric, Field(description="The latency, as in objective.constraints.")]
-    max_milliseconds: Annotated[int, Field(ge=1, description="The limit, in milliseconds.")]
-    requests: Annotated[Count, Field(description="Requests whose latency was measured.")]
-    exceeding: Annotated[Count, Field(description="Requests of them that took longer.")]
-
-
 class TrialCategory(Schema):
     """How fast one category of prompts was answered."""
 
@@ -162,7 +154,7 @@ class TrialLevel(Schema):
         ),
     ] = ()
     limits: Annotated[
-        tuple[TrialLimit, ...],
+        tuple[LatencyCount, ...],
         Field(
             max_length=MAX_CONSTRAINTS,
             description="How the limits of objective.constraints were kept at this level.",

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from mtp_operator.measures.quantities import Count, LatencyCount, refuse_more
+
 from .base import (
     MAX_CATEGORIES,
     MAX_CONSTRAINTS,
@@ -19,14 +21,13 @@ from .base import (
     MAX_N_SPEC,
     MAX_WARNINGS,
     MAX_WINDOWS,
-    Count,
     Positions,
     Schema,
     first_problem,
 )
 from .candidate import CandidateId
 from .conditions import shorten
-from .spec import EngineType, LatencyConstraint, LatencyMetric, Maximize, PromptCategory, Sampling
+from .spec import EngineType, LatencyConstraint, Maximize, PromptCategory, Sampling
 
 RESULT_LIMIT_BYTES: Final = 3000
 """Largest encoded result."""
@@ -87,12 +88,6 @@ Measure = Annotated[float, Field(ge=0, le=MAX_MEASURE, allow_inf_nan=False)]
 
 class ImplausibleError(ValueError):
     """A whole result of this version, with figures that no trial can have."""
-
-
-def refuse_more(part: str, number: int, whole: str, of: int) -> None:
-    """Refuses a part that is larger than its whole."""
-    if number > of:
-        raise ValueError(f"{part}: {number} is more than the {of} {whole}")
 
 
 class Document(Schema):
@@ -181,20 +176,6 @@ class Latencies(Document):
     """Why the times of tokens cannot be told although the throughput can; the first two are absent then."""
 
 
-class LimitCount(Document):
-    """How many requests after the warm-up took longer than a limit of the plan."""
-
-    metric: LatencyMetric
-    max_milliseconds: Annotated[int, Field(ge=1)]
-    requests: Count
-    exceeding: Count
-
-    @model_validator(mode="after")
-    def _at_most_all(self) -> Self:
-        refuse_more("exceeding", self.exceeding, "requests", self.requests)
-        return self
-
-
 class LevelResult(Document):
     """What was measured at one level; counters are differences of the engine's own, absent where it has none."""
 
@@ -220,7 +201,7 @@ class LevelResult(Document):
     categories: Annotated[Mapping[Category, Measure], Field(max_length=MAX_CATEGORIES, default_factory=dict)]
     """Category of prompts -> output tokens per second of one request, over the requests after the warm-up."""
     latencies: Latencies | None = None
-    limits: Annotated[tuple[LimitCount, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
+    limits: Annotated[tuple[LatencyCount, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     """One for each limit of the plan at this level whose latency could be measured."""
     client_cpu_share: Annotated[Measure | None, Field(alias="clientCPUShare")] = None
     """CPU seconds that the bench itself took, over the seconds of the level: 1 is one core."""

@@ -16,7 +16,6 @@ from mtp_operator.api.run import (
     TrialCounters,
     TrialLatency,
     TrialLevel,
-    TrialLimit,
     TrialOutput,
     TrialState,
     TrialStatus,
@@ -38,9 +37,10 @@ from mtp_operator.api.trial_documents import (
 )
 from mtp_operator.api.verdicts import BestAtLevel, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
 from mtp_operator.engines import engine_for
+from mtp_operator.measures.averages import log_speed, typical
+from mtp_operator.measures.quantities import LatencyCount
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner import tuner_records as tuner
-from mtp_operator.tuner.evidence import typical
 
 from .records import Node, Pod
 
@@ -58,8 +58,8 @@ def measured_trial(trial: TrialStatus, result: TrialResult, levels: Sequence[Lev
             "message": shorten(result.doubt.message) if result.doubt else None,
             "warnings": tuple(shorten(f"{one.reason}: {one.message}", 256) for one in result.warnings),
             "levels": tuple(_trial_level(level) for level in result.levels),
-            "output_tokens_per_second": decimal(
-                objective({level.concurrency: typical(level.windows) for level in result.levels}, levels)
+            "output_tokens_per_second": _objective(
+                {level.concurrency: typical(level.windows) for level in result.levels}, levels
             ),
             "acceptance_length": _acceptance_length(result.levels),
             "output_check": _trial_output(result.output_check) if result.output_check else None,
@@ -72,7 +72,11 @@ def weighted_trial(trial: TrialStatus, levels: Sequence[Level]) -> TrialStatus:
     if not trial.levels:
         return trial
     speeds = {level.concurrency: float(level.output_tokens_per_second) for level in trial.levels}
-    return trial.replace(output_tokens_per_second=decimal(objective(speeds, levels)))
+    return trial.replace(output_tokens_per_second=_objective(speeds, levels))
+
+
+def _objective(speeds: Mapping[int, float], levels: Sequence[Level]) -> str:
+    return decimal(math.exp(log_speed(speeds, levels)))
 
 
 def _trial_output(check: OutputCheck) -> TrialOutput:
@@ -104,7 +108,7 @@ def _trial_level(level: LevelResult) -> TrialLevel:
         output_tokens_per_second=decimal(typical(level.windows)),
         windows=tuple(decimal(window) for window in level.windows),
         interactivity=tuple(decimal(window) for window in level.interactivity or ()),
-        limits=tuple(TrialLimit.model_validate(dict(limit)) for limit in level.limits),
+        limits=level.limits,
         requests=level.requests,
         failed_requests=level.failed_requests,
         ended_by_eos=level.ended_by_eos,
@@ -127,17 +131,6 @@ def _trial_level(level: LevelResult) -> TrialLevel:
 
 def _trial_latency(summary: LatencySummary | None) -> TrialLatency | None:
     return summary and TrialLatency(**{name: decimal(value) for name, value in summary._asdict().items()})
-
-
-def objective(speeds: Mapping[int, float], levels: Sequence[Level]) -> float:
-    """Weighted geometric mean over the levels.
-
-    Args:
-        speeds: concurrency -> output tokens per second.
-        levels: the workload's levels with their weights.
-    """
-    total = sum(level.weight for level in levels)
-    return math.exp(sum(level.weight * math.log(speeds[level.concurrency]) for level in levels) / total)
 
 
 def acceptance_length(trials: Iterable[TrialStatus]) -> str | None:
@@ -166,13 +159,12 @@ def of_another_trial(result: TrialResult, trial: TrialStatus, levels: Sequence[L
 def unmeasured(result: TrialResult, objective: Objective) -> str | None:
     """Why this result cannot say how good its n is, although its throughput is right; None where it can."""
     for level in result.levels:
-        counted = {(limit.metric, limit.max_milliseconds) for limit in level.limits}
         needs = ["objective.maximize"] if _lacks_interactivity(level, objective) else []
         needs += [
             f"objective.constraints[{constraint.metric.value}]"
             for constraint in objective.constraints
             if constraint.concurrency == level.concurrency
-            and (constraint.metric, constraint.max_milliseconds) not in counted
+            and not any(count.is_of(constraint) for count in level.limits)
         ]
         if needs:
             why = (level.latencies and level.latencies.unmeasurable) or "the times of tokens could not be measured"
@@ -243,18 +235,17 @@ def _tuner_level(level: TrialLevel, objective: Objective) -> tuner.LevelMeasurem
     )
 
 
-def _latency_counts(level: TrialLevel, objective: Objective) -> tuple[tuner.LatencyCount, ...]:
+def _latency_counts(level: TrialLevel, objective: Objective) -> tuple[LatencyCount, ...]:
     """How many requests of the level exceeded each limit of the objective, as far as that is known."""
-    counted = {(limit.metric, limit.max_milliseconds): limit for limit in level.limits}
     found = []
     for constraint in objective.constraints:
         if constraint.concurrency == level.concurrency:
-            limit = counted.get((constraint.metric, constraint.max_milliseconds)) or _estimated(level, constraint)
-            found += [tuner.LatencyCount.model_validate(dict(limit))] if limit is not None else []
-    return tuple(found)
+            counted = next((one for one in level.limits if one.is_of(constraint)), None)
+            found.append(counted or _estimated(level, constraint))
+    return tuple(one for one in found if one is not None)
 
 
-def _estimated(level: TrialLevel, constraint: LatencyConstraint) -> TrialLimit | None:
+def _estimated(level: TrialLevel, constraint: LatencyConstraint) -> LatencyCount | None:
     """How many requests exceeded a limit that was not asked about when they were measured.
 
     The share is read between the quantiles that were kept, on straight lines; above the highest it is taken as the
@@ -270,7 +261,7 @@ def _estimated(level: TrialLevel, constraint: LatencyConstraint) -> TrialLimit |
     quantiles = (0.0, float(latency.p50), float(latency.p95), float(latency.p99))
     requests = max((limit.requests for limit in level.limits), default=level.requests - level.failed_requests)
     exceeding = math.ceil(requests * np.interp(constraint.max_milliseconds, quantiles, (1.0, 0.5, 0.05, 0.01)))
-    return TrialLimit(
+    return LatencyCount(
         metric=constraint.metric,
         max_milliseconds=constraint.max_milliseconds,
         requests=requests,
@@ -291,8 +282,8 @@ def tuner_settings(spec: MTPTuningRunSpec, trials: Iterable[TrialStatus], counte
         first_n_spec=spec.first_n_spec if (spec.first_n_spec or 0) <= spec.max_n_spec else None,
         max_trials=max(spec.budget.max_trials - set_aside, 0) + adopted,
         max_gpu_minutes=None if most_minutes is None else max(most_minutes - elsewhere_minutes, 0),
-        levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
-        constraints=tuple(tuner.LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
+        levels=spec.workload.levels,
+        constraints=spec.objective.constraints,
         slower_levels=spec.objective.slower_levels.value,
     )
 

@@ -17,13 +17,14 @@ from mtp_operator.api.run import (
 )
 from mtp_operator.api.trial_documents import OutputStatus
 from mtp_operator.engines import BESIDE_THE_BENCH, engine_for
+from mtp_operator.measures.quantities import LatencyConstraint
 from mtp_operator.reconcile.trial_conversion import acceptance_length, counts, tuner_arms, tuner_settings
 from mtp_operator.resources.engine_pod import engine_arguments
 from mtp_operator.resources.trial_job import served_name
 from mtp_operator.tuner.beliefs import noise_between_boots, speedup
 from mtp_operator.tuner.constraints import Outcome, quantile_within
 from mtp_operator.tuner.evidence import Evidence
-from mtp_operator.tuner.tuner_records import Arm, LatencyConstraint
+from mtp_operator.tuner.tuner_records import Arm
 from mtp_operator.tuner.verdict import best_per_level
 
 from .data import (
@@ -198,8 +199,7 @@ def _limit_outcome(constraint: LatencyConstraint, n_spec: int, arms: Sequence[Ar
         for arm in arms
         for level in arm.levels
         for count in level.latencies
-        if level.concurrency == constraint.concurrency
-        and (count.metric, count.max_milliseconds) == (constraint.metric, constraint.max_milliseconds)
+        if level.concurrency == constraint.concurrency and count.is_of(constraint)
     ]
     requests, exceeding = sum(one.requests for one in counted), sum(one.exceeding for one in counted)
     outcome = quantile_within(requests, exceeding, constraint.quantile) if counted else Outcome.UNKNOWN

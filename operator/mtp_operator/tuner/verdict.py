@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterable
 from statistics import fmean
 
+from mtp_operator.measures.averages import typical
+
 from .beliefs import TAILS_AT_THE_END, noise_between_boots, speedup
 from .curve import Posterior
-from .evidence import Evidence, typical
+from .evidence import Evidence
 from .tuner_records import (
     BASELINE_DRIFTED,
     BUDGET_EXHAUSTED,

@@ -14,13 +14,13 @@ from mtp_operator.api.trial_documents import (
     Latencies,
     LatencySummary,
     LevelResult,
-    LimitCount,
     OutputCheck,
     OutputStatus,
     TrialFailure,
     TrialResult,
     TrialWarning,
 )
+from mtp_operator.measures.quantities import LatencyCount
 
 counts = st.integers(min_value=0, max_value=10**9)
 optional_counts = st.none() | counts
@@ -86,7 +86,7 @@ def full_level(
         accepted_per_position=(counter,) * MAX_N_SPEC,
         categories={"Code": 71.234, "Chat": 71.234, "Summarize": 71.234, "JSON": 71.234},
         latencies=Latencies(time_to_first_token=times, time_per_output_token=times, request_latency=times),
-        limits=(LimitCount(metric=LatencyMetric.P95_TPOT, max_milliseconds=99_999, requests=999, exceeding=999),)
+        limits=(LatencyCount(metric=LatencyMetric.P95_TPOT, max_milliseconds=99_999, requests=999, exceeding=999),)
         * limits,
         client_cpu_share=0.123456,
     )

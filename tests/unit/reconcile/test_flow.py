@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.run import MAX_LOSSES, TrialState
 from mtp_operator.api.spec import LatencyMetric
-from mtp_operator.api.trial_documents import LimitCount
+from mtp_operator.measures.quantities import LatencyCount
 from mtp_operator.reconcile.records import Apply, EventsRead, Failure, FailureReason, Lane
 
 from .world import NODE, SPEEDS, World, disqualified, model_body, planned, result
@@ -787,7 +787,7 @@ def tune_within_limit(world: World, exceeding: dict[int, int], requests: int = 1
         job = world.open_job()
         n_spec = int(job["metadata"]["labels"]["mtp-operator.dev/n-spec"])
         found = result(n_spec, SPEEDS[n_spec])
-        count = LimitCount(
+        count = LatencyCount(
             metric=LatencyMetric.P95_TTFT, max_milliseconds=800, requests=requests, exceeding=exceeding.get(n_spec, 0)
         )
         levels = (found.levels[0].model_copy(update={"limits": (count,)}),)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtp_operator.api.base import MAX_COUNT, MAX_POSITIONS
+from mtp_operator.api.base import MAX_POSITIONS
 from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.run import TrialOutput, TrialState, TrialStatus
 from mtp_operator.api.spec import SpeculationMethod
 from mtp_operator.api.trial_documents import OutputStatus
+from mtp_operator.measures.quantities import MAX_COUNT
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.tuner.constraints import quantile_within
 

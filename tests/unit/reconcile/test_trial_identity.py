@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from mtp_operator.api.trial_documents import TrialPlan
 from mtp_operator.resources.labels import CANDIDATE_LABEL
 
 from .world import World, model_body
 
-EAGLE3 = {
+EAGLE3: dict[str, Any] = {
     "model": {"uri": "pvc://weights/qwen"},
     "speculation": {"method": "Eagle3", "drafter": {"uri": "pvc://weights/eagle"}},
 }

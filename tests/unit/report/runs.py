@@ -14,7 +14,6 @@ from mtp_operator.api.trial_documents import (
     Latencies,
     LatencySummary,
     LevelResult,
-    LimitCount,
     OutputCheck,
     OutputStatus,
     StructuredOutput,
@@ -22,6 +21,7 @@ from mtp_operator.api.trial_documents import (
     TrialResult,
     TrialWarning,
 )
+from mtp_operator.measures.quantities import LatencyCount
 from tests.unit.reconcile.world import World, model_body
 
 Body = dict[str, Any]
@@ -185,7 +185,7 @@ def _level(n_spec: int, concurrency: int, chance: random.Random) -> LevelResult:
             request_latency=_summary(first + 400 * step),
         ),
         limits=tuple(
-            LimitCount(metric=metric, max_milliseconds=limit, requests=320, exceeding=exceeding)
+            LatencyCount(metric=metric, max_milliseconds=limit, requests=320, exceeding=exceeding)
             for metric, limit, exceeding in counts
         )
         if concurrency == 8

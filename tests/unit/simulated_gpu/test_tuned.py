@@ -6,11 +6,10 @@ import pytest
 
 from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.run import TrialState, TrialStatus
-from mtp_operator.api.spec import Level as WorkloadLevel
-from mtp_operator.api.spec import Objective, SpeculationMethod
+from mtp_operator.api.spec import Level, Objective, SpeculationMethod
 from mtp_operator.reconcile import trial_conversion
 from mtp_operator.tuner.step import next_step
-from mtp_operator.tuner.tuner_records import Level, Measure, Settings, Verdict, VerdictType
+from mtp_operator.tuner.tuner_records import Measure, Settings, Verdict, VerdictType
 from simulated_gpu.curve import read_curve
 from tests.unit.bench.virtual_time import run_in_virtual_time
 from tests.unit.engines.settings import run_settings
@@ -36,7 +35,7 @@ def tuned(curve: str, seed: int) -> tuple[Verdict, list[TrialStatus]]:
             job_name="job",
             state=TrialState.RUNNING,
         )
-        trials.append(trial_conversion.measured_trial(planned, result, [WorkloadLevel(concurrency=1)]))
+        trials.append(trial_conversion.measured_trial(planned, result, [Level(concurrency=1)]))
     return step, trials
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mtp_operator.api.base import MAX_CONSTRAINTS, Schema
+from mtp_operator.measures import quantities
 
 
 class Maximize(StrEnum):
@@ -29,7 +30,7 @@ class LatencyMetric(StrEnum):
     P99_REQUEST_LATENCY = "P99RequestLatency"
 
 
-class LatencyConstraint(Schema):
+class LatencyConstraint(Schema, quantities.LatencyConstraint):
     """A limit on a latency at one level."""
 
     metric: Annotated[
