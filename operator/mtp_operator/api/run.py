@@ -312,6 +312,14 @@ class TrialStatus(Schema):
     ] = None
     node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
     started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
+    ready_seconds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Seconds that the engine took from the start of its container until a completion worked. "
+            "Pulling images is not a part of it.",
+        ),
+    ] = None
     ended_at: Annotated[Timestamp | None, Field(description="When the last container of the pod had ended.")] = None
     gpu_seconds: Annotated[
         int | None, Field(ge=0, description="Seconds of GPU time that the trial held, over all its attempts.")

@@ -294,6 +294,8 @@ class TrialResult(Document):
     candidate: CandidateId | None = None
     """That of the plan; absent where the server is not one of a trial's."""
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    ready_seconds: Measure | None = None
+    """From the bench's start, beside the engine's, until a completion worked; absent where none did."""
     levels: Annotated[tuple[LevelResult, ...], Field(max_length=MAX_LEVELS)] = ()
     failure: TrialFailure | None = None
     doubt: TrialFailure | None = None

@@ -24,10 +24,22 @@ CHOICES: Final = frozenset({VerdictType.SELECTED, VerdictType.SPECULATION_OFF, V
 
 
 class NoiseSource(StrEnum):
-    """Where the noise between boots, and with it every interval, comes from."""
+    """Where a figure of the noise between trials comes from."""
 
     MEASURED = "Measured"
     ASSUMED = "Assumed"
+
+
+class Noise(Schema):
+    """How much trials of one candidate differ; every interval follows from it."""
+
+    share: Annotated[
+        DecimalString,
+        Field(description="Standard deviation of the speed between trials, as a share of it: 0.021 is 2.1 %."),
+    ]
+    source: Annotated[
+        NoiseSource, Field(description="Measured: some candidate had more than one trial. Assumed: none had.")
+    ]
 
 
 class BestAtLevel(Schema):
@@ -68,12 +80,8 @@ class VerdictStatus(Schema):
     )
     reason: Annotated[str, Field(max_length=64, description="Why, as one word.")]
     message: Annotated[str, Field(max_length=1024, description="Why, in a sentence.")]
-    noise_between_boots: Annotated[
-        NoiseSource | None,
-        Field(
-            description="Where the noise between boots, and with it the interval of speedup, comes from. Measured: "
-            "some candidate had more than one trial. Assumed: none had."
-        ),
+    noise: Annotated[
+        Noise | None, Field(description="How much trials of one candidate differ, as the interval of speedup takes it.")
     ] = None
     best_per_level: Annotated[
         tuple[BestAtLevel, ...],

@@ -35,7 +35,7 @@ from mtp_operator.api.trial_documents import (
     OutputCheck,
     TrialResult,
 )
-from mtp_operator.api.verdicts import BestAtLevel, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
+from mtp_operator.api.verdicts import BestAtLevel, Noise, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
 from mtp_operator.engines import engine_for
 from mtp_operator.measures.averages import log_speed, typical
 from mtp_operator.measures.quantities import LatencyCount
@@ -325,7 +325,7 @@ def verdict_status(verdict: tuner.Verdict, trials: Iterable[TrialStatus], settin
         speedup_high=_ratio(speedup.high, speedup) if speedup else None,
         reason=verdict.reason or verdict.type.value,
         message=shorten(said, MESSAGE_LIMIT - len(notes)) + notes,
-        noise_between_boots=NoiseSource(verdict.noise_between_boots.capitalize()),
+        noise=_noise(verdict),
         best_per_level=tuple(
             BestAtLevel(
                 concurrency=one.concurrency,
@@ -346,6 +346,12 @@ def verdict_status(verdict: tuner.Verdict, trials: Iterable[TrialStatus], settin
             for one in verdict.pareto
         ),
     )
+
+
+def _noise(verdict: tuner.Verdict) -> Noise | None:
+    if verdict.noise is None:
+        return None
+    return Noise(share=decimal(verdict.noise), source=NoiseSource(verdict.noise_between_boots.capitalize()))
 
 
 def _ratio(value: float, within: tuner.Speedup) -> str:

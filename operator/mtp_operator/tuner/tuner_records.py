@@ -158,6 +158,8 @@ class Verdict(Record):
     """The sentence that a person reads."""
     noise_between_boots: Literal["measured", "assumed"] = "assumed"
     """Whether some n was booted more than once."""
+    noise: Annotated[float | None, Field(exclude=True)] = None
+    """Standard deviation of log speed between boots, as believed. Not on the wire, where the message says it."""
     best_n_spec_per_level: tuple[BestAtLevel, ...] = ()
     pareto: tuple[ParetoPoint, ...] = ()
 

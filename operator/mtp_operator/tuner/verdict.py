@@ -94,6 +94,7 @@ def conclude(
         message=". ".join(sentence[0].upper() + sentence[1:] if i else sentence for i, sentence in enumerate(sentences))
         + ".",
         noise_between_boots="measured" if _is_noise_measured(evidence) else "assumed",
+        noise=noise_between_boots(posterior),
         best_n_spec_per_level=best,
         pareto=pareto(evidence),
     )

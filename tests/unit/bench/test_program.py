@@ -93,6 +93,8 @@ def test_a_measured_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert status == 0
     assert result.failure is None
+    assert result.ready_seconds is not None
+    assert 0 < result.ready_seconds < 20
     assert [level.concurrency for level in result.levels] == [1, 2]
     for level, details in zip(result.levels, record["levels"], strict=True):
         assert len(level.windows) >= 4

@@ -168,7 +168,7 @@ def _judged(
         judgement = Failed("Unstable", message, judgement.result)
     if isinstance(judgement, Failed) and judgement.reason == TOO_SLOW and not has_more_time(trial):
         return with_trial(status, trials.again(name, trial, TOO_SLOW, judgement.message, drifted=trial.drifted))
-    ended = trials.running(trial, job, pod, judgement).replace(gpu_seconds=(trial.gpu_seconds or 0) + seconds)
+    ended = trials.ended(trial, job, pod, judgement, seconds)
     if isinstance(judgement, Measured):
         status = with_trial(status, trial_conversion.measured_trial(ended, judgement.result, run.spec.workload.levels))
         status = trials.counted(status.replace(trials=judged_outputs(status.trials)), measured=1)

@@ -8,7 +8,7 @@ from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.conditions import format_time, parse_time, shorten
 from mtp_operator.api.run import MAX_LOSSES, MTPTuningRun, MTPTuningRunStatus, TrialState, TrialStatus, job_name
 from mtp_operator.api.trial_documents import TOO_SLOW
-from mtp_operator.reconcile.judgement import Judgement, Lost, MustEnd
+from mtp_operator.reconcile.judgement import Broken, Failed, Judgement, Lost, Measured, MustEnd
 from mtp_operator.reconcile.obstacles import Obstacle
 from mtp_operator.reconcile.records import Job, Pod
 
@@ -76,6 +76,26 @@ def running(trial: TrialStatus, job: Job | None, pod: Pod | None, judgement: Jud
         ended_at = format_time(pod.finished_at) if pod.is_over and pod.finished_at else None
         seen = seen.replace(node=pod.node, started_at=started_at, ended_at=ended_at)
     return seen
+
+
+def ended(
+    trial: TrialStatus, job: Job | None, pod: Pod | None, judgement: Measured | Failed | Broken, seconds: int
+) -> TrialStatus:
+    """The trial with all that is known at its end.
+
+    Args:
+        trial: as it was.
+        job: of its last attempt.
+        pod: likewise.
+        judgement: what became of it.
+        seconds: GPU time of the last attempt.
+    """
+    result = None if isinstance(judgement, Broken) else judgement.result
+    ready_seconds = result.ready_seconds if result is not None else None
+    return running(trial, job, pod, judgement).replace(
+        gpu_seconds=(trial.gpu_seconds or 0) + seconds,
+        ready_seconds=round(ready_seconds) if ready_seconds is not None else None,
+    )
 
 
 def failed(trial: TrialStatus, reason: str, message: str) -> TrialStatus:
