@@ -7,7 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from mtp_operator.reconcile.records import Kind, StatusUpdate
+from mtp_operator.reconcile.observed import Kind
+from mtp_operator.reconcile.plan import StatusUpdate
 from tests.unit.reconcile.world import World, disqualified, model_body
 
 SURGE = {"replicas": 1}

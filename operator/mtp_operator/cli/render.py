@@ -14,7 +14,7 @@ from mtp_operator.api.spec import Allocation, EngineType
 from mtp_operator.api.validation import with_defaults
 from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.reconcile.intent import Intent, Refused, Tune, fixed_n_spec, intent
-from mtp_operator.reconcile.records import OperatorSettings
+from mtp_operator.reconcile.observed import OperatorSettings
 from mtp_operator.reconcile.run import planned
 from mtp_operator.resources.claim_template import claim_template
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget

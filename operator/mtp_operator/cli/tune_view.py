@@ -17,7 +17,7 @@ from rich.table import Table
 from mtp_operator.api.run import MTPTuningRun, TrialStatus
 from mtp_operator.api.trial_documents import SIMULATED
 from mtp_operator.local.tuning import Watch
-from mtp_operator.reconcile.records import EventDraft
+from mtp_operator.reconcile.plan import EventDraft
 from mtp_operator.report.data import Candidate, ReportData
 from mtp_operator.report.extract import report_data
 from mtp_operator.report.words import headline, number, speedup

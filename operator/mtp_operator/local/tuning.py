@@ -15,18 +15,8 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun, MTPTuningRunStatus, RunSettings, TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TrialPlan
 from mtp_operator.engines import NO_LOG_FILE, Place, engine_for
-from mtp_operator.reconcile.records import (
-    Action,
-    Create,
-    EndTrial,
-    EventDraft,
-    Kind,
-    Node,
-    Observed,
-    OperatorSettings,
-    Reference,
-    StatusUpdate,
-)
+from mtp_operator.reconcile.observed import Kind, Node, Observed, OperatorSettings, Reference
+from mtp_operator.reconcile.plan import Action, Create, EndTrial, EventDraft, StatusUpdate
 from mtp_operator.reconcile.run import advance, is_over, open_trial
 from mtp_operator.resources.trial_job import trial_plan
 from mtp_operator.resources.tuning_run import tuning_run

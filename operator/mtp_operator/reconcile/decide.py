@@ -14,7 +14,8 @@ from mtp_operator.resources.tuning_run import tuning_run
 from . import intent, obstacles, unreadable, weights
 from . import model_report as models
 from . import run as runs
-from .records import Create, Delete, Ensure, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
+from .observed import Kind, Lane, Observed, OperatorSettings, Unreadable
+from .plan import Create, Delete, Ensure, Plan
 from .serving import Tuning, hold_on_trials, serve
 from .views import explain
 

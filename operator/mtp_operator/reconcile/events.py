@@ -6,8 +6,9 @@ from mtp_operator.api.run import MTPTuningRunStatus, TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 
+from .observed import Reference
 from .obstacles import Obstacle
-from .records import EventDraft, Reference
+from .plan import EventDraft
 
 
 def trial_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:

@@ -11,7 +11,7 @@ from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
 from . import weights
-from .records import OperatorSettings
+from .observed import OperatorSettings
 
 
 @dataclass(frozen=True)

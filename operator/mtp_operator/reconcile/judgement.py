@@ -18,8 +18,8 @@ from mtp_operator.api.trial_documents import (
 )
 from mtp_operator.engines import telling_lines
 
+from .observed import Job, Pod, Terminated
 from .obstacles import container_obstacle
-from .records import Job, Pod, Terminated
 
 INTERRUPTED: Final = "Interrupted"
 """The bench's own word for having been told to stop: somebody else knows why."""

@@ -15,8 +15,9 @@ from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 from . import trial_conversion, unreadable
 from .events import model_events, serving_events
 from .intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec
+from .observed import Kind, Reference, Unreadable
 from .obstacles import Obstacle
-from .records import Kind, Reference, StatusUpdate, Unreadable
+from .plan import StatusUpdate
 from .run import progress
 from .serving import Standing
 from .standing import standing

@@ -12,20 +12,9 @@ from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.weights_volumes import IMAGE_FIELDS
 
 from .gpus import no_node_fits
+from .observed import Container, FailureReason, Job, Kind, Lane, Lookup, Observed, OperatorSettings, Pod, Reference
 from .patience import PATIENCE, is_hopeless, is_new
-from .records import (
-    Container,
-    EventsRead,
-    FailureReason,
-    Job,
-    Kind,
-    Lane,
-    Lookup,
-    Observed,
-    OperatorSettings,
-    Pod,
-    Reference,
-)
+from .plan import EventsRead
 
 LOOKUP_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""

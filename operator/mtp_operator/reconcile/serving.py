@@ -17,23 +17,10 @@ from mtp_operator.resources.service import service, url
 
 from . import gpus, judgement, obstacles, unreadable
 from .intent import Wish, fixed_n_spec
+from .observed import Container, Kind, Lane, Observed, OperatorSettings, Reference, Server, ServerPod
 from .obstacles import Obstacle
 from .patience import limits, next_limit_seconds
-from .records import (
-    Apply,
-    Container,
-    Delete,
-    Ensure,
-    EventsRead,
-    Kind,
-    Lane,
-    Observed,
-    OperatorSettings,
-    Plan,
-    Reference,
-    Server,
-    ServerPod,
-)
+from .plan import Apply, Delete, Ensure, EventsRead, Plan
 
 CRASHES_OF_A_BROKEN_SERVER: Final = 2
 """An engine that ended so often before it was ever ready will not become so."""

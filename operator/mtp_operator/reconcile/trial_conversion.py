@@ -42,7 +42,7 @@ from mtp_operator.measures.quantities import LatencyCount
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner import tuner_records as tuner
 
-from .records import Node, Pod
+from .observed import Node, Pod
 
 UNKNOWN = "Unknown"
 

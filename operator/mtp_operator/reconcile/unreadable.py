@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from .observed import APPLIED_KINDS, Kind, Lane, Observed, Unreadable
 from .obstacles import Obstacle
-from .records import APPLIED_KINDS, Kind, Lane, Observed, Plan, StatusUpdate, Unreadable
+from .plan import Plan, StatusUpdate
 from .standing import standing
 
 UNREADABLE: Final = "Unreadable"

@@ -22,7 +22,7 @@ from mtp_operator.resources.private_cache import CACHE_CONTAINER
 from mtp_operator.resources.server_deployment import PROBE_CONTAINER, RECORD_ANNOTATION
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
-from .records import (
+from .observed import (
     Child,
     Container,
     Job,

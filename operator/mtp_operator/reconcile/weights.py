@@ -13,21 +13,8 @@ from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_
 from mtp_operator.resources.weights_volumes import claim_name, new_claim, sources
 
 from . import obstacles
-from .records import (
-    Action,
-    Create,
-    Delete,
-    Ensure,
-    Job,
-    Kind,
-    Lane,
-    Observed,
-    OperatorSettings,
-    Plan,
-    Pod,
-    ProgressRead,
-    Reference,
-)
+from .observed import Job, Kind, Lane, Observed, OperatorSettings, Pod, Reference
+from .plan import Action, Create, Delete, Ensure, Plan, ProgressRead
 
 FETCHING = "Fetching"
 

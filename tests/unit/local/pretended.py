@@ -14,7 +14,8 @@ from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.launch import Launch, Weights
 from mtp_operator.local.local_trial import TrialOrder
 from mtp_operator.local.tuning import Options, Surroundings, Tuning, new_run, resumed
-from mtp_operator.reconcile.records import Container, EventDraft, Job, Node, Pod, Terminated
+from mtp_operator.reconcile.observed import Container, Job, Node, Pod, Terminated
+from mtp_operator.reconcile.plan import EventDraft
 from mtp_operator.resources.tuning_run import run_settings
 from tests.unit.reconcile.world import SETTINGS, SPEEDS, model_body, result
 

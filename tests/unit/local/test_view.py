@@ -13,7 +13,8 @@ from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.cli.tune_view import LiveView, PlainView, candidates_table, time_left
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.local_errors import StoppedError
-from mtp_operator.reconcile.records import EventDraft, Kind, Reference
+from mtp_operator.reconcile.observed import Kind, Reference
+from mtp_operator.reconcile.plan import EventDraft
 from mtp_operator.report.extract import report_data
 from tests.unit.local.pretended import Desk
 

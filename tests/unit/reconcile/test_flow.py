@@ -15,7 +15,8 @@ from mtp_operator.api.conditions import format_time
 from mtp_operator.api.run import MAX_LOSSES, TrialState
 from mtp_operator.api.spec import LatencyMetric
 from mtp_operator.measures.quantities import LatencyCount
-from mtp_operator.reconcile.records import Apply, EventsRead, Failure, FailureReason, Lane
+from mtp_operator.reconcile.observed import Failure, FailureReason, Lane
+from mtp_operator.reconcile.plan import Apply, EventsRead
 
 from .world import NODE, SPEEDS, World, disqualified, model_body, planned, result
 

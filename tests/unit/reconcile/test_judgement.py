@@ -10,7 +10,7 @@ import pytest
 from mtp_operator.api.run import TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TrialFailure, TrialResult
 from mtp_operator.reconcile.judgement import Broken, Failed, Going, Judgement, Lost, Measured, MustEnd, judge
-from mtp_operator.reconcile.records import Container, Job, Pod, Terminated
+from mtp_operator.reconcile.observed import Container, Job, Pod, Terminated
 
 from .world import disqualified, result
 

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.reconcile.records import Kind, Reference
+from mtp_operator.reconcile.observed import Kind, Reference
 
 from .world import SPEEDS, World, model_body, result
 

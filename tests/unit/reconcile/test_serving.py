@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.reconcile.records import Failure, FailureReason, Kind, Lane
+from mtp_operator.reconcile.observed import Failure, FailureReason, Kind, Lane
 
 from .world import SETTINGS, World, disqualified, model_body
 

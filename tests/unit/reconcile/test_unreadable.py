@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.reconcile.records import Delete, Kind, StatusUpdate
+from mtp_operator.reconcile.observed import Kind
+from mtp_operator.reconcile.plan import Delete, StatusUpdate
 
 from .world import World, model_body, planned
 

@@ -20,8 +20,17 @@ from mtp_operator.api.conditions import format_time
 from mtp_operator.api.spec import EngineType, SpeculationMethod
 from mtp_operator.api.trial_documents import LevelResult, TrialFailure, TrialResult
 from mtp_operator.reconcile.decide import decide
-from mtp_operator.reconcile.records import (
+from mtp_operator.reconcile.observed import (
     APPLIED_KINDS,
+    Failure,
+    Kind,
+    Lane,
+    Observed,
+    OperatorSettings,
+    Reference,
+    SeenProgress,
+)
+from mtp_operator.reconcile.plan import (
     Action,
     Apply,
     Create,
@@ -29,16 +38,9 @@ from mtp_operator.reconcile.records import (
     EndTrial,
     Ensure,
     EventsRead,
-    Failure,
-    Kind,
-    Lane,
-    Observed,
-    OperatorSettings,
     Plan,
     ProgressRead,
-    Reference,
     Release,
-    SeenProgress,
     StatusUpdate,
 )
 from mtp_operator.reconcile.views import observe

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.reconcile.records import Kind, ModelKey
+from mtp_operator.reconcile.observed import Kind, ModelKey
 from mtp_operator.runtime.api_client import MODELS, Client
 from mtp_operator.runtime.apply import Applier
 from mtp_operator.runtime.object_cache import RESOURCES, Cache

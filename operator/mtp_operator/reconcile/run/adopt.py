@@ -8,7 +8,7 @@ from mtp_operator.api.run import MAX_ADOPTED, MTPTuningRun, MTPTuningRunStatus, 
 from mtp_operator.api.run import Observed as ObservedByTrial
 from mtp_operator.reconcile import trial_conversion
 from mtp_operator.reconcile.losslessness import judged_outputs
-from mtp_operator.reconcile.records import Node, Observed
+from mtp_operator.reconcile.observed import Node, Observed
 from mtp_operator.reconcile.views import view_run
 from mtp_operator.resources.labels import MEASUREMENT_LABEL, measurement_label
 

@@ -31,21 +31,10 @@ from mtp_operator.reconcile.judgement import (
     judge,
 )
 from mtp_operator.reconcile.losslessness import judged_outputs
+from mtp_operator.reconcile.observed import Job, Kind, Lane, Node, Observed, OperatorSettings, Pod, Reference
 from mtp_operator.reconcile.obstacles import ENDS_WITHIN, Obstacle
 from mtp_operator.reconcile.patience import is_shut_out, limits, next_limit_seconds
-from mtp_operator.reconcile.records import (
-    Create,
-    EndTrial,
-    Job,
-    Kind,
-    Lane,
-    Node,
-    Observed,
-    OperatorSettings,
-    Plan,
-    Pod,
-    Reference,
-)
+from mtp_operator.reconcile.plan import Create, EndTrial, Plan
 from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.tuner.step import next_step

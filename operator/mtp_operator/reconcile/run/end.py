@@ -6,7 +6,8 @@ from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.verdicts import VerdictStatus, VerdictType
 from mtp_operator.reconcile.events import verdict_events
-from mtp_operator.reconcile.records import Delete, Kind, Lane, Observed, Plan, Reference, Release
+from mtp_operator.reconcile.observed import Kind, Lane, Observed, Reference
+from mtp_operator.reconcile.plan import Delete, Plan, Release
 
 from .status import reference, told, update, with_conditions, with_verdict
 from .trials import failed, open_trial, with_trial

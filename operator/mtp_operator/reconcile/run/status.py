@@ -7,8 +7,9 @@ from mtp_operator.api.conditions import Condition, format_time, merge_conditions
 from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.run import MTPTuningRun, MTPTuningRunStatus, RunSettings, TrialState, run_name
 from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
+from mtp_operator.reconcile.observed import Kind, Reference
 from mtp_operator.reconcile.obstacles import Obstacle
-from mtp_operator.reconcile.records import EventDraft, Kind, Reference, StatusUpdate
+from mtp_operator.reconcile.plan import EventDraft, StatusUpdate
 from mtp_operator.reconcile.standing import standing
 
 from .trials import open_trial

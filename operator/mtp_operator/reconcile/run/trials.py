@@ -9,8 +9,8 @@ from mtp_operator.api.conditions import format_time, parse_time, shorten
 from mtp_operator.api.run import MAX_LOSSES, MTPTuningRun, MTPTuningRunStatus, TrialState, TrialStatus, job_name
 from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.reconcile.judgement import Broken, Failed, Judgement, Lost, Measured, MustEnd
+from mtp_operator.reconcile.observed import Job, Pod
 from mtp_operator.reconcile.obstacles import Obstacle
-from mtp_operator.reconcile.records import Job, Pod
 
 LOSS_PAUSES_SECONDS: Final = (10, 60, 300, 900, 1800, 3600)
 """Pauses after the losses of one trial, the last one for all that follow: what takes pods away, such as a device
