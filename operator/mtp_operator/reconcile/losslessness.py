@@ -45,7 +45,7 @@ class Finding:
 def judged_outputs(trials: Iterable[TrialStatus]) -> tuple[TrialStatus, ...]:
     """The trials, each with what its output says of it.
 
-    All that are measured are judged anew, since another boot of n=0 is more control. What has failed has failed.
+    All that are measured are judged anew, since another trial of n=0 is more control. What has failed has failed.
     """
     trials = tuple(trials)
     controls = [
@@ -62,7 +62,7 @@ def finding(n_spec: int, check: TrialOutput, controls: Sequence[TrialOutput]) ->
     Args:
         n_spec: draft tokens per step of the trial.
         check: what was seen of its output.
-        controls: the same of each boot of n=0 that was measured.
+        controls: the same of each trial of n=0 that was measured.
     """
     if check.status is OutputStatus.UNVERIFIED:
         return Finding(OUTPUT_UNVERIFIED, f"its output could not be checked: {check.message}")
@@ -126,7 +126,7 @@ def excess_probability(violations: int, positions: int, control_violations: int,
     Args:
         violations: v, of the trial.
         positions: N, of the trial.
-        control_violations: of n=0, all its boots together.
+        control_violations: of n=0, all its trials together.
         control_positions: M, likewise.
     """
     total = violations + control_violations

@@ -17,7 +17,7 @@ from mtp_operator.local.tuning import Options, Surroundings, Tuning, new_run, re
 from mtp_operator.reconcile.observed import Container, Job, Node, Pod, Terminated
 from mtp_operator.reconcile.plan import EventDraft
 from mtp_operator.resources.tuning_run import run_settings
-from tests.unit.reconcile.world import SETTINGS, SPEEDS, model_body, result
+from tests.unit.reconcile.givens import SETTINGS, SPEEDS, model_body, result
 
 LAUNCH = Launch(command=("vllm", "serve"), model=Weights("/models/gemma", None), drafter=None, revision=None)
 

@@ -14,7 +14,8 @@ from mtp_operator.api.verdicts import VerdictType
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.local_errors import BrokenError, RefusedError, StoppedError
 from tests.unit.local.pretended import Desk, told
-from tests.unit.reconcile.world import SPEEDS, World, model_body
+from tests.unit.reconcile.givens import SPEEDS, model_body
+from tests.unit.reconcile.world import World
 
 CURVES = {
     "a peak": SPEEDS,

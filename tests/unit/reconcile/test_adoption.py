@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mtp_operator.api.trial_documents import Latencies, LatencySummary, TrialResult
 from mtp_operator.resources.labels import MEASUREMENT_LABEL
 
-from .world import NODE, SPEEDS, World, disqualified, model_body, result
+from .givens import NODE, SPEEDS, disqualified, model_body, result
+from .world import World
 
 TWO_LEVELS = {"type": "VLLM", "vllm": {"maxNumSeqs": 8}}
 """What the engine decodes together: concurrency 1 and 8 are measured."""

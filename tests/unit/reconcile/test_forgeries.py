@@ -11,7 +11,8 @@ from mtp_operator.api.fetch import FetchResult
 from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.resources.labels import COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, MODEL_LABEL, SERVER
 
-from .world import World, model_body, result
+from .givens import model_body, result
+from .world import World
 
 COMMIT = "a" * 40
 EVIL_IMAGE = "evil.example/forged-bench:1"

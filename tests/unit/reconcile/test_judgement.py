@@ -12,7 +12,7 @@ from mtp_operator.api.trial_documents import TrialFailure, TrialResult
 from mtp_operator.reconcile.judgement import Broken, Failed, Going, Judgement, Lost, Measured, MustEnd, judge
 from mtp_operator.reconcile.observed import Container, Job, Pod, Terminated
 
-from .world import disqualified, result
+from .givens import disqualified, result
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TRIAL = TrialStatus(number=1, candidate="mtp-3", n_spec=3, boot=0, job_name="j", job_uid="u", state=TrialState.RUNNING)

@@ -19,7 +19,8 @@ from mtp_operator.reconcile.losslessness import (
     judged_outputs,
 )
 
-from .world import SPEEDS, World, result
+from .givens import SPEEDS, result
+from .world import World
 
 
 def scored(**changes: Any) -> TrialOutput:

@@ -7,7 +7,8 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-from .world import SPEEDS, World, disqualified, model_body, result
+from .givens import SPEEDS, disqualified, model_body, result
+from .world import World
 
 
 @functools.cache

@@ -8,7 +8,8 @@ from typing import Any
 from mtp_operator.api.trial_documents import TrialPlan
 from mtp_operator.resources.labels import CANDIDATE_LABEL
 
-from .world import World, model_body
+from .givens import model_body
+from .world import World
 
 EAGLE3: dict[str, Any] = {
     "model": {"uri": "pvc://weights/qwen"},

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mtp_operator.reconcile.observed import Kind
 from mtp_operator.reconcile.plan import Delete, StatusUpdate
 
-from .world import World, model_body, planned
+from .givens import model_body, planned
+from .world import World
 
 ODD: tuple[Any, ...] = (
     None,

@@ -22,7 +22,8 @@ from mtp_operator.api.trial_documents import (
     TrialWarning,
 )
 from mtp_operator.measures.quantities import LatencyCount
-from tests.unit.reconcile.world import World, model_body
+from tests.unit.reconcile.givens import model_body
+from tests.unit.reconcile.world import World
 
 Body = dict[str, Any]
 

@@ -71,7 +71,7 @@ class Objective(Schema):
         Field(
             max_length=MAX_CONSTRAINTS,
             description="Limits that an n_spec must keep to be chosen, with 95 % confidence. A P50 or P95 needs 60 "
-            "measured requests at its level, a P99 299; what two boots cannot prove counts as not kept.",
+            "measured requests at its level, a P99 299; what two trials cannot prove counts as not kept.",
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["metric", "concurrency"],

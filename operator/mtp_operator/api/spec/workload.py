@@ -55,7 +55,7 @@ class Workload(Schema):
         tuple[Level, ...],
         Field(
             max_length=MAX_LEVELS,
-            description="Concurrencies, each measured in the same boot of the engine. The objective is the weighted "
+            description="Concurrencies, each measured in the same trial. The objective is the weighted "
             "geometric mean over them. Default: 1, and 8 or what the engine decodes together, if that is less.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
         ),
