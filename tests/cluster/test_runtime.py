@@ -20,21 +20,8 @@ import yaml
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.serving_record import Served, ServingRecord, Surroundings
 from mtp_operator.api.template import PodTemplate
-from mtp_operator.reconcile.records import (
-    Action,
-    Apply,
-    Create,
-    Delete,
-    EndTrial,
-    EventsRead,
-    Kind,
-    Lane,
-    ModelKey,
-    Plan,
-    Reference,
-    Release,
-    StatusUpdate,
-)
+from mtp_operator.reconcile.observed import Kind, Lane, ModelKey, Reference
+from mtp_operator.reconcile.plan import Action, Apply, Create, Delete, EndTrial, EventsRead, Plan, Release, StatusUpdate
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.labels import child_labels
 from mtp_operator.resources.network_policy import network_policy

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
-from mtp_operator.reconcile import arm_conversion, trial
+from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
+from mtp_operator.reconcile import trial_conversion
+from mtp_operator.reconcile.judgement import Broken, Drifted, Failed, Going, Lost, Measured, MustEnd, judge
 from mtp_operator.reconcile.losslessness import judged_outputs
+from mtp_operator.reconcile.run import planned
 from mtp_operator.reconcile.views import view_job, view_pod
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.tuning_run import run_settings, tuning_run
@@ -16,7 +18,7 @@ from . import harness
 
 BENCH_IMAGE = f"{harness.OPERATOR_IMAGE}:dev"
 ENGINE_IMAGES = {"demo-llamacpp": "llamacpp-cpu", "demo-vllm": "vllm-cpu"}
-Ended = trial.Measured | trial.Failed | trial.Lost | trial.Drifted | trial.MustEnd | trial.Broken
+Ended = Measured | Failed | Lost | Drifted | MustEnd | Broken
 
 READY_SECONDS = 300
 LEVEL_SECONDS = 8
@@ -24,8 +26,8 @@ OUTPUT_TOKENS = 64
 """Of an answer: what is asked here is whether a gate closes, not how fast an engine is."""
 
 
-def boot_all(sample: str, n_specs: Iterable[int], namespace: str) -> tuple[ArmStatus, ...]:
-    """The arms of these boots of a sample's engine, judged together; the same n may come again.
+def boot_all(sample: str, n_specs: Iterable[int], namespace: str) -> tuple[TrialStatus, ...]:
+    """The trials of these boots of a sample's engine, judged together; the same n may come again.
 
     Args:
         sample: one of docs/samples.
@@ -34,12 +36,12 @@ def boot_all(sample: str, n_specs: Iterable[int], namespace: str) -> tuple[ArmSt
     """
     harness.ensure_model_claim(namespace, folder=harness.small_model_folder())
     run = _run(sample, namespace)
-    arms: list[ArmStatus] = []
+    trials: list[TrialStatus] = []
     for n_spec in n_specs:
-        boot = sum(arm.n_spec == n_spec for arm in arms)
-        arms.append(_boot(run, n_spec, boot))
-        print(f"{sample} n={n_spec} boot {boot}: {arms[-1].state}, {arms[-1].reason or 'no fault'}", flush=True)
-    return judged_outputs(arms)
+        trial = _measured(run, planned(run, trials, n_spec, None))
+        trials.append(trial)
+        print(f"{sample} {trial.candidate} boot {trial.boot}: {trial.state}, {trial.reason or 'no fault'}", flush=True)
+    return judged_outputs(trials)
 
 
 def _run(sample: str, namespace: str) -> MTPTuningRun:
@@ -51,21 +53,20 @@ def _run(sample: str, namespace: str) -> MTPTuningRun:
     return MTPTuningRun.from_wire({**body, "metadata": {**body["metadata"], **meta}})
 
 
-def _boot(run: MTPTuningRun, n_spec: int, boot: int) -> ArmStatus:
-    name = f"{run.spec.model_name}-n{n_spec}-b{boot}"
-    arm = ArmStatus(n_spec=n_spec, boot=boot, job_name=name, state=ArmState.RUNNING)
-    judgement = _trial(run, arm)
-    if isinstance(judgement, trial.Drifted):
+def _measured(run: MTPTuningRun, trial: TrialStatus) -> TrialStatus:
+    trial = trial.replace(state=TrialState.RUNNING)
+    judgement = _trial(run, trial)
+    if isinstance(judgement, Drifted):
         # Once it may have been the machine.
-        judgement = _trial(run, arm)
-    if isinstance(judgement, trial.Measured):
-        return arm_conversion.measured_arm(arm, judgement.result, run.spec.workload.levels)
-    reason = judgement.reason if isinstance(judgement, trial.Failed) else type(judgement).__name__
-    return arm.model_copy(update={"state": ArmState.FAILED, "reason": reason, "message": judgement.message})
+        judgement = _trial(run, trial)
+    if isinstance(judgement, Measured):
+        return trial_conversion.measured_trial(trial, judgement.result, run.spec.workload.levels)
+    reason = judgement.reason if isinstance(judgement, Failed) else type(judgement).__name__
+    return trial.model_copy(update={"state": TrialState.FAILED, "reason": reason, "message": judgement.message})
 
 
-def _trial(run: MTPTuningRun, arm: ArmStatus) -> Ended:
-    job = trial_job(run, arm, None, ready_seconds=READY_SECONDS, level_seconds=LEVEL_SECONDS)
+def _trial(run: MTPTuningRun, trial: TrialStatus) -> Ended:
+    job = trial_job(run, trial, None, ready_seconds=READY_SECONDS, level_seconds=LEVEL_SECONDS)
     # Nobody's: the operator shall not look for its run, nor the garbage collector for its owner.
     for metadata in (job["metadata"], job["spec"]["template"]["metadata"]):
         metadata["labels"] = {}
@@ -74,12 +75,12 @@ def _trial(run: MTPTuningRun, arm: ArmStatus) -> Ended:
     harness.kubectl("create", "--namespace", namespace, "--filename=-", document=job)
 
     def read() -> Ended | None:
-        seen = harness.get("jobs", namespace, arm.job_name)
-        pods = harness.items("pods", namespace, f"batch.kubernetes.io/job-name={arm.job_name}")
-        judgement = trial.judge(arm, view_job(seen) if seen else None, view_pod(pods[0]) if pods else None)
-        return None if isinstance(judgement, trial.Going) else judgement
+        seen = harness.get("jobs", namespace, trial.job_name)
+        pods = harness.items("pods", namespace, f"batch.kubernetes.io/job-name={trial.job_name}")
+        judgement = judge(trial, view_job(seen) if seen else None, view_pod(pods[0]) if pods else None)
+        return None if isinstance(judgement, Going) else judgement
 
-    judgement = harness.wait_until(read, f"the end of {arm.job_name}", 600)
+    judgement = harness.wait_until(read, f"the end of {trial.job_name}", 600)
     assert judgement is not None
-    harness.kubectl("delete", "job", arm.job_name, "--namespace", namespace, "--cascade=foreground")
+    harness.kubectl("delete", "job", trial.job_name, "--namespace", namespace, "--cascade=foreground")
     return judgement

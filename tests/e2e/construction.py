@@ -20,14 +20,14 @@ def assert_counters_agree(run: dict[str, Any], *, drafts_past_end: bool) -> None
     truth = read_truth(folder / "truth.json")
     start = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("\n").ids[-1]
     tokens = run["spec"]["workload"]["outputTokens"]
-    arms = run["status"]["arms"]
-    assert {arm["nSpec"] for arm in arms} >= {0, harness.BEST_N_SPEC}
-    for arm in arms:
-        (level,) = arm["levels"]
+    trials = run["status"]["trials"]
+    assert {trial["nSpec"] for trial in trials} >= {0, harness.BEST_N_SPEC}
+    for trial in trials:
+        (level,) = trial["levels"]
         assert level["outputTokens"] == tokens * level["requests"]
-        if arm["nSpec"] == 0:
+        if trial["nSpec"] == 0:
             assert not level.get("drafts")
             continue
-        drafts, accepted = simulate(truth, arm["nSpec"], start, tokens, drafts_past_end=drafts_past_end)
+        drafts, accepted = simulate(truth, trial["nSpec"], start, tokens, drafts_past_end=drafts_past_end)
         assert level["drafts"] == drafts * level["requests"]
         assert level["acceptedPerPosition"] == [count * level["requests"] for count in accepted]

@@ -46,7 +46,7 @@ def main(engine: str) -> None:
     model = follow(name)
     print()
     print(harness.kubectl("get", "mtpm", "-n", NAMESPACE))
-    show_arms(harness.run_of(model))
+    show_trials(harness.run_of(model))
     print(harness.condition(model, "Tuned")["message"])
     print(f"""
 It is served: {model["status"]["url"]} in the cluster, with n_spec={model["status"]["servedNSpec"]}.
@@ -54,7 +54,7 @@ It is served: {model["status"]["url"]} in the cluster, with n_spec={model["statu
 Look further:
   export KUBECONFIG={paths.kubeconfig()}
   kubectl describe mtpm -n {NAMESPACE}      the story: conditions and Events
-  kubectl get mtpr -n {NAMESPACE} -o yaml   the evidence: each arm with its windows and counters
+  kubectl get mtpr -n {NAMESPACE} -o yaml   the evidence: each trial with its windows and counters
   kubectl explain mtpm.spec.tuning
   make demo-down                         ends the cluster""")
 
@@ -77,24 +77,24 @@ def follow(name: str) -> dict[str, Any]:
     sys.exit(f"The model is not tuned after {TIMEOUT_SECONDS} s:\n{harness.story(NAMESPACE, name)}")
 
 
-def show_arms(run: dict[str, Any]) -> None:
+def show_trials(run: dict[str, Any]) -> None:
     """The evidence as a table."""
     table = Table(title=f"What was measured (MTPTuningRun {run['metadata']['name']})", title_justify="left")
     for column in ("n", "tok/s", "tokens per step", "accepted per position", "state"):
         table.add_column(column, justify="left" if column == "state" else "right")
-    for arm in sorted(run["status"]["arms"], key=lambda arm: (arm["nSpec"], arm["boot"])):
+    for trial in sorted(run["status"]["trials"], key=lambda trial: (trial["nSpec"], trial["boot"])):
         shares = [
             f"{accepted / level['drafts']:.2f}"
-            for level in arm.get("levels", ())[:1]
+            for level in trial.get("levels", ())[:1]
             if level.get("drafts")
             for accepted in level.get("acceptedPerPosition", ())
         ]
         table.add_row(
-            str(arm["nSpec"]),
-            arm.get("outputTokensPerSecond", ""),
-            arm.get("acceptanceLength", "1" if arm["nSpec"] == 0 else ""),
+            str(trial["nSpec"]),
+            trial.get("outputTokensPerSecond", ""),
+            trial.get("acceptanceLength", "1" if trial["nSpec"] == 0 else ""),
             " ".join(shares),
-            arm["state"] if arm["state"] == "Measured" else f"{arm['state']}: {arm.get('message', '')}",
+            trial["state"] if trial["state"] == "Measured" else f"{trial['state']}: {trial.get('message', '')}",
         )
     Console(width=110).print(table)
 

@@ -336,7 +336,7 @@ def run_of(model: dict[str, Any]) -> dict[str, Any]:
 
 def assert_unsuspected(run: dict[str, Any]) -> None:
     """No gate has anything against any boot of a run whose engine has no fault."""
-    suspected = [arm for arm in run["status"]["arms"] if arm["state"] != "Measured" or arm.get("reason")]
+    suspected = [trial for trial in run["status"]["trials"] if trial["state"] != "Measured" or trial.get("reason")]
     assert suspected == [], suspected
 
 

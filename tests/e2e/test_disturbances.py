@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.run import ArmStatus, MTPTuningRun, TrialCounters
-from mtp_operator.engines import engine_for
-from mtp_operator.reconcile import arm_conversion
+from mtp_operator.api.run import MTPTuningRun, TrialCounters, TrialStatus
+from mtp_operator.reconcile import trial_conversion
 from mtp_operator.tuner.step import next_step
 from mtp_operator.tuner.tuner_records import Measure, Verdict
 
@@ -69,11 +68,11 @@ def begin(namespace: str, **changes: Any) -> None:
     harness.apply(harness.sample(NAME, **UNSERVED, **changes), namespace)
 
 
-def arm(namespace: str, *states: str, place: int = -1) -> dict[str, Any] | None:
-    """The last arm (or the one at `place`) of the only run, if it is in one of these states."""
+def trial(namespace: str, *states: str, place: int = -1) -> dict[str, Any] | None:
+    """The last trial (or the one at `place`) of the only run, if it is in one of these states."""
     runs = harness.items("mtptuningruns", namespace)
-    arms = runs[0]["status"].get("arms", []) if runs else []
-    found = arms[place] if len(arms) > place else None
+    trials = runs[0]["status"].get("trials", []) if runs else []
+    found = trials[place] if len(trials) > place else None
     return found if found is not None and found["state"] in states else None
 
 
@@ -98,12 +97,12 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),
-            lambda: arm(namespace, "Planned", "Running"),
+            lambda: trial(namespace, "Planned", "Running"),
             lambda: harness.items("jobs", namespace),
             lambda: trial_pod(namespace, "Pending", "Running"),
             lambda: trial_pod(namespace, "Running"),
             lambda: trial_pod(namespace, "Succeeded"),
-            lambda: arm(namespace, "Planned", "Running", place=1),
+            lambda: trial(namespace, "Planned", "Running", place=1),
             lambda: len(harness.items("jobs", namespace)) >= 2,
         ]
         for number, moment in enumerate(moments):
@@ -114,7 +113,7 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
         running = harness.wait_until(lambda: stopped_in_a_trial(namespace), "a trial that outlives the operator", 300)
         assert running is not None
         harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job", 180)
-        assert arm(namespace, "Running") == running
+        assert trial(namespace, "Running") == running
         harness.scale_operator(1)
         model = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "Selected", 480)
 
@@ -122,7 +121,7 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
     assert model["status"]["servedNSpec"] == model["status"]["nSpec"] >= 4
     run = harness.run_of(model)
     harness.assert_unsuspected(run)
-    assert_decided_by_the_arms(run)
+    assert_decided_by_the_trials(run)
     assert "ownerReferences" not in run["metadata"]
     assert "NSpecChosen" in harness.kubectl("describe", "mtpm", "-n", namespace)
     harness.wait_until(lambda: harness.items("jobs", namespace) == [], "no Job left", 30)
@@ -136,33 +135,33 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
 
 def stopped_in_a_trial(namespace: str) -> dict[str, Any] | None:
     """Ends the operator while a trial runs: the trial, as the operator's last word has it; None if it ended first."""
-    if arm(namespace, "Running") is None:
+    if trial(namespace, "Running") is None:
         return None
     harness.scale_operator(0)
-    running = arm(namespace, "Running")
+    running = trial(namespace, "Running")
     if running is None or is_complete(namespace, running["jobName"]):
         harness.scale_operator(1)
         return None
     return running
 
 
-def assert_decided_by_the_arms(document: dict[str, Any]) -> None:
-    """Each arm, and the verdict, is what the tuner says of the arms before it: no kill had a part in a decision."""
+def assert_decided_by_the_trials(document: dict[str, Any]) -> None:
+    """Each trial, and the verdict, is what the tuner says of the trials before it: no kill had a part in a decision."""
     run = MTPTuningRun.model_validate(document)
-    spec, arms = run.spec, run.status.arms
+    spec, trials = run.spec, run.status.trials
 
-    def decision(known: Sequence[ArmStatus]) -> Measure | Verdict:
-        trials = TrialCounters(gpu_seconds=sum(arm.gpu_seconds or 0 for arm in known))
-        settings = arm_conversion.tuner_settings(spec, known, trials)
-        return next_step(arm_conversion.tuner_arms(known, spec.objective), settings)
+    def decision(known: Sequence[TrialStatus]) -> Measure | Verdict:
+        counters = TrialCounters(gpu_seconds=sum(trial.gpu_seconds or 0 for trial in known))
+        settings = trial_conversion.tuner_settings(spec, known, counters)
+        return next_step(trial_conversion.tuner_arms(known, spec.objective), settings)
 
-    for place, arm in enumerate(arms):
-        step = decision(arms[:place])
+    for place, trial in enumerate(trials):
+        step = decision(trials[:place])
         assert isinstance(step, Measure)
-        assert (step.n_spec, step.boot, step.why) == (arm.n_spec, arm.boot, arm.why)
-    verdict = decision(arms)
+        assert (step.n_spec, step.boot, step.why) == (trial.n_spec, trial.boot, trial.why)
+    verdict = decision(trials)
     assert isinstance(verdict, Verdict)
-    assert arm_conversion.verdict_status(verdict, arms, engine_for(spec.engine.type)) == run.status.verdict
+    assert trial_conversion.verdict_status(verdict, trials, spec) == run.status.verdict
 
 
 def is_complete(namespace: str, job_name: str) -> bool:
@@ -197,7 +196,7 @@ def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace:
             assert pod is not None
             harness.kubectl("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--force", "--grace-period=0")
 
-            second = harness.wait_until(lambda: arm(namespace, "Running", place=1), "the second arm", 120)
+            second = harness.wait_until(lambda: trial(namespace, "Running", place=1), "the second trial", 120)
             assert second is not None
             harness.kubectl("delete", "job", second["jobName"], "-n", namespace, "--wait=false")
 
@@ -209,8 +208,8 @@ def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace:
             run = harness.run_of(model)
     finally:
         harness.scale_operator(1)
-    assert run["status"]["trials"]["lost"] == 2
-    assert run["status"]["trials"]["failed"] == 0
+    assert run["status"]["counters"]["lost"] == 2
+    assert run["status"]["counters"]["failed"] == 0
 
 
 def test_model_deleted_while_the_operator_is_down(namespace: str) -> None:

@@ -1,4 +1,4 @@
-"""Each fault of an engine meets its outcome, says so, and leaves the other arms of its run unharmed."""
+"""Each fault of an engine meets its outcome, says so, and leaves the other trials of its run unharmed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMITS = {"default": {"memory": "768Mi"}, "defaultRequest": {"memory": "64Mi"}}
 
 
 class Expected(NamedTuple):
-    """What becomes of the arm whose engine has the fault."""
+    """What becomes of the trial whose engine has the fault."""
 
     state: str
     reason: str | None
@@ -69,7 +69,7 @@ EXPECTED = {
 RUNS: tuple[dict[int, str], ...] = (
     {0: "FirstRequestsSlow", 1: "UsageMissing"},
     {0: "TokensBunched", 1: "MetricsMissing"},
-    # An arm that does not count ends no run: the next n has the next fault.
+    # A trial that does not count ends no run: the next n has the next fault.
     dict(enumerate(tuple(DISQUALIFIED)[:5], start=1)),
     dict(enumerate(tuple(DISQUALIFIED)[5:], start=1)),
     *({1: fault} for fault in DOUBTED),
@@ -143,18 +143,18 @@ def finished_run(faults: dict[int, str]) -> dict[str, Any]:
     return run
 
 
-def arms_of(fault: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arm of n=0 and that with the fault, of a finished run."""
+def trials_of(fault: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The trial of n=0 and that with the fault, of a finished run."""
     faults, at = next((faults, n) for faults in RUNS for n, planted in faults.items() if planted == fault)
-    arms = {arm["nSpec"]: arm for arm in finished_run(faults)["status"]["arms"]}
-    assert set(arms) == set(range(max(faults) + 1))
-    return arms[0], arms[at]
+    trials = {trial["nSpec"]: trial for trial in finished_run(faults)["status"]["trials"]}
+    assert set(trials) == set(range(max(faults) + 1))
+    return trials[0], trials[at]
 
 
 @pytest.mark.parametrize("fault", EXPECTED)
 def test_fault(fault: str) -> None:
     expected = EXPECTED[fault]
-    _, found = arms_of(fault)
+    _, found = trials_of(fault)
     assert (found["state"], found.get("reason")) == (expected.state, expected.reason), found.get("message")
     for words in expected.words:
         assert words in found["message"]
@@ -166,54 +166,54 @@ def test_fault(fault: str) -> None:
 
 
 @pytest.mark.parametrize("faults", [faults for faults in RUNS if 0 not in faults], ids=model_name)
-def test_without_a_sound_arm_speculation_stays_off(faults: dict[int, str]) -> None:
+def test_without_a_sound_trial_speculation_stays_off(faults: dict[int, str]) -> None:
     run = finished_run(faults)
-    assert_unharmed(run["status"]["arms"][0], run["spec"]["workload"]["outputTokens"])
+    assert_unharmed(run["status"]["trials"][0], run["spec"]["workload"]["outputTokens"])
     verdict = run["status"]["verdict"]
     assert (verdict["type"], verdict["nSpec"]) == ("SpeculationOff", 0)
 
 
-def assert_unharmed(arm: dict[str, Any], tokens: int) -> None:
+def assert_unharmed(trial: dict[str, Any], tokens: int) -> None:
     """Measured and checked as if there were no faults at all."""
-    assert arm["nSpec"] == 0
-    assert (arm["state"], arm.get("reason")) == ("Measured", None), arm.get("message")
-    (level,) = arm["levels"]
+    assert trial["nSpec"] == 0
+    assert (trial["state"], trial.get("reason")) == ("Measured", None), trial.get("message")
+    (level,) = trial["levels"]
     assert level["outputTokens"] == tokens * level["requests"]
     assert not level.get("drafts")
-    check = arm["outputCheck"]
+    check = trial["outputCheck"]
     assert (check["status"], check["positions"]) == ("Scored", 256)
     assert (check["violations"], check["alteredTexts"]) == (0, 0)
     assert check["jsonSchema"] == "Passed"
 
 
 def test_slow_first_requests_do_not_count() -> None:
-    _, arm = arms_of("FirstRequestsSlow")
-    (level,) = arm["levels"]
+    _, trial = trials_of("FirstRequestsSlow")
+    (level,) = trial["levels"]
 
     # Two requests make a pass; those of the first pass are slow.
     assert len(level["windows"]) < level["requests"] // 2
 
 
 def test_latencies_that_cannot_be_told_are_not_told() -> None:
-    _, arm = arms_of("TokensBunched")
-    (level,) = arm["levels"]
+    _, trial = trials_of("TokensBunched")
+    (level,) = trial["levels"]
 
     assert "keeps tokens back" in level["unmeasurable"]
     assert "timeToFirstToken" not in level
     assert "requestLatency" in level
 
 
-def test_a_drifting_arm_is_repeated_once() -> None:
-    _, arm = arms_of("Sinking")
+def test_a_drifting_trial_is_repeated_once() -> None:
+    _, trial = trials_of("Sinking")
 
-    assert arm["attempt"] == 1
+    assert trial["attempt"] == 1
 
 
 def test_sound_speculation_is_not_suspected() -> None:
     """n=0 has no counters; at n=1 all of them agree."""
-    control, arm = arms_of("UsageMissing")
+    control, trial = trials_of("UsageMissing")
 
     assert "acceptanceLength" not in control
-    (level,) = arm["levels"]
+    (level,) = trial["levels"]
     assert level["drafts"] > 0
-    assert arm["outputCheck"]["violations"] == 0
+    assert trial["outputCheck"]["violations"] == 0

@@ -73,4 +73,4 @@ def test_the_leader_is_killed_ten_times_during_a_run(namespace: str) -> None:
 
     turns = [pod for pod, _ in itertools.groupby(writers(offset))]
     assert len(turns) == len(set(turns)), "a pod wrote again after another one had written"
-    assert run["status"]["trials"]["failed"] == 0
+    assert run["status"]["counters"]["failed"] == 0

@@ -133,16 +133,16 @@ def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) ->
     vllm = {"maxModelLen": 2048, "maxNumSeqs": 4, "prefixCaching": "Enabled"}
     harness.apply(harness.sample("demo-vllm", spec__engine__vllm=vllm), namespace)
 
-    def failed_arm() -> dict[str, Any] | None:
+    def failed_trial() -> dict[str, Any] | None:
         runs = harness.items("mtptuningruns", namespace)
-        arms = [arm for run in runs for arm in run["status"].get("arms", ())]
-        return next((arm for arm in arms if arm["state"] == "Failed"), None)
+        trials = [trial for run in runs for trial in run["status"].get("trials", ())]
+        return next((trial for trial in trials if trial["state"] == "Failed"), None)
 
-    arm = harness.wait_until(failed_arm, "a failed arm", 400, lambda: harness.story(namespace, "demo-vllm"))
-    assert arm is not None
-    assert arm["reason"] in ("EngineFailed", "EngineCrashed")
+    trial = harness.wait_until(failed_trial, "a failed trial", 400, lambda: harness.story(namespace, "demo-vllm"))
+    assert trial is not None
+    assert trial["reason"] in ("EngineFailed", "EngineCrashed")
     for words in ("was healthy and ended at its first completion", "'function' object is not subscriptable"):
-        assert words in arm["message"]
+        assert words in trial["message"]
 
 
 def test_tuning_disabled_measures_nothing(namespace: str) -> None:

@@ -30,4 +30,4 @@ def test_the_recorded_best_is_chosen_and_called_simulated(namespace: str) -> Non
     assert float(verdict["speedupLow"]) <= truth <= float(verdict["speedupHigh"])
     assert verdict["message"].startswith("Simulated, no GPU was measured: ")
     assert harness.condition(model, "Tuned")["message"].startswith("Simulated, no GPU was measured: ")
-    assert all(any(told.startswith("Simulated: ") for told in arm["warnings"]) for arm in run["status"]["arms"])
+    assert all(any(told.startswith("Simulated: ") for told in trial["warnings"]) for trial in run["status"]["trials"])

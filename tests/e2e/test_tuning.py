@@ -41,8 +41,8 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
     run = harness.run_of(model)
     assert model["status"]["nSpec"] == 0
     assert run["status"]["observed"]["promptsSha256"] == hashlib.sha256(lines.encode()).hexdigest()
-    for arm in run["status"]["arms"]:
-        (level,) = arm["levels"]
+    for trial in run["status"]["trials"]:
+        (level,) = trial["levels"]
         (count,) = level["limits"]
         assert count["exceeding"] == count["requests"] > 0
 

@@ -100,7 +100,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
 
     # Which n it is, other tests say.
     run = harness.run_of(harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300))
-    assert run["status"]["trials"]["measured"] >= 1
+    assert run["status"]["counters"]["measured"] >= 1
     assert (run["spec"]["model"]["uri"], run["spec"]["model"]["revision"]) == (uri, commit)
     assert harness.items("jobs", namespace) == []
 

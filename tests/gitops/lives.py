@@ -7,8 +7,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from mtp_operator.reconcile.records import Kind, StatusUpdate
-from tests.unit.reconcile.world import World, disqualified, model_body
+from mtp_operator.reconcile.observed import Kind
+from mtp_operator.reconcile.plan import StatusUpdate
+from tests.unit.reconcile.givens import disqualified, model_body
+from tests.unit.reconcile.world import World
 
 SURGE = {"replicas": 1}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 
-from mtp_operator.api.run import ArmState, ArmStatus
+from mtp_operator.api.run import TrialState, TrialStatus
 from tests.cluster.lifecycle import ensure_cluster
 from tests.e2e import harness
 from tests.e2e.boots import boot_all
@@ -28,19 +28,19 @@ def main(boots: int) -> None:
     harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     each = boots // len(SAMPLES)
     n_specs = [N_SPECS[index % len(N_SPECS)] for index in range(each)]
-    arms = [arm for sample in SAMPLES for arm in boot_all(sample, n_specs, NAMESPACE)]
-    suspected = [arm for arm in arms if is_suspected(arm)]
-    for arm in suspected:
-        print(f"n={arm.n_spec}: {arm.reason}: {arm.message}")
-    print(f"{len(suspected)} of {len(arms)} healthy boots were suspected")
+    trials = [trial for sample in SAMPLES for trial in boot_all(sample, n_specs, NAMESPACE)]
+    suspected = [trial for trial in trials if is_suspected(trial)]
+    for trial in suspected:
+        print(f"n={trial.n_spec}: {trial.reason}: {trial.message}")
+    print(f"{len(suspected)} of {len(trials)} healthy boots were suspected")
     if not suspected:
-        print(f"the share of false alarms is below {bound(len(arms)):.1%} ({CONFIDENCE:.0%} confidence)")
+        print(f"the share of false alarms is below {bound(len(trials)):.1%} ({CONFIDENCE:.0%} confidence)")
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def is_suspected(arm: ArmStatus) -> bool:
-    """Whether an arm is out, or never chosen by itself."""
-    return arm.state is not ArmState.MEASURED or arm.reason is not None
+def is_suspected(trial: TrialStatus) -> bool:
+    """Whether a trial is out, or never chosen by itself."""
+    return trial.state is not TrialState.MEASURED or trial.reason is not None
 
 
 def bound(boots: int) -> float:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
+
+from mtp_operator.measures.quantities import Record
 
 GROUP: Final = "mtp-operator.dev"
 VERSION: Final = "v1alpha1"
@@ -29,30 +30,22 @@ MAX_CATEGORIES: Final = 8
 """Categories of prompts of one workload."""
 
 MAX_WARNINGS: Final = 8
-"""Tolerated faults that are told of one arm."""
+"""Tolerated faults that are told of one trial."""
 
 MAX_WINDOWS: Final = 32
-"""Throughput windows kept of one level of one arm."""
-
-MAX_COUNT: Final = 10**9
-"""The largest count (requests, tokens, drafts, seconds) that is believed: what a pod says becomes work and numbers."""
+"""Throughput windows kept of one level of one trial."""
 
 MAX_POSITIONS: Final = 10**6
-"""Output tokens of one arm whose scores are believed."""
+"""Output tokens of one trial whose scores are believed."""
 
 MAX_MEASURE: Final = 1e9
 """The largest speed in tokens per second, time in milliseconds or gap in nats that is believed."""
 
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positions = Annotated[int, Field(ge=0, le=MAX_POSITIONS)]
 
 
-class Schema(BaseModel):
-    """Base of every API type: frozen, camelCase on the wire, unknown fields ignored so that older readers survive."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_enum_values=False
-    )
+class Schema(Record):
+    """Base of every API type."""
 
     def to_wire(self) -> dict[str, Any]:
         """The object as it goes to the API server: camelCase keys, absent fields left out."""

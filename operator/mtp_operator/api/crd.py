@@ -158,7 +158,7 @@ KINDS: Final = (
             Column("VERDICT", "string", ".status.verdict.type"),
             Column("N_SPEC", "integer", ".status.verdict.nSpec"),
             Column("SPEEDUP", "string", ".status.verdict.speedup"),
-            Column("TRIALS", "integer", ".status.trials.measured"),
+            Column("TRIALS", "integer", ".status.counters.measured"),
             _AGE,
             Column("REASON", "string", _condition("Ready", "reason"), wide=True),
         ),

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
+from mtp_operator.measures.quantities import Count, LatencyCount
+
 from .base import (
     MAX_CATEGORIES,
     MAX_CONSTRAINTS,
@@ -13,7 +15,6 @@ from .base import (
     MAX_N_SPEC,
     MAX_WARNINGS,
     MAX_WINDOWS,
-    Count,
     DecimalString,
     Positions,
     Schema,
@@ -21,23 +22,24 @@ from .base import (
     rule,
     validated,
 )
+from .candidate import CandidateId
 from .conditions import Condition
 from .hashing import canonical_hash
 from .model import NAME_LIMIT, ObjectMeta
 from .settings import Measurement
-from .spec import Budget, LatencyMetric, Objective
+from .spec import Budget, Objective
 from .template import PodTemplate
 from .trial_documents import OutputStatus, StructuredOutput
 from .verdicts import VerdictStatus
 
-MAX_ARMS: Final = 128
-"""Rows of evidence that one run keeps."""
+MAX_TRIALS: Final = 128
+"""Trials that one run keeps, those included that were set aside or taken over."""
 
 MAX_LOSSES: Final = 8
-"""Lost trials of one arm after which it fails."""
+"""Attempts of one trial that may be lost: with the last one it fails."""
 
 MAX_ATTEMPTS: Final = MAX_LOSSES + 2
-"""Jobs of one arm at most: one that was lost is repeated, and one that drifted or was too slow once."""
+"""Jobs of one trial at most: a lost attempt is repeated, and one that drifted or was too slow once."""
 
 MAX_ADOPTED: Final = 64
 """Trials of other runs that a run takes over at the most: its own, as many as a budget allows, fit beside them."""
@@ -97,8 +99,8 @@ class MTPTuningRunSpec(RunSettings):
         return RunSettings.model_validate(self.model_dump())
 
 
-class ArmState(StrEnum):
-    """Where one arm stands."""
+class TrialState(StrEnum):
+    """How far one trial is."""
 
     PLANNED = "Planned"
     RUNNING = "Running"
@@ -108,16 +110,7 @@ class ArmState(StrEnum):
     SET_ASIDE = "SetAside"
 
 
-class ArmLimit(Schema):
-    """How a limit on a latency was kept at one level. The verdict's confidence comes from these counts."""
-
-    metric: Annotated[LatencyMetric, Field(description="The latency, as in objective.constraints.")]
-    max_milliseconds: Annotated[int, Field(ge=1, description="The limit, in milliseconds.")]
-    requests: Annotated[Count, Field(description="Requests whose latency was measured.")]
-    exceeding: Annotated[Count, Field(description="Requests of them that took longer.")]
-
-
-class ArmCategory(Schema):
+class TrialCategory(Schema):
     """How fast one category of prompts was answered."""
 
     category: Annotated[str, Field(max_length=16, description="The category.")]
@@ -126,7 +119,7 @@ class ArmCategory(Schema):
     ]
 
 
-class ArmLatency(Schema):
+class TrialLatency(Schema):
     """A latency over the requests after the warm-up, in milliseconds."""
 
     mean: Annotated[DecimalString, Field(description="Arithmetic mean.")]
@@ -135,7 +128,7 @@ class ArmLatency(Schema):
     p99: Annotated[DecimalString, Field(description="99 % of the requests were not slower.")]
 
 
-class ArmLevel(Schema):
+class TrialLevel(Schema):
     """What was measured at one concurrency level. Counters are the engine's own."""
 
     concurrency: Annotated[int, Field(ge=1, description="Requests in flight.")]
@@ -161,7 +154,7 @@ class ArmLevel(Schema):
         ),
     ] = ()
     limits: Annotated[
-        tuple[ArmLimit, ...],
+        tuple[LatencyCount, ...],
         Field(
             max_length=MAX_CONSTRAINTS,
             description="How the limits of objective.constraints were kept at this level.",
@@ -190,7 +183,7 @@ class ArmLevel(Schema):
         ),
     ] = ()
     categories: Annotated[
-        tuple[ArmCategory, ...],
+        tuple[TrialCategory, ...],
         Field(
             max_length=MAX_CATEGORIES,
             description="Speed of a single request by category of prompts.",
@@ -198,14 +191,14 @@ class ArmLevel(Schema):
         ),
     ] = ()
     time_to_first_token: Annotated[
-        ArmLatency | None, Field(description="From sending to the first token of any kind, in milliseconds.")
+        TrialLatency | None, Field(description="From sending to the first token of any kind, in milliseconds.")
     ] = None
     time_per_output_token: Annotated[
-        ArmLatency | None,
+        TrialLatency | None,
         Field(description="The time after the first token, divided by the output tokens less one, in milliseconds."),
     ] = None
     request_latency: Annotated[
-        ArmLatency | None, Field(description="From sending to the last token, in milliseconds.")
+        TrialLatency | None, Field(description="From sending to the last token, in milliseconds.")
     ] = None
     unmeasurable: Annotated[
         str | None, Field(max_length=256, description="Why the times of tokens are not told, where they are not.")
@@ -216,14 +209,14 @@ class ArmLevel(Schema):
     ] = None
 
 
-class ArmOutput(Schema):
-    """What was seen of an arm's output: speculation must not change it."""
+class TrialOutput(Schema):
+    """What was seen of a trial's output: speculation must not change it."""
 
     status: Annotated[
         OutputStatus,
         Field(
             description="Scored: the target model alone, without speculation, was asked about the tokens that came "
-            "out. Unverified: that did not work, see message; the arm is never chosen by itself."
+            "out. Unverified: that did not work, see message; the trial is never chosen by itself."
         ),
     ]
     positions: Annotated[Positions, Field(description="Output tokens that the target model alone was asked about.")] = 0
@@ -259,12 +252,22 @@ class ArmOutput(Schema):
     message: Annotated[str | None, Field(max_length=512, description="Why the output is Unverified.")] = None
 
 
-class ArmStatus(Schema):
-    """One arm: one n_spec in one boot of the engine."""
+class TrialStatus(Schema):
+    """One trial: one boot of the engine with one candidate."""
 
-    n_spec: Annotated[int, Field(ge=0, description="Draft tokens per step of this boot.")]
-    boot: Annotated[int, Field(ge=0, description="How often this n_spec had been booted before.")]
-    attempt: Annotated[int, Field(ge=0, description="How often this boot was repeated: it was lost, or drifted.")] = 0
+    number: Annotated[int, Field(ge=1, description="Counts the trials of the run, from 1 on.")]
+    candidate: Annotated[
+        CandidateId,
+        Field(
+            description="What was measured: off (no speculation, the baseline), or the method of drafting and n_spec, "
+            "such as mtp-3."
+        ),
+    ]
+    n_spec: Annotated[int, Field(ge=0, description="Draft tokens per step of the candidate.")]
+    boot: Annotated[int, Field(ge=0, description="Trials of the same candidate before this one.")]
+    attempt: Annotated[
+        int, Field(ge=0, description="How often the trial was repeated: it was lost, drifted or was too slow.")
+    ] = 0
     drifted: Annotated[
         int,
         Field(ge=0, description="Attempts of these whose throughput sank while it was measured; the second one fails."),
@@ -280,19 +283,19 @@ class ArmStatus(Schema):
     job_name: Annotated[str, Field(max_length=63, description="The trial's Job.")]
     job_uid: Annotated[str | None, Field(max_length=64, alias="jobUID", description="uid of the Job.")] = None
     state: Annotated[
-        ArmState,
+        TrialState,
         Field(
             description="Planned: its Job is about to be created. Running. Ending: the trial is being ended. "
             "Measured. Failed: see reason and message. SetAside: measured on a node that is gone, or before "
             "the prompts, the engine's image or the GPU's driver changed."
         ),
     ]
-    why: Annotated[str | None, Field(max_length=512, description="Why this n_spec was measured.")] = None
+    why: Annotated[str | None, Field(max_length=512, description="Why this candidate was measured.")] = None
     reason: Annotated[
         str | None,
         Field(
             max_length=64,
-            description="Why the arm failed, or is never chosen by itself although Measured, as one word.",
+            description="Why the trial failed, or is never chosen by itself although Measured, as one word.",
         ),
     ] = None
     message: Annotated[str | None, Field(max_length=1024, description="The same for a person, in a sentence.")] = None
@@ -309,8 +312,18 @@ class ArmStatus(Schema):
     ] = None
     node: Annotated[str | None, Field(max_length=253, description="The node that it ran on.")] = None
     started_at: Annotated[Timestamp | None, Field(description="When the pod was started by the node.")] = None
+    ready_seconds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Seconds that the engine took from the start of its container until a completion worked. "
+            "Pulling images is not a part of it.",
+        ),
+    ] = None
     ended_at: Annotated[Timestamp | None, Field(description="When the last container of the pod had ended.")] = None
-    gpu_seconds: Annotated[int | None, Field(ge=0, description="Seconds of GPU time that the arm held.")] = None
+    gpu_seconds: Annotated[
+        int | None, Field(ge=0, description="Seconds of GPU time that the trial held, over all its attempts.")
+    ] = None
     output_tokens_per_second: Annotated[
         DecimalString | None, Field(description="Output throughput over all levels: their weighted geometric mean.")
     ] = None
@@ -318,14 +331,14 @@ class ArmStatus(Schema):
         DecimalString | None, Field(description="Tokens per step of the target model: 1 + accepted / drafts.")
     ] = None
     levels: Annotated[
-        tuple[ArmLevel, ...],
+        tuple[TrialLevel, ...],
         Field(
             max_length=MAX_LEVELS,
             description="What was measured at each concurrency.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
         ),
     ] = ()
-    output_check: Annotated[ArmOutput | None, Field(description="What was seen of the output.")] = None
+    output_check: Annotated[TrialOutput | None, Field(description="What was seen of the output.")] = None
 
 
 class Observed(Schema):
@@ -369,13 +382,13 @@ class MTPTuningRunStatus(Schema):
     fingerprint: Annotated[
         str | None, Field(max_length=80, description="Settings and what was observed, as a hash.")
     ] = None
-    trials: Annotated[TrialCounters, Field(description="How many trials there were.")] = TrialCounters()
-    arms: Annotated[
-        tuple[ArmStatus, ...],
+    counters: Annotated[TrialCounters, Field(description="How many trials there were.")] = TrialCounters()
+    trials: Annotated[
+        tuple[TrialStatus, ...],
         Field(
-            max_length=MAX_ARMS,
-            description="The evidence: one row for each n_spec and boot.",
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["nSpec", "boot"]},
+            max_length=MAX_TRIALS,
+            description="The evidence, one entry for each trial.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"]},
         ),
     ] = ()
     verdict: Annotated[VerdictStatus | None, Field(description="The end; absent while the run is under way.")] = None
@@ -390,7 +403,7 @@ class MTPTuningRunStatus(Schema):
 
 
 class MTPTuningRun(Schema):
-    """One execution of a tuning: arms measured in trial Jobs, and the verdict."""
+    """One execution of a tuning: candidates measured in trials, one Job each, and the verdict."""
 
     metadata: ObjectMeta
     spec: MTPTuningRunSpec
@@ -413,6 +426,6 @@ def run_name(model_name: str, request_hash: str, request: int, epoch: int = 0) -
     return f"{model_name}-{digest[:10]}"
 
 
-def job_name(run: str, n_spec: int, boot: int, attempt: int) -> str:
-    """The name of a trial's Job, distinct for each attempt."""
-    return f"{run}-n{n_spec}-b{boot}-a{attempt}"
+def job_name(run: str, trial: int, attempt: int) -> str:
+    """The name of the Job of one attempt of a trial, given by its number."""
+    return f"{run}-t{trial}-a{attempt}"

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from mtp_operator.measures.quantities import Count, LatencyCount, refuse_more
+
 from .base import (
     MAX_CATEGORIES,
     MAX_CONSTRAINTS,
@@ -19,13 +21,13 @@ from .base import (
     MAX_N_SPEC,
     MAX_WARNINGS,
     MAX_WINDOWS,
-    Count,
     Positions,
     Schema,
     first_problem,
 )
+from .candidate import CandidateId
 from .conditions import shorten
-from .spec import EngineType, LatencyConstraint, LatencyMetric, Maximize, PromptCategory, Sampling
+from .spec import EngineType, LatencyConstraint, Maximize, PromptCategory, Sampling
 
 RESULT_LIMIT_BYTES: Final = 3000
 """Largest encoded result."""
@@ -53,7 +55,7 @@ DRIFTING: Final = "Drifting"
 """Reason of a failure that may be the machine's: throughput sank while it was measured. The trial is repeated once."""
 
 PROMPTS_UNUSABLE: Final = "PromptsUnusable"
-"""Reason of a failure that no arm is to blame for: the user's own prompts are wrong, and stay so for every n."""
+"""Reason of a failure that no trial is to blame for: the user's own prompts are wrong, and stay so for every n."""
 
 SLOWEST: Final = 0.01
 """Tokens per second below which a trial has measured nothing: speeds are kept with few decimals."""
@@ -88,12 +90,6 @@ class ImplausibleError(ValueError):
     """A whole result of this version, with figures that no trial can have."""
 
 
-def refuse_more(part: str, number: int, whole: str, of: int) -> None:
-    """Refuses a part that is larger than its whole."""
-    if number > of:
-        raise ValueError(f"{part}: {number} is more than the {of} {whole}")
-
-
 class Document(Schema):
     """Base of what travels between the operator and a bench container."""
 
@@ -123,7 +119,9 @@ class TrialPlan(Document):
     engine: EngineType
     url: str
     served_name: str
+    candidate: CandidateId
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    """Of the candidate."""
     prompts: PlannedPrompts = PlannedPrompts(built_in=tuple(PromptCategory))
     sampling: Sampling = Sampling()
     output_tokens: Annotated[int, Field(ge=1)]
@@ -178,20 +176,6 @@ class Latencies(Document):
     """Why the times of tokens cannot be told although the throughput can; the first two are absent then."""
 
 
-class LimitCount(Document):
-    """How many requests after the warm-up took longer than a limit of the plan."""
-
-    metric: LatencyMetric
-    max_milliseconds: Annotated[int, Field(ge=1)]
-    requests: Count
-    exceeding: Count
-
-    @model_validator(mode="after")
-    def _at_most_all(self) -> Self:
-        refuse_more("exceeding", self.exceeding, "requests", self.requests)
-        return self
-
-
 class LevelResult(Document):
     """What was measured at one level; counters are differences of the engine's own, absent where it has none."""
 
@@ -217,7 +201,7 @@ class LevelResult(Document):
     categories: Annotated[Mapping[Category, Measure], Field(max_length=MAX_CATEGORIES, default_factory=dict)]
     """Category of prompts -> output tokens per second of one request, over the requests after the warm-up."""
     latencies: Latencies | None = None
-    limits: Annotated[tuple[LimitCount, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
+    limits: Annotated[tuple[LatencyCount, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     """One for each limit of the plan at this level whose latency could be measured."""
     client_cpu_share: Annotated[Measure | None, Field(alias="clientCPUShare")] = None
     """CPU seconds that the bench itself took, over the seconds of the level: 1 is one core."""
@@ -230,7 +214,7 @@ class LevelResult(Document):
 
 
 class TrialFailure(Document):
-    """Why an arm is disqualified, could not be measured, or is not to be chosen by itself."""
+    """Why a trial is disqualified, could not be measured, or is not to be chosen by itself."""
 
     reason: Reason
     message: Text
@@ -244,7 +228,7 @@ class TrialWarning(Document):
 
 
 class OutputStatus(StrEnum):
-    """How far the check of an arm's output came."""
+    """How far the check of a trial's output came."""
 
     SCORED = "Scored"
     UNVERIFIED = "Unverified"
@@ -270,7 +254,7 @@ class Divergence(Document):
 
 
 class OutputCheck(Document):
-    """What was seen of an arm's output: whether it speaks against the arm is decided against that of n=0."""
+    """What was seen of a trial's output: whether it speaks against the trial is decided against that of n=0."""
 
     status: OutputStatus
     positions: Positions = 0
@@ -304,14 +288,18 @@ class OutputCheck(Document):
 
 
 class TrialResult(Document):
-    """What one trial found. `failure` is set where the arm cannot be believed or could not be measured."""
+    """What one trial found. `failure` is set where the trial cannot be believed or could not be measured."""
 
     version: Literal[1] = 1
+    candidate: CandidateId | None = None
+    """That of the plan; absent where the server is not one of a trial's."""
     n_spec: Annotated[int, Field(ge=0, le=MAX_N_SPEC)]
+    ready_seconds: Measure | None = None
+    """From the bench's start, beside the engine's, until a completion worked; absent where none did."""
     levels: Annotated[tuple[LevelResult, ...], Field(max_length=MAX_LEVELS)] = ()
     failure: TrialFailure | None = None
     doubt: TrialFailure | None = None
-    """Why the arm is measured and reported, but never chosen by itself."""
+    """Why the trial is measured and reported, but never chosen by itself."""
     warnings: Annotated[tuple[TrialWarning, ...], Field(max_length=MAX_WARNINGS)] = ()
     output_check: OutputCheck | None = None
     prompts_sha256: Sha256 | None = None
@@ -399,7 +387,7 @@ def _shortened(part: Any, windows: int, characters: int, key: str = "") -> Any:
 
 
 def _bare(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to stay: counts, one window a level, and what is against the arm."""
+    """What has to stay: counts, one window a level, and what is against the trial."""
     levels = [
         {name: value for name, value in level.items() if name not in ("categories", "latencies")}
         for level in document["levels"]

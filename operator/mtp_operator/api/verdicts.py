@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from .base import MAX_LEVELS, MAX_N_SPEC, DecimalString, Schema
+from .candidate import CandidateId
 
 
 class VerdictType(StrEnum):
@@ -23,24 +24,38 @@ CHOICES: Final = frozenset({VerdictType.SELECTED, VerdictType.SPECULATION_OFF, V
 
 
 class NoiseSource(StrEnum):
-    """Where the noise between boots, and with it every interval, comes from."""
+    """Where a figure of the noise between trials comes from."""
 
     MEASURED = "Measured"
     ASSUMED = "Assumed"
+
+
+class Noise(Schema):
+    """How much trials of one candidate differ; every interval follows from it."""
+
+    share: Annotated[
+        DecimalString,
+        Field(description="Standard deviation of the speed between trials, as a share of it: 0.021 is 2.1 %."),
+    ]
+    source: Annotated[
+        NoiseSource, Field(description="Measured: some candidate had more than one trial. Assumed: none had.")
+    ]
 
 
 class BestAtLevel(Schema):
     """What would be best at one level alone."""
 
     concurrency: Annotated[int, Field(ge=1, description="The level.")]
-    n_spec: Annotated[int, Field(ge=0, description="The measured n_spec that is fastest there.")]
+    candidate: Annotated[CandidateId, Field(description="The measured candidate that is fastest there.")]
+    n_spec: Annotated[int, Field(ge=0, description="Its n_spec.")]
     speedup: Annotated[DecimalString, Field(description="Its throughput there over that at n=0.")]
 
 
 class ParetoPoint(Schema):
-    """An n_spec at a level that no other pair beats both in throughput and for a single request."""
+    """A candidate at a level that no other pair beats both in throughput and for a single request."""
 
-    n_spec: Annotated[int, Field(ge=0, description="The n_spec.")]
+    candidate: Annotated[CandidateId, Field(description="The candidate.")]
+    n_spec: Annotated[int, Field(ge=0, description="Its n_spec.")]
     concurrency: Annotated[int, Field(ge=1, description="The level.")]
     output_tokens_per_second: Annotated[DecimalString, Field(description="Of all requests together.")]
     request_output_tokens_per_second: Annotated[DecimalString, Field(description="Of one request.")]
@@ -56,7 +71,8 @@ class VerdictStatus(Schema):
             "budget; n stays low. Failed: nothing could be measured. Superseded: the model's spec changed meanwhile."
         ),
     ]
-    n_spec: Annotated[int | None, Field(ge=0, description="The n_spec chosen.")] = None
+    candidate: Annotated[CandidateId | None, Field(description="The candidate that was chosen.")] = None
+    n_spec: Annotated[int | None, Field(ge=0, description="Its n_spec.")] = None
     speedup: Annotated[DecimalString | None, Field(description="Throughput at nSpec over that at n=0.")] = None
     speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95 % interval of speedup.")] = None
     speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95 % interval of speedup.")] = (
@@ -64,9 +80,8 @@ class VerdictStatus(Schema):
     )
     reason: Annotated[str, Field(max_length=64, description="Why, as one word.")]
     message: Annotated[str, Field(max_length=1024, description="Why, in a sentence.")]
-    noise_between_boots: Annotated[
-        NoiseSource | None,
-        Field(description="Measured: some n_spec was booted more than once. Assumed: none was."),
+    noise: Annotated[
+        Noise | None, Field(description="How much trials of one candidate differ, as the interval of speedup takes it.")
     ] = None
     best_per_level: Annotated[
         tuple[BestAtLevel, ...],
@@ -80,11 +95,11 @@ class VerdictStatus(Schema):
         tuple[ParetoPoint, ...],
         Field(
             max_length=MAX_LEVELS * (MAX_N_SPEC + 1),
-            description="The measured pairs of n_spec and level that no other pair beats both in throughput and in the "
-            "speed of one request.",
+            description="The measured pairs of candidate and level that no other pair beats both in throughput and in "
+            "the speed of one request.",
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["nSpec", "concurrency"],
+                "x-kubernetes-list-map-keys": ["candidate", "concurrency"],
             },
         ),
     ] = ()

@@ -1,4 +1,4 @@
-"""What disqualifies an arm although it was measured, what leaves it in doubt, and what is tolerated and told."""
+"""What disqualifies a trial although it was measured, what leaves it in doubt, and what is tolerated and told."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -60,7 +60,7 @@ BUSY_CLIENT: Final = 0.8
 def disqualification(
     n_spec: int, runs: Iterable[LevelRun], *, drafts_every_step: bool | None = True
 ) -> TrialFailure | None:
-    """The first reason against believing the throughput of this arm, if there is one.
+    """The first reason against believing the throughput of this trial, if there is one.
 
     Args:
         n_spec: draft tokens per step.
@@ -79,7 +79,7 @@ def disqualification(
 
 
 def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
-    """Why nobody can tell whether the drafter took part, if so: such an arm is never chosen by itself."""
+    """Why nobody can tell whether the drafter took part, if so: such a trial is never chosen by itself."""
     for run in runs:
         if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is None:
             seen = (
@@ -89,7 +89,7 @@ def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
             )
             message = (
                 f"nothing proves that the engine drafts {n_spec} tokens per step: {seen}, during {run.requests} "
-                f"requests at concurrency {run.concurrency}; the arm is measured, and chosen by nobody but you "
+                f"requests at concurrency {run.concurrency}; the trial is measured, and chosen by nobody but you "
                 "(spec.speculation.nSpec)"
             )
             return TrialFailure(reason="DrafterUnproven", message=message)

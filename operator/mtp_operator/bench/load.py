@@ -131,7 +131,7 @@ class Level:
     seconds: float
     """Time for the level, warm-up included; an engine that is too slow for it gets more."""
     prompts: Iterator[Prompt]
-    """Endless, the same in every arm."""
+    """Endless, the same in every trial."""
     pass_length: int
     """Requests of a pass over the prompt mix."""
     limits: tuple[LatencyConstraint, ...] = ()

@@ -1,11 +1,23 @@
 """What a measurement consists of, whoever asked for it: a trial, or a person with a server of their own."""
 
+import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from .engine_client import EngineClient
 from .load import Level, LevelRun, run_level
 from .prompts import Prompt
 from .readiness import wait_until_ready
+
+
+@dataclass
+class Findings:
+    """What a measurement has brought. It is filled in on the way: what was seen before an abort stays."""
+
+    ready_seconds: float | None = None
+    """From the beginning until a completion worked."""
+    runs: list[LevelRun] = field(default_factory=list)
+
 
 Watch = Callable[[LevelRun], None]
 """Told of a level after each of its passes."""
@@ -16,7 +28,7 @@ async def measure(
     probe: Prompt,
     levels: Iterable[Level],
     ready_seconds: float,
-    runs: list[LevelRun],
+    findings: Findings,
     watch: Watch | None = None,
 ) -> None:
     """Wait until the engine works, then measure one level after the other.
@@ -26,7 +38,7 @@ async def measure(
         probe: the longest prompt of the workload.
         levels: in the order in which they are measured.
         ready_seconds: how long the engine may take until a completion works.
-        runs: filled in as levels end; those before an abort stay.
+        findings: filled in.
         watch: told how it goes.
 
     Raises:
@@ -37,6 +49,9 @@ async def measure(
         MetricsError: only the engine's counters tell its tokens, and they cannot be read any more.
     """
     levels = tuple(levels)
+    clock = asyncio.get_running_loop().time
+    begin = clock()
     await wait_until_ready(client, probe, max(level.output_tokens for level in levels), ready_seconds)
+    findings.ready_seconds = clock() - begin
     for level in levels:
-        runs.append(await run_level(client, level, watch))  # noqa: PERF401  # those before an abort stay
+        findings.runs.append(await run_level(client, level, watch))

@@ -1,7 +1,7 @@
 """Whether the output is still the target model's: what the engine writes under speculation, scored without it.
 
 Speculation is lossless where every token is the one that the target model alone would have said, or one that it holds
-for as good within the arithmetic's noise. What is seen here is reported; whether it speaks against an arm is decided
+for as good within the arithmetic's noise. What is seen here is reported; whether it speaks against a trial is decided
 against n=0, which is scored in the same way.
 """
 

@@ -1,4 +1,4 @@
-"""What a trial asks: the built-in prompts or the user's own, in the same order in every arm."""
+"""What a trial asks: the built-in prompts or the user's own, in the same order in every trial."""
 
 import hashlib
 import itertools
@@ -43,7 +43,7 @@ class Prompt:
     category: str
     messages: Messages
     seed: int
-    """Of the request's sampling: distinct for each request of a boot, the same in every arm."""
+    """Of the request's sampling: distinct for each request of a boot, the same in every trial."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class PromptMix:
     def level(self, index: int) -> Iterator[Prompt]:
         """The endless sequence of prompts of the workload's index-th level.
 
-        It depends on nothing that is measured: the k-th pass of a level asks the same in every arm. Each level has its
-        own part of the prompts.
+        It depends on nothing that is measured: the k-th pass of a level asks the same in every trial. Each level
+        has its own part of the prompts.
         """
         parts = [_from_part(category, index) for category in self.conversations.items()]
         for number, (category, messages) in enumerate(itertools.chain.from_iterable(zip(*parts, strict=True))):

@@ -19,11 +19,15 @@ def trial_result(
     maximize: Maximize = Maximize.OUTPUT_THROUGHPUT,
     check: OutputCheck | None = None,
     *,
+    candidate: str | None = None,
+    ready_seconds: float | None = None,
     drafts_every_step: bool | None = True,
 ) -> TrialResult:
     """What was seen, as it is reported."""
     return TrialResult(
+        candidate=candidate,
         n_spec=n_spec,
+        ready_seconds=ready_seconds,
         levels=tuple(level_result(run, maximize) for run in runs),
         failure=failure,
         doubt=doubt(n_spec, runs),

@@ -8,6 +8,7 @@ from statistics import fmean, linear_regression, median, stdev
 from typing import Final
 
 from mtp_operator.api.base import MAX_WINDOWS
+from mtp_operator.measures.averages import MAD_TO_SD
 
 from .stream import Completion
 
@@ -30,10 +31,6 @@ DRIFT_LIMIT: Final = 0.10
 
 DRIFT_SIGMAS: Final = 4
 """The same in standard deviations of a pass, where these are larger."""
-
-
-MAD_TO_SD: Final = 1.4826
-"""Standard deviation over median absolute deviation, for normal noise."""
 
 
 @dataclass(frozen=True)

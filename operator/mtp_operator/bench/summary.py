@@ -10,7 +10,8 @@ from statistics import fmean, quantiles
 from typing import Final
 
 from mtp_operator.api.spec import LatencyConstraint
-from mtp_operator.api.trial_documents import Latencies, LatencySummary, LimitCount
+from mtp_operator.api.trial_documents import Latencies, LatencySummary
+from mtp_operator.measures.quantities import LatencyCount
 
 from .steady import Pass
 from .stream import Completion
@@ -89,7 +90,7 @@ def latencies(answers: Sequence[Completion], tokens_per_step: float | None = Non
 
 def limit_counts(
     answers: Sequence[Completion], limits: Iterable[LatencyConstraint], tokens_per_step: float | None = None
-) -> tuple[LimitCount, ...]:
+) -> tuple[LatencyCount, ...]:
     """How many answers exceed each limit; nothing of a latency that cannot be measured."""
     hidden = hidden_times(answers, tokens_per_step)
     counts = []
@@ -98,7 +99,7 @@ def limit_counts(
         values = _values(name, answers)
         if values and not (hidden and name in _OF_TOKENS):
             counts.append(
-                LimitCount(
+                LatencyCount(
                     metric=limit.metric,
                     max_milliseconds=limit.max_milliseconds,
                     requests=len(values),

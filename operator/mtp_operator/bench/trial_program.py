@@ -29,7 +29,7 @@ from mtp_operator.engines import engine_for, telling_lines
 from .engine_client import EngineClient, MetricsError, open_session
 from .gates import disqualification
 from .load import EngineGoneError, EngineHungError, LevelRun, TooSlowError, planned_levels
-from .measure import measure
+from .measure import Findings, measure
 from .output_checker import OutputChecker
 from .prompts import PromptMix, PromptsUnusableError, planned_mix
 from .readiness import NotReadyError, model_problem
@@ -62,41 +62,45 @@ def main(plan: TrialPlan, termination_log: Path = TERMINATION_LOG) -> int:
         termination_log: the file whose content kubelet makes the container's termination message.
 
     Returns:
-        The exit status: 0 if there is a result that counts, a disqualified arm's included; else 1.
+        The exit status: 0 if there is a result that counts, a disqualified trial's included; else 1.
     """
-    runs: list[LevelRun] = []
+    findings = Findings()
     prompts_sha256 = None
     check = None
     try:
         mix = planned_mix(plan.prompts, plan.seed)
         prompts_sha256 = mix.sha256
-        failure, check, status = asyncio.run(_outcome(plan, mix, runs))
+        failure, check, status = asyncio.run(_outcome(plan, mix, findings))
     except PromptsUnusableError as error:
         failure, status = TrialFailure(reason=PROMPTS_UNUSABLE, message=plain(str(error))), 1
     try:
         result = trial_result(
             plan.n_spec,
-            runs,
+            findings.runs,
             failure,
             prompts_sha256,
             plan.maximize,
             check,
+            candidate=plan.candidate,
+            ready_seconds=findings.ready_seconds,
             drafts_every_step=plan.drafts_every_step,
         )
     except ValidationError as error:
         message = plain(f"the engine's figures cannot be those of any server: {first_problem(error)}")
         failure, status = TrialFailure(reason=IMPLAUSIBLE, message=message), 0
-        result = TrialResult(n_spec=plan.n_spec, failure=failure, prompts_sha256=prompts_sha256)
+        result = TrialResult(
+            candidate=plan.candidate, n_spec=plan.n_spec, failure=failure, prompts_sha256=prompts_sha256
+        )
     termination_log.write_text(result.encode())
-    print(json.dumps(_record(plan, runs, result)), flush=True)
+    print(json.dumps(_record(plan, findings.runs, result)), flush=True)
     return status
 
 
 async def _outcome(
-    plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]
+    plan: TrialPlan, mix: PromptMix, findings: Findings
 ) -> tuple[TrialFailure | None, OutputCheck | None, int]:
     """What is against the levels that were measured, what was seen of the output, and the exit status."""
-    trial = asyncio.ensure_future(_trial(plan, mix, runs))
+    trial = asyncio.ensure_future(_trial(plan, mix, findings))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, trial.cancel)
     try:
         check = await trial
@@ -107,18 +111,18 @@ async def _outcome(
     except Exception as error:  # a fault of the bench's own, or an engine that answers as nobody has foreseen
         traceback.print_exc()
         return TrialFailure(reason="BenchFailed", message=plain(f"{type(error).__name__}: {error}")), None, 1
-    return _disqualification(plan, runs), check, 0
+    return _disqualification(plan, findings.runs), check, 0
 
 
 def _disqualification(plan: TrialPlan, runs: list[LevelRun]) -> TrialFailure | None:
     return disqualification(plan.n_spec, runs, drafts_every_step=plan.drafts_every_step)
 
 
-async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> OutputCheck | None:
+async def _trial(plan: TrialPlan, mix: PromptMix, findings: Findings) -> OutputCheck | None:
     """Fill in the levels that were measured; those before an abort stay.
 
     Returns:
-        What was seen of the output; None where the arm is out already.
+        What was seen of the output; None where the trial is out already.
 
     Raises:
         TrialError: the trial cannot go on.
@@ -129,8 +133,8 @@ async def _trial(plan: TrialPlan, mix: PromptMix, runs: list[LevelRun]) -> Outpu
     async with open_session(plan.url) as session:
         client = EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling)
         try:
-            await measure(client, mix.probe, planned_levels(plan, mix), plan.ready_seconds, runs)
-            return None if _disqualification(plan, runs) else await _output_check(session, plan, mix)
+            await measure(client, mix.probe, planned_levels(plan, mix), plan.ready_seconds, findings)
+            return None if _disqualification(plan, findings.runs) else await _output_check(session, plan, mix)
         except NotReadyError as error:
             raise TrialError("NotReady", _explained(error, plan)) from error
         except TooSlowError as error:

@@ -191,8 +191,8 @@ async def _measured(
     console: "Console",
 ) -> "TrialResult":
     from mtp_operator.bench.engine_client import EngineClient, MetricsError, open_session
-    from mtp_operator.bench.load import EngineGoneError, EngineHungError, Level, LevelRun, TooSlowError
-    from mtp_operator.bench.measure import measure
+    from mtp_operator.bench.load import EngineGoneError, EngineHungError, Level, TooSlowError
+    from mtp_operator.bench.measure import Findings, measure
     from mtp_operator.bench.readiness import NotReadyError
     from mtp_operator.bench.report import result_by_hand
 
@@ -200,7 +200,7 @@ async def _measured(
         Level(level.concurrency, asked.output_tokens, seconds, mix.level(index), mix.pass_length(level.concurrency))
         for index, level in enumerate(asked.levels)
     ]
-    runs: list[LevelRun] = []
+    findings = Findings()
     async with open_session(_address(url)) as session:
         server = await _server(session, url, model)
         console.print(f"{server.name} at {url}, model {server.model}, {asked.output_tokens} output tokens")
@@ -208,10 +208,12 @@ async def _measured(
         with _progress(console) as progress:
             task = progress.add_task("a first completion")
             try:
-                await measure(client, mix.probe, levels, seconds, runs, lambda run: _show(progress, task, run, seconds))
+                await measure(
+                    client, mix.probe, levels, seconds, findings, lambda run: _show(progress, task, run, seconds)
+                )
             except (NotReadyError, EngineGoneError, EngineHungError, TooSlowError, MetricsError) as error:
                 raise MeasuringError(str(error)) from error
-    return result_by_hand(n_spec, runs, mix.sha256)
+    return result_by_hand(n_spec, findings.runs, mix.sha256)
 
 
 async def _sent(

@@ -7,7 +7,7 @@ from rich.table import Table
 from mtp_operator.api.trial_documents import Latencies, LatencySummary, LevelResult
 from mtp_operator.bench.request_list import ListResult
 from mtp_operator.bench.steady import standard_error
-from mtp_operator.tuner.evidence import typical
+from mtp_operator.measures.averages import typical
 
 from .tables import metrics_table
 

@@ -8,13 +8,14 @@ import yaml
 
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import MTPModel, WhileTuning
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings, job_name
+from mtp_operator.api.run import MTPTuningRun, RunSettings, TrialStatus
 from mtp_operator.api.serving_record import Served, ServingRecord, Surroundings
 from mtp_operator.api.spec import Allocation, EngineType
 from mtp_operator.api.validation import with_defaults
 from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.reconcile.intent import Intent, Refused, Tune, fixed_n_spec, intent
-from mtp_operator.reconcile.records import OperatorSettings
+from mtp_operator.reconcile.observed import OperatorSettings
+from mtp_operator.reconcile.run import planned
 from mtp_operator.resources.claim_template import claim_template
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.fetch_job import fetch_job, fetched_sources
@@ -131,18 +132,16 @@ def _tuning(model: MTPModel, settings: RunSettings, wanted: Intent, installation
     yield body
     yield trials_network_policy(model)
     run = MTPTuningRun.from_wire({**body, "metadata": _UNKNOWN_TO_FILES | body["metadata"]})
-    yield from (
-        trial_job(
+    trials: list[TrialStatus] = []
+    for n_spec in range(settings.max_n_spec + 1):
+        trials.append(planned(run, trials, n_spec, None))
+        yield trial_job(
             run,
-            ArmStatus(
-                n_spec=n_spec, boot=0, job_name=job_name(run.metadata.name, n_spec, 0, 0), state=ArmState.PLANNED
-            ),
+            trials[-1],
             None,
             ready_seconds=model.spec.template.ready_seconds or installation.ready_seconds,
             level_seconds=installation.level_seconds,
         )
-        for n_spec in range(settings.max_n_spec + 1)
-    )
 
 
 def _serving(model: MTPModel, settings: RunSettings, wanted: Intent, installation: Installation) -> Iterator[Json]:

@@ -14,10 +14,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from mtp_operator.api.run import ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialStatus
 from mtp_operator.api.trial_documents import SIMULATED
 from mtp_operator.local.tuning import Watch
-from mtp_operator.reconcile.records import EventDraft
+from mtp_operator.reconcile.plan import EventDraft
 from mtp_operator.report.data import Candidate, ReportData
 from mtp_operator.report.extract import report_data
 from mtp_operator.report.words import headline, number, speedup
@@ -39,7 +39,7 @@ def view(run: MTPTuningRun, folder: Path) -> Iterator[Watch]:
         folder: where its evidence gathers.
     """
     console = _console()
-    counted = run.status.trials.measured + run.status.trials.failed
+    counted = run.status.counters.measured + run.status.counters.failed
     verb = f"Continuing {run.spec.model_name} after {counted} trials" if counted else f"Tuning {run.spec.model_name}"
     _say(console, f"{verb} with {escape(run.spec.engine.image or '')}; evidence: {folder}")
     if not console.is_terminal:
@@ -60,14 +60,14 @@ class PlainView:
     def wrote(self, run: MTPTuningRun, events: tuple[EventDraft, ...]) -> None:
         """See `Watch.wrote`. The verdict is left to the conclusion."""
         if run.status.verdict is not None:
-            events = tuple(event for event in events if event.reason in ("ArmMeasured", "ArmFailed"))
+            events = tuple(event for event in events if event.reason in ("TrialMeasured", "TrialFailed"))
         for event in events:
             seconds = self._clock() - self._begin
             said = escape(event.message)
             mark = "! " if event.type == "Warning" else ""
             _say(self._console, f"{_time(seconds):>6}  {mark}{said}")
 
-    def waiting(self, run: MTPTuningRun, arm: ArmStatus, seconds: float) -> None:
+    def waiting(self, run: MTPTuningRun, trial: TrialStatus, seconds: float) -> None:
         """See `Watch.waiting`: nothing has happened."""
 
 
@@ -85,9 +85,9 @@ class LiveView(PlainView):
         if events or not self._curve:
             self._curve = candidates_table(report_data(run).candidates)
 
-    def waiting(self, run: MTPTuningRun, arm: ArmStatus, seconds: float) -> None:
+    def waiting(self, run: MTPTuningRun, trial: TrialStatus, seconds: float) -> None:
         """See `Watch.waiting`."""
-        why = f"Now: {arm.why}, {_time(seconds)} so far"
+        why = f"Now: {trial.why}, {_time(seconds)} so far"
         self._live.update(Group(self._curve, escape(why), escape(time_left(run, seconds))), refresh=True)
 
 
@@ -98,9 +98,9 @@ def time_left(run: MTPTuningRun, seconds: float) -> str:
         run: as it is now.
         seconds: of the trial under way.
     """
-    trials, most = run.status.trials, run.spec.budget.max_trials
-    ended = trials.measured + trials.failed
-    taken = [arm.gpu_seconds / run.spec.accelerator.count for arm in run.status.arms if arm.gpu_seconds]
+    counters, most = run.status.counters, run.spec.budget.max_trials
+    ended = counters.measured + counters.failed
+    taken = [trial.gpu_seconds / run.spec.accelerator.count for trial in run.status.trials if trial.gpu_seconds]
     if not taken:
         return f"Trial {ended + 1} of at most {most}"
     each = fmean(taken)

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import Final
 
-from mtp_operator.reconcile.arm_conversion import DRIVER_LABEL
-from mtp_operator.reconcile.records import Node
+from mtp_operator.reconcile.observed import Node
+from mtp_operator.reconcile.trial_conversion import DRIVER_LABEL
 from mtp_operator.resources.placement import PRODUCT_LABEL
 
 _TIMEOUT_SECONDS: Final = 30

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from mtp_operator.api.trial_documents import TrialPlan
-from mtp_operator.reconcile.records import Container, Job, Pod, Terminated
+from mtp_operator.reconcile.observed import Container, Job, Pod, Terminated
 from mtp_operator.resources.trial_job import DEADLINE_MARGIN_SECONDS, GRACE_SECONDS
 
 from .local_errors import BrokenError

@@ -12,22 +12,12 @@ from typing import Any, Final, Protocol
 
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, MTPTuningRunStatus, RunSettings
+from mtp_operator.api.run import MTPTuningRun, MTPTuningRunStatus, RunSettings, TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TrialPlan
 from mtp_operator.engines import NO_LOG_FILE, Place, engine_for
-from mtp_operator.reconcile.records import (
-    Action,
-    Create,
-    EndTrial,
-    EventDraft,
-    Kind,
-    Node,
-    Observed,
-    OperatorSettings,
-    Reference,
-    StatusUpdate,
-)
-from mtp_operator.reconcile.run import advance, is_over, open_arm
+from mtp_operator.reconcile.observed import Kind, Node, Observed, OperatorSettings, Reference
+from mtp_operator.reconcile.plan import Action, Create, EndTrial, EventDraft, StatusUpdate
+from mtp_operator.reconcile.run import advance, is_over, open_trial
 from mtp_operator.resources.trial_job import trial_plan
 from mtp_operator.resources.tuning_run import tuning_run
 
@@ -46,7 +36,7 @@ class Watch(Protocol):
     def wrote(self, run: MTPTuningRun, events: tuple[EventDraft, ...]) -> None:
         """The run has changed, and is on disk; the events say how."""
 
-    def waiting(self, run: MTPTuningRun, arm: ArmStatus, seconds: float) -> None:
+    def waiting(self, run: MTPTuningRun, trial: TrialStatus, seconds: float) -> None:
         """A trial has been under way for so many seconds."""
 
 
@@ -107,12 +97,14 @@ def resumed(kept: MTPTuningRun, wanted: MTPTuningRun) -> MTPTuningRun:
             f"--resume: the folder has run {kept.metadata.name}, and the model and the engine's command as they are "
             f"now are another one, {wanted.metadata.name}; undo the change, or start again in another folder (--to)"
         )
-    arms = tuple(_planned_again(arm) if arm.state is ArmState.RUNNING else arm for arm in kept.status.arms)
-    return _with_status(kept, kept.status.model_copy(update={"arms": arms}))
+    trials = tuple(
+        _planned_again(trial) if trial.state is TrialState.RUNNING else trial for trial in kept.status.trials
+    )
+    return _with_status(kept, kept.status.model_copy(update={"trials": trials}))
 
 
-def _planned_again(arm: ArmStatus) -> ArmStatus:
-    return arm.model_copy(update={"state": ArmState.PLANNED, "job_uid": None, "node": None, "started_at": None})
+def _planned_again(trial: TrialStatus) -> TrialStatus:
+    return trial.model_copy(update={"state": TrialState.PLANNED, "job_uid": None, "node": None, "started_at": None})
 
 
 def _with_status(run: MTPTuningRun, status: MTPTuningRunStatus) -> MTPTuningRun:
@@ -193,10 +185,10 @@ class Tuning:
                 self._folder.write(self.run)
                 self._watch.wrote(self.run, action.events)
             case Create(Kind.JOB):
-                arm = open_arm(self.run.status.arms)
-                if arm is None:
+                trial = open_trial(self.run.status.trials)
+                if trial is None:
                     return False
-                self._trial = self._around.start(self._order(arm), self._around.clock)
+                self._trial = self._around.start(self._order(trial), self._around.clock)
             case EndTrial() if self._trial is not None:
                 self._trial.ask_to_end()
             case _:
@@ -205,41 +197,41 @@ class Tuning:
 
     def _wait(self) -> None:
         """Until something has become of the trial."""
-        arm = open_arm(self.run.status.arms)
-        if self._trial is None or arm is None:
+        trial = open_trial(self.run.status.trials)
+        if self._trial is None or trial is None:
             raise AssertionError(f"nothing is left to do, and there is no verdict: {self.run.status}")
         begin = self._around.clock()
         while not self._trial.look():
             if self._around.is_stopped():
                 raise StoppedError
-            self._watch.waiting(self.run, arm, (self._around.clock() - begin).total_seconds())
+            self._watch.waiting(self.run, trial, (self._around.clock() - begin).total_seconds())
             self._around.sleep(POLL_SECONDS)
 
-    def _order(self, arm: ArmStatus) -> TrialOrder:
+    def _order(self, trial: TrialStatus) -> TrialOrder:
         run, launch = self.run, self._options.launch
         port = self._port()
-        folder = self._folder.new_trial(arm.job_name.removeprefix(f"{run.metadata.name}-"))
+        folder = self._folder.new_trial(trial.job_name.removeprefix(f"{run.metadata.name}-"))
         place = Place(host=LOOPBACK, port=port, configuration_folder=str(self._folder.configuration_folder))
         # What it prints is its log: there is no need for a second one.
         engine = engine_for(run.spec.engine.type, NO_LOG_FILE, place)
         self._folder.configuration(engine.configuration_files())
         environment = launch.environment(run, engine, self._around.environment)
-        command, remove = launch.arguments(run, arm.n_spec, engine), None
+        command, remove = launch.arguments(run, trial.n_spec, engine), None
         if launch.container is not None:
             name = f"mtp-tune-{run.metadata.uid[:8]}-{folder.name}"
             configuration = self._folder.configuration_folder
-            command = launch.contained(launch.container, name, run, arm.n_spec, engine, configuration)
+            command = launch.contained(launch.container, name, run, trial.n_spec, engine, configuration)
             environment, remove = dict(self._around.environment), launch.container.remove(name)
         self._folder.write_file(folder / "command", shlex.join(command) + "\n")
         return TrialOrder(
-            name=arm.job_name,
+            name=trial.job_name,
             run_uid=run.metadata.uid,
             node=self._around.node.name,
             engine_id=run.spec.engine.image or "",
             command=command,
             environment=environment,
             bench_environment=self._around.environment,
-            plan=self._plan(arm, port, folder / "engine.log"),
+            plan=self._plan(trial, port, folder / "engine.log"),
             folder=folder,
             remove=remove,
         )
@@ -250,10 +242,10 @@ class Tuning:
         check_port(self._options.port)
         return self._options.port
 
-    def _plan(self, arm: ArmStatus, port: int, log: Path) -> TrialPlan:
+    def _plan(self, trial: TrialStatus, port: int, log: Path) -> TrialPlan:
         """As the bench container of a pod has it, but for where things are."""
         options = self._options
-        plan = trial_plan(self.run, arm, ready_seconds=options.ready_seconds, level_seconds=options.level_seconds)
+        plan = trial_plan(self.run, trial, ready_seconds=options.ready_seconds, level_seconds=options.level_seconds)
         path = options.launch.model.path
         prompts = plan.prompts
         if prompts.file is not None and options.prompts is not None:

@@ -11,10 +11,11 @@ from mtp_operator.api.run import MTPTuningRun, RunSettings
 from mtp_operator.resources.network_policy import trials_network_policy
 from mtp_operator.resources.tuning_run import tuning_run
 
-from . import intent, trial, unreadable, weights
+from . import intent, obstacles, unreadable, weights
 from . import model_report as models
 from . import run as runs
-from .records import Create, Delete, Ensure, Kind, Lane, Observed, OperatorSettings, Plan, Unreadable
+from .observed import Kind, Lane, Observed, OperatorSettings, Unreadable
+from .plan import Create, Delete, Ensure, Plan
 from .serving import Tuning, hold_on_trials, serve
 from .views import explain
 
@@ -79,7 +80,7 @@ def _with_model(
         plans.append(cache.plan)
     elif not cache.cached:
         cache = cache.kept_from(lost_sight)
-    obstacle = lost_sight or (trial.failure(observed, Lane.TUNING) if cache.cached else cache.obstacle)
+    obstacle = lost_sight or (obstacles.failure(observed, Lane.TUNING) if cache.cached else cache.obstacle)
     set_aside = list(observed.unreadable)
     for run in ours:
         if not _belongs_to(run, model):
@@ -125,12 +126,12 @@ def _locked_in(model: MTPModel, plan: Plan, settings: OperatorSettings) -> Plan:
     return Plan.of(Lane.TUNING, policy if starts and settings.network_policies else None)
 
 
-def _squatted(name: str | None, strangers: Sequence[MTPTuningRun]) -> trial.Obstacle | None:
+def _squatted(name: str | None, strangers: Sequence[MTPTuningRun]) -> obstacles.Obstacle | None:
     """What is in the way if the name of the wanted run is that of one which the operator did not make."""
     if all(run.metadata.name != name for run in strangers):
         return None
     message = f"MTPTuningRun {name} was not made by the operator: delete it"
-    return trial.Obstacle("NotMadeByOperator", message, needs_a_person=True)
+    return obstacles.Obstacle("NotMadeByOperator", message, needs_a_person=True)
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:

@@ -2,51 +2,53 @@
 
 from mtp_operator.api.conditions import Condition, ConditionType, shorten
 from mtp_operator.api.model_status import MTPModelStatus
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunStatus
+from mtp_operator.api.run import MTPTuningRunStatus, TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 
-from .records import EventDraft, Reference
-from .trial import Obstacle
+from .observed import Reference
+from .obstacles import Obstacle
+from .plan import EventDraft
 
 
-def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
-    """What became of the arms between two statuses of a run."""
-    known = {(arm.n_spec, arm.boot): arm for arm in before.arms}
+def trial_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
+    """What became of the trials between two statuses of a run."""
+    known = {trial.number: trial for trial in before.trials}
     events = []
-    adopted = [arm for arm in after.arms if arm.adopted_from is not None and (arm.n_spec, arm.boot) not in known]
+    adopted = [trial for trial in after.trials if trial.adopted_from is not None and trial.number not in known]
     if adopted:
-        runs = ", ".join(sorted({f"MTPTuningRun {arm.adopted_from}" for arm in adopted}))
-        trials = f"{len(adopted)} trials" if len(adopted) > 1 else "1 trial"
-        said = f"{trials} of {runs} taken over: the same engine and load were measured on the same node"
+        runs = ", ".join(sorted({f"MTPTuningRun {trial.adopted_from}" for trial in adopted}))
+        number = f"{len(adopted)} trials" if len(adopted) > 1 else "1 trial"
+        said = f"{number} of {runs} taken over: the same engine and load were measured on the same node"
         events.append(EventDraft(about, "Normal", "TrialsAdopted", shorten(said)))
-    for arm in after.arms:
-        if arm in adopted:
+    for trial in after.trials:
+        older = known.get(trial.number)
+        if trial in adopted or (older is not None and (older.state, older.attempt) == (trial.state, trial.attempt)):
             continue
-        older = known.get((arm.n_spec, arm.boot))
-        if older is not None and (older.state, older.attempt) == (arm.state, arm.attempt):
-            continue
-        if arm.state is ArmState.PLANNED and arm.attempt == 0:
-            events.append(EventDraft(about, "Normal", "TrialPlanned", f"measuring {arm.why}"))
-        elif arm.state is ArmState.PLANNED:
-            reason, how = _repeated(arm, older)
-            events.append(EventDraft(about, "Warning", reason, f"n={arm.n_spec}: {arm.message}; it is repeated{how}"))
-        elif arm.state is ArmState.MEASURED:
-            accepted = f", {arm.acceptance_length} tokens per step" if arm.acceptance_length else ""
-            said = f"n={arm.n_spec}: {arm.output_tokens_per_second} tokens/s{accepted}"
-            events.append(EventDraft(about, "Normal", "ArmMeasured", said))
-        elif arm.state is ArmState.FAILED:
-            events.append(EventDraft(about, "Warning", "ArmFailed", f"n={arm.n_spec}: {arm.reason}: {arm.message}"))
-        elif arm.state is ArmState.SET_ASIDE:
-            events.append(EventDraft(about, "Warning", "ArmSetAside", f"n={arm.n_spec}: {arm.message}"))
+        named = f"trial {trial.number} ({trial.candidate})"
+        match trial.state:
+            case TrialState.PLANNED if trial.attempt == 0:
+                events.append(EventDraft(about, "Normal", "TrialPlanned", f"measuring {trial.why}"))
+            case TrialState.PLANNED:
+                reason, how = _repeated(trial, older)
+                events.append(EventDraft(about, "Warning", reason, f"{named}: {trial.message}; it is repeated{how}"))
+            case TrialState.MEASURED:
+                accepted = f", {trial.acceptance_length} tokens per step" if trial.acceptance_length else ""
+                said = f"{named}: {trial.output_tokens_per_second} tokens/s{accepted}"
+                events.append(EventDraft(about, "Normal", "TrialMeasured", said))
+            case TrialState.FAILED:
+                said = f"{named}: {trial.reason}: {trial.message}"
+                events.append(EventDraft(about, "Warning", "TrialFailed", said))
+            case TrialState.SET_ASIDE:
+                events.append(EventDraft(about, "Warning", "TrialSetAside", f"{named}: {trial.message}"))
     return events
 
 
-def _repeated(arm: ArmStatus, older: ArmStatus | None) -> tuple[str, str]:
-    """Why an arm is planned again, as one word, and how else it is measured then."""
-    if arm.drifted > (older.drifted if older is not None else 0):
+def _repeated(trial: TrialStatus, older: TrialStatus | None) -> tuple[str, str]:
+    """Why a trial is planned again, as one word, and how else it is measured then."""
+    if trial.drifted > (older.drifted if older is not None else 0):
         return "TrialDrifted", ""
-    if arm.reason == TOO_SLOW and (older is None or older.reason != TOO_SLOW):
+    if trial.reason == TOO_SLOW and (older is None or older.reason != TOO_SLOW):
         return "TrialTooSlow", " with twice the time"
     return "TrialLost", ""
 

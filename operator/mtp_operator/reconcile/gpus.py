@@ -4,7 +4,8 @@ from mtp_operator.api.spec import AcceleratorSpec, Allocation, Architecture
 from mtp_operator.resources.claim_template import DRIVER, claim_template
 from mtp_operator.resources.placement import fits, found_gpus
 
-from .records import Ensure, Kind, Observed, OperatorSettings, Reference
+from .observed import Kind, Observed, OperatorSettings, Reference
+from .plan import Ensure
 
 
 def no_node_fits(accelerator: AcceleratorSpec, observed: Observed, settings: OperatorSettings, message: str) -> str:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.model_status import ResolvedImages
-from mtp_operator.api.run import ArmState, MTPTuningRun, RunSettings, run_name
+from mtp_operator.api.run import MTPTuningRun, RunSettings, TrialState, run_name
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
 from . import weights
-from .records import OperatorSettings
+from .observed import OperatorSettings
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
 
 def has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
     """Whether a run was made for other pods than the model asks for, and loses no measurement if it starts again."""
-    measured = any(arm.state is ArmState.MEASURED for arm in run.status.arms)
+    measured = any(trial.state is TrialState.MEASURED for trial in run.status.trials)
     return not measured and run.spec.template != model.spec.template.pod
 
 

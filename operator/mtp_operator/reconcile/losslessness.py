@@ -1,4 +1,4 @@
-"""Whether an arm's output is still the target model's: its own check held against that of n=0.
+"""Whether a trial's output is still the target model's: its own check held against that of n=0.
 
 n=0 is the control: it has the same kernels, the same arithmetic and the same tokenizer, and nothing drafted. What is
 wrong there too is no fault of speculation's.
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from mtp_operator.api.conditions import shorten
-from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
+from mtp_operator.api.run import TrialOutput, TrialState, TrialStatus
 from mtp_operator.api.trial_documents import OutputStatus, StructuredOutput
 from mtp_operator.tuner.tails import hypergeometric_at_least
 
 SIGNIFICANCE: Final = 1e-4
-"""Probability at which an equal number of violations in both arms is given up."""
+"""Probability at which an equal number of violations in both trials is given up."""
 
 ONE_SIDED_95: Final = 1.645
 """Standard deviations below which a normal variable is with a probability of 5 %."""
@@ -31,38 +31,38 @@ OUTPUT_UNVERIFIED: Final = "OutputUnverified"
 
 @dataclass(frozen=True)
 class Finding:
-    """What the output says of an arm."""
+    """What the output says of a trial."""
 
     reason: str
     message: str
 
     @property
     def disqualifies(self) -> bool:
-        """Whether the arm is out; else it is only never chosen by itself."""
+        """Whether the trial is out; else it is only never chosen by itself."""
         return self.reason != OUTPUT_UNVERIFIED
 
 
-def judged_outputs(arms: Iterable[ArmStatus]) -> tuple[ArmStatus, ...]:
-    """The arms, each with what its output says of it.
+def judged_outputs(trials: Iterable[TrialStatus]) -> tuple[TrialStatus, ...]:
+    """The trials, each with what its output says of it.
 
-    All that are measured are judged anew, since another boot of n=0 is more control. What has failed has failed.
+    All that are measured are judged anew, since another trial of n=0 is more control. What has failed has failed.
     """
-    arms = tuple(arms)
+    trials = tuple(trials)
     controls = [
-        arm.output_check
-        for arm in arms
-        if arm.n_spec == 0 and arm.state is ArmState.MEASURED and arm.output_check is not None
+        trial.output_check
+        for trial in trials
+        if trial.n_spec == 0 and trial.state is TrialState.MEASURED and trial.output_check is not None
     ]
-    return tuple(_judged(arm, controls) for arm in arms)
+    return tuple(_judged(trial, controls) for trial in trials)
 
 
-def finding(n_spec: int, check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
-    """What speaks against the output of an arm, if anything does.
+def finding(n_spec: int, check: TrialOutput, controls: Sequence[TrialOutput]) -> Finding | None:
+    """What speaks against the output of a trial, if anything does.
 
     Args:
-        n_spec: draft tokens per step of the arm.
+        n_spec: draft tokens per step of the trial.
         check: what was seen of its output.
-        controls: the same of each boot of n=0 that was measured.
+        controls: the same of each trial of n=0 that was measured.
     """
     if check.status is OutputStatus.UNVERIFIED:
         return Finding(OUTPUT_UNVERIFIED, f"its output could not be checked: {check.message}")
@@ -74,7 +74,7 @@ def finding(n_spec: int, check: ArmOutput, controls: Sequence[ArmOutput]) -> Fin
     return _altered_texts(check, scored) or _violations(check, scored) or _structured(check, scored)
 
 
-def _altered_texts(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
+def _altered_texts(check: TrialOutput, controls: Sequence[TrialOutput]) -> Finding | None:
     if not check.altered_texts:
         return None
     altered = f"{check.altered_texts} of {check.texts} answers are not the text of their own tokens"
@@ -83,7 +83,7 @@ def _altered_texts(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding |
     return Finding(OUTPUT_CHANGED, f"{altered}, with n=0 all are: {_divergence(check)}")
 
 
-def _violations(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
+def _violations(check: TrialOutput, controls: Sequence[TrialOutput]) -> Finding | None:
     positions = sum(control.positions for control in controls)
     violations = sum(control.violations for control in controls)
     p = excess_probability(check.violations, check.positions, violations, positions)
@@ -105,7 +105,7 @@ def _violations(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | No
     return Finding(OUTPUT_CHANGED, f"{numbers}: {_divergence(check)}")
 
 
-def _structured(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | None:
+def _structured(check: TrialOutput, controls: Sequence[TrialOutput]) -> Finding | None:
     forms = (
         ("an answer constrained by a JSON schema does not follow it", "json_schema"),
         ("the arguments of a tool call do not follow the tool's schema", "tool_call"),
@@ -118,23 +118,23 @@ def _structured(check: ArmOutput, controls: Sequence[ArmOutput]) -> Finding | No
 
 
 def excess_probability(violations: int, positions: int, control_violations: int, control_positions: int) -> float:
-    """How likely it is that chance puts so many of all violations into the arm: Fisher's exact test, one-sided.
+    """How likely it is that chance puts so many of all violations into the trial: Fisher's exact test, one-sided.
 
-    Given the total of violations V over N + M positions, those among the arm's N are hypergeometric:
+    Given the total of violations V over N + M positions, those among the trial's N are hypergeometric:
     P(X >= v) = sum over k >= v of C(N, k) C(M, V - k) / C(N + M, V). Up to the mean the answer is 1: no excess.
 
     Args:
-        violations: v, of the arm.
-        positions: N, of the arm.
-        control_violations: of n=0, all its boots together.
+        violations: v, of the trial.
+        positions: N, of the trial.
+        control_violations: of n=0, all its trials together.
         control_positions: M, likewise.
     """
     total = violations + control_violations
     return hypergeometric_at_least(violations, positions, total, positions + control_positions)
 
 
-def detection_limit(check: ArmOutput, controls: Sequence[ArmOutput]) -> float:
-    """The smallest share of wrong tokens that is held against an arm with a probability of 95 %.
+def detection_limit(check: TrialOutput, controls: Sequence[TrialOutput]) -> float:
+    """The smallest share of wrong tokens that is held against a trial with a probability of 95 %.
 
     Where n=0 shows no violation, one wrong token is enough, if it is wrong by more than noise can be: 3 / positions.
     Else it takes as many violations as chance does not explain, beside those that n=0 has too.
@@ -162,21 +162,21 @@ def detection_limit(check: ArmOutput, controls: Sequence[ArmOutput]) -> float:
     return bisect_left(steps, True, key=lambda step: is_found(step / SHARE_STEPS)) / SHARE_STEPS
 
 
-def _divergence(check: ArmOutput) -> str:
+def _divergence(check: TrialOutput) -> str:
     return check.first_divergence or "the first place was not kept"
 
 
-def _judged(arm: ArmStatus, controls: Sequence[ArmOutput]) -> ArmStatus:
-    check = arm.output_check
-    if arm.state is not ArmState.MEASURED or check is None:
-        return arm
+def _judged(trial: TrialStatus, controls: Sequence[TrialOutput]) -> TrialStatus:
+    check = trial.output_check
+    if trial.state is not TrialState.MEASURED or check is None:
+        return trial
     scored = [control for control in controls if control.positions]
-    if arm.n_spec and check.positions and scored:
+    if trial.n_spec and check.positions and scored:
         check = check.model_copy(update={"detection_limit": f"{detection_limit(check, scored):.4f}"})
-    found = finding(arm.n_spec, check, controls)
+    found = finding(trial.n_spec, check, controls)
     update: dict[str, object] = {"output_check": check}
     if found is not None and found.disqualifies:
-        update |= {"state": ArmState.FAILED, "reason": found.reason, "message": shorten(found.message)}
-    elif arm.reason in (None, OUTPUT_UNVERIFIED):
+        update |= {"state": TrialState.FAILED, "reason": found.reason, "message": shorten(found.message)}
+    elif trial.reason in (None, OUTPUT_UNVERIFIED):
         update |= {"reason": found and found.reason, "message": found and shorten(found.message)}
-    return arm.model_copy(update=update)
+    return trial.model_copy(update=update)

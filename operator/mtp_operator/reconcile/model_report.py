@@ -9,17 +9,18 @@ from typing import Final
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition, merge_conditions
 from mtp_operator.api.model import MTPModel, WhileTuning
 from mtp_operator.api.model_status import RunReference
-from mtp_operator.api.run import ArmState, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialState
 from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 
-from . import arm_conversion, unreadable
+from . import trial_conversion, unreadable
 from .events import model_events, serving_events
 from .intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec
-from .records import Kind, Reference, StatusUpdate, Unreadable
+from .observed import Kind, Reference, Unreadable
+from .obstacles import Obstacle
+from .plan import StatusUpdate
 from .run import progress
 from .serving import Standing
 from .standing import standing
-from .trial import Obstacle
 from .weights import WeightsPlan
 
 
@@ -116,16 +117,18 @@ _NOTHING_MEASURED: dict[str, object] = {
 
 def _chosen(run: MTPTuningRun, verdict: VerdictStatus) -> dict[str, object]:
     """The short form of what the run found."""
-    arms = [arm for arm in run.status.arms if arm.state is ArmState.MEASURED and arm.n_spec == verdict.n_spec]
-    speeds = [float(arm.output_tokens_per_second) for arm in arms if arm.output_tokens_per_second]
+    trials = [
+        trial for trial in run.status.trials if trial.state is TrialState.MEASURED and trial.n_spec == verdict.n_spec
+    ]
+    speeds = [float(trial.output_tokens_per_second) for trial in trials if trial.output_tokens_per_second]
     return {
         "n_spec": verdict.n_spec,
         "speedup": verdict.speedup or "1.00",
         "speedup_low": verdict.speedup_low,
         "speedup_high": verdict.speedup_high,
         "output_tokens_per_second": round(fmean(speeds)) if speeds else None,
-        "acceptance_length": arm_conversion.acceptance_length(arms),
-        "gpu_product": run.status.observed.gpu_product if run.status.observed else arm_conversion.UNKNOWN,
+        "acceptance_length": trial_conversion.acceptance_length(trials),
+        "gpu_product": run.status.observed.gpu_product if run.status.observed else trial_conversion.UNKNOWN,
         "fingerprint": run.status.fingerprint,
         "tuning_run_ref": RunReference(name=run.metadata.name),
     }

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from .records import OperatorSettings, Pod
+from .observed import OperatorSettings, Pod
 
 PATIENCE: Final = timedelta(minutes=5)
 """For a registry that is busy and a volume that is being made: kubelet and scheduler try again within seconds."""

@@ -15,25 +15,12 @@ from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.service import service, url
 
-from . import gpus, trial, unreadable
+from . import gpus, judgement, obstacles, unreadable
 from .intent import Wish, fixed_n_spec
+from .observed import Container, Kind, Lane, Observed, OperatorSettings, Reference, Server, ServerPod
+from .obstacles import Obstacle
 from .patience import limits, next_limit_seconds
-from .records import (
-    Apply,
-    Container,
-    Delete,
-    Ensure,
-    EventsRead,
-    Kind,
-    Lane,
-    Observed,
-    OperatorSettings,
-    Plan,
-    Reference,
-    Server,
-    ServerPod,
-)
-from .trial import Obstacle
+from .plan import Apply, Delete, Ensure, EventsRead, Plan
 
 CRASHES_OF_A_BROKEN_SERVER: Final = 2
 """An engine that ended so often before it was ever ready will not become so."""
@@ -212,7 +199,7 @@ def _crash(record: ServingRecord, one: ServerPod) -> Obstacle | None:
     ended = one.pod.engine.last_terminated or one.pod.engine.terminated
     if ended is None:
         return None
-    failure = trial.engine_failure(ended)
+    failure = judgement.engine_failure(ended)
     is_broken = one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER and record.proven != record.served
     return Obstacle(failure.reason, failure.message, needs_a_person=is_broken)
 
@@ -227,7 +214,7 @@ def _late(record: ServingRecord, server: Server | None, one: ServerPod, now: dat
     if now - one.pod.started_at < timedelta(seconds=record.surroundings.ready_seconds):
         return None
     late = Obstacle("NotReadyInTime", "no completion has worked in time", needs_a_person=True)
-    return trial.container_obstacle(one.pod) or late
+    return obstacles.container_obstacle(one.pod) or late
 
 
 # -- objects -----------------------------------------------------------------------------------------------------------
@@ -345,7 +332,7 @@ def _told(
     def say(reason: str, message: str, *, trouble: bool = False, stalled: bool = False) -> Standing:
         return Standing(False, False, reason, message, trouble, stalled)
 
-    failure = unreadable.serving(observed) or trial.failure(observed, Lane.SERVING)
+    failure = unreadable.serving(observed) or obstacles.failure(observed, Lane.SERVING)
     if failure is not None:
         return say(failure.reason, failure.message, trouble=True, stalled=failure.needs_a_person)
     if replicas == 0:
@@ -388,13 +375,13 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
     server = observed.server
     if server is not None and server.refusal:
         words = f"its pod is refused: {server.refusal}"
-        return Obstacle("ServerRefused", words, trial.needs_a_person(server.refusal))
+        return Obstacle("ServerRefused", words, obstacles.needs_a_person(server.refusal))
     one = _newest_unready(record, observed)
     if one is None:
         return _not_let_in(record, observed)
     return (
         _crash(record, one)
-        or trial.pod_obstacle(one.pod, observed, record.served.settings, settings, now)
+        or obstacles.pod_obstacle(one.pod, observed, record.served.settings, settings, now)
         or _late(record, server, one, now)
     )
 
@@ -420,8 +407,8 @@ def _next_look(
     """Whose Events shall be listed, and when time alone changes what is said."""
     if one is None:
         return None, None
-    if trial.is_starting(one.pod):
-        return trial.pod_lookup_due(model.metadata.namespace, one.pod, observed.lookups, settings, now)
+    if obstacles.is_starting(one.pod):
+        return obstacles.pod_lookup_due(model.metadata.namespace, one.pod, observed.lookups, settings, now)
     waits = (*limits(settings), timedelta(seconds=record.surroundings.ready_seconds)) if record is not None else ()
     return None, next_limit_seconds(one.pod, waits, now)
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from .records import APPLIED_KINDS, Kind, Lane, Observed, Plan, StatusUpdate, Unreadable
+from .observed import APPLIED_KINDS, Kind, Lane, Observed, Unreadable
+from .obstacles import Obstacle
+from .plan import Plan, StatusUpdate
 from .standing import standing
-from .trial import Obstacle
 
 UNREADABLE: Final = "Unreadable"
 

@@ -22,7 +22,7 @@ from mtp_operator.resources.private_cache import CACHE_CONTAINER
 from mtp_operator.resources.server_deployment import PROBE_CONTAINER, RECORD_ANNOTATION
 from mtp_operator.resources.trial_job import BENCH_CONTAINER
 
-from .records import (
+from .observed import (
     Child,
     Container,
     Job,
@@ -143,7 +143,7 @@ def view_run(body: Body) -> MTPTuningRun:
     """One run."""
     run = MTPTuningRun.from_wire(dict(body))
     _check_times(run.metadata)
-    retries = (arm.retry_after for arm in run.status.arms)
+    retries = (trial.retry_after for trial in run.status.trials)
     for time in (run.status.started_at, run.status.completed_at, *retries):
         _time(time)
     return run

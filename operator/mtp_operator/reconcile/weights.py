@@ -12,22 +12,9 @@ from mtp_operator.api.weights_source import FetchedSource, WeightsSource, Weight
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_sources, request_hash
 from mtp_operator.resources.weights_volumes import claim_name, new_claim, sources
 
-from . import trial
-from .records import (
-    Action,
-    Create,
-    Delete,
-    Ensure,
-    Job,
-    Kind,
-    Lane,
-    Observed,
-    OperatorSettings,
-    Plan,
-    Pod,
-    ProgressRead,
-    Reference,
-)
+from . import obstacles
+from .observed import Job, Kind, Lane, Observed, OperatorSettings, Pod, Reference
+from .plan import Action, Create, Delete, Ensure, Plan, ProgressRead
 
 FETCHING = "Fetching"
 
@@ -41,7 +28,7 @@ class WeightsPlan:
     reason: str
     message: str
     status: WeightsStatus | None = None
-    obstacle: trial.Obstacle | None = None
+    obstacle: obstacles.Obstacle | None = None
     """What keeps the fetch from going on; `reason` and `message` say it too."""
     plan: Plan = field(default_factory=Plan)
 
@@ -51,7 +38,7 @@ class WeightsPlan:
             self, plan=Plan.all(self.plan, Plan.of(Lane.WEIGHTS, *actions, wake_after_seconds=wake_after_seconds))
         )
 
-    def kept_from(self, obstacle: trial.Obstacle | None) -> Self:
+    def kept_from(self, obstacle: obstacles.Obstacle | None) -> Self:
         """The same, with what keeps it from making progress, if anything does."""
         if obstacle is None:
             return self
@@ -83,7 +70,7 @@ def advance(
         may_fetch: false where what is fetched could not be used.
     """
     stands = _advance(model, asked, observed, settings, now, may_fetch=may_fetch)
-    return stands.kept_from(trial.failure(observed, Lane.WEIGHTS))
+    return stands.kept_from(obstacles.failure(observed, Lane.WEIGHTS))
 
 
 def _advance(
@@ -160,7 +147,7 @@ def _judged(
     plan = plan.kept_from(_obstacle(job, pod, result, observed, asked, settings, now))
     if pod is not None and pod.fetch.running:
         return _with_progress(plan, model, pod, observed, settings, now)
-    lookup, wake = trial.lookup_due(model.metadata.namespace, job, pod, observed.lookups, settings, now)
+    lookup, wake = obstacles.lookup_due(model.metadata.namespace, job, pod, observed.lookups, settings, now)
     return plan.and_then(lookup, wake_after_seconds=wake)
 
 
@@ -207,16 +194,16 @@ def _obstacle(
     asked: RunSettings,
     settings: OperatorSettings,
     now: datetime,
-) -> trial.Obstacle | None:
+) -> obstacles.Obstacle | None:
     failure = result.failure if result is not None else None
     if job.finished == "Failed":
         again = f"; fix it and increase spec.tuning.request, or delete Job {job.name}"
         if failure is not None:
-            return trial.Obstacle(failure.reason, failure.message + again, needs_a_person=True)
-        return trial.Obstacle("FetchFailed", f"the fetch failed: {_end(job, pod)}{again}", needs_a_person=True)
+            return obstacles.Obstacle(failure.reason, failure.message + again, needs_a_person=True)
+        return obstacles.Obstacle("FetchFailed", f"the fetch failed: {_end(job, pod)}{again}", needs_a_person=True)
     if failure is not None:
-        return trial.Obstacle(failure.reason, f"{failure.message}; it is tried again", needs_a_person=False)
-    return trial.obstacle(job, pod, observed, asked, settings, now)
+        return obstacles.Obstacle(failure.reason, f"{failure.message}; it is tried again", needs_a_person=False)
+    return obstacles.obstacle(job, pod, observed, asked, settings, now)
 
 
 def _end(job: Job, pod: Pod | None) -> str:

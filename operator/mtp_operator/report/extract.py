@@ -7,23 +7,24 @@ from typing import Any, Final
 
 from mtp_operator.api.conditions import ConditionStatus, ConditionType
 from mtp_operator.api.run import (
-    ArmLatency,
-    ArmLevel,
-    ArmOutput,
-    ArmState,
-    ArmStatus,
     MTPTuningRun,
     MTPTuningRunSpec,
+    TrialLatency,
+    TrialLevel,
+    TrialOutput,
+    TrialState,
+    TrialStatus,
 )
 from mtp_operator.api.trial_documents import OutputStatus
 from mtp_operator.engines import BESIDE_THE_BENCH, engine_for
-from mtp_operator.reconcile.arm_conversion import acceptance_length, counts, tuner_arms, tuner_settings
+from mtp_operator.measures.quantities import LatencyConstraint
+from mtp_operator.reconcile.trial_conversion import acceptance_length, counts, tuner_arms, tuner_settings
 from mtp_operator.resources.engine_pod import engine_arguments
 from mtp_operator.resources.trial_job import served_name
 from mtp_operator.tuner.beliefs import noise_between_boots, speedup
 from mtp_operator.tuner.constraints import Outcome, quantile_within
 from mtp_operator.tuner.evidence import Evidence
-from mtp_operator.tuner.tuner_records import Arm, LatencyConstraint
+from mtp_operator.tuner.tuner_records import Arm
 from mtp_operator.tuner.verdict import best_per_level
 
 from .data import (
@@ -73,8 +74,8 @@ def report_data(run: MTPTuningRun) -> ReportData:
         curves=_curves(evidence) if evidence else (),
         no_curve=no_curve,
         noise=_noise(evidence) if evidence else None,
-        trials=tuple(_trial(arm) for arm in run.status.arms),
-        acceptance=tuple(_acceptance(run.status.arms)),
+        trials=tuple(_trial(trial) for trial in run.status.trials),
+        acceptance=tuple(_acceptance(run.status.trials)),
         limits=tuple(_limits(evidence)) if evidence else (),
         cost=_cost(run),
         provenance=tuple(_provenance(run)),
@@ -104,10 +105,10 @@ def _progress(run: MTPTuningRun) -> str:
 
 
 def _evidence(run: MTPTuningRun) -> tuple[Evidence | None, str | None]:
-    """What the tuner makes of the arms, or why it can make nothing of them."""
+    """What the tuner makes of the trials, or why it can make nothing of them."""
     try:
-        arms = tuner_arms(run.status.arms, run.spec.objective)
-        evidence = Evidence.of(arms, tuner_settings(run.spec, run.status.arms, run.status.trials))
+        arms = tuner_arms(run.status.trials, run.spec.objective)
+        evidence = Evidence.of(arms, tuner_settings(run.spec, run.status.trials, run.status.counters))
     except ValueError as error:
         return None, f"The trials do not fit together: {error}"
     if BASELINE not in evidence.measured:
@@ -151,11 +152,11 @@ def _noise(evidence: Evidence) -> Noise:
 
 def _candidates(run: MTPTuningRun, evidence: Evidence | None) -> Iterator[Candidate]:
     points = {point.n_spec: point for point in _points(evidence)} if evidence else {}
-    arms = [arm for arm in run.status.arms if counts(arm)]
-    for n_spec in sorted({arm.n_spec for arm in arms}):
-        ours = [arm for arm in arms if arm.n_spec == n_spec]
-        measured = [arm for arm in ours if arm.state is ArmState.MEASURED]
-        speeds = [float(arm.output_tokens_per_second) for arm in measured if arm.output_tokens_per_second]
+    trials = [trial for trial in run.status.trials if counts(trial)]
+    for n_spec in sorted({trial.n_spec for trial in trials}):
+        ours = [trial for trial in trials if trial.n_spec == n_spec]
+        measured = [trial for trial in ours if trial.state is TrialState.MEASURED]
+        speeds = [float(trial.output_tokens_per_second) for trial in measured if trial.output_tokens_per_second]
         length = acceptance_length(measured)
         has_limits = evidence is not None and n_spec in evidence.measured and evidence.settings.constraints
         point = points.get(n_spec) if measured and n_spec != BASELINE else None
@@ -168,17 +169,17 @@ def _candidates(run: MTPTuningRun, evidence: Evidence | None) -> Iterator[Candid
             acceptance_length=float(length) if length else None,
             limits=evidence.constraints(n_spec).value if evidence and has_limits else None,
             output=_output_of(n_spec, ours),
-            failed=next((arm.reason or "Failed" for arm in ours if arm.state is ArmState.FAILED), None),
+            failed=next((trial.reason or "Failed" for trial in ours if trial.state is TrialState.FAILED), None),
         )
 
 
-def _output_of(n_spec: int, arms: Iterable[ArmStatus]) -> str | None:
-    checks = [arm.output_check.status for arm in arms if arm.output_check is not None]
+def _output_of(n_spec: int, trials: Iterable[TrialStatus]) -> str | None:
+    checks = [trial.output_check.status for trial in trials if trial.output_check is not None]
     if not checks:
         return None
     if OutputStatus.UNVERIFIED in checks:
         return OutputStatus.UNVERIFIED.value
-    against = next((arm.reason for arm in arms if arm.output_check is not None and arm.reason), None)
+    against = next((trial.reason for trial in trials if trial.output_check is not None and trial.reason), None)
     return against or ("Control" if n_spec == BASELINE else OutputStatus.SCORED.value)
 
 
@@ -198,35 +199,34 @@ def _limit_outcome(constraint: LatencyConstraint, n_spec: int, arms: Sequence[Ar
         for arm in arms
         for level in arm.levels
         for count in level.latencies
-        if level.concurrency == constraint.concurrency
-        and (count.metric, count.max_milliseconds) == (constraint.metric, constraint.max_milliseconds)
+        if level.concurrency == constraint.concurrency and count.is_of(constraint)
     ]
     requests, exceeding = sum(one.requests for one in counted), sum(one.exceeding for one in counted)
     outcome = quantile_within(requests, exceeding, constraint.quantile) if counted else Outcome.UNKNOWN
     return LimitOutcome(n_spec=n_spec, requests=requests, exceeding=exceeding, outcome=outcome.value)
 
 
-def _trial(arm: ArmStatus) -> Trial:
+def _trial(trial: TrialStatus) -> Trial:
     return Trial(
-        name=arm.job_name,
-        n_spec=arm.n_spec,
-        state=arm.state.value,
-        why=arm.why,
-        reason=arm.reason,
-        message=arm.message,
-        warnings=arm.warnings,
-        node=arm.node,
-        started_at=arm.started_at,
-        gpu_seconds=arm.gpu_seconds,
-        adopted_from=arm.adopted_from,
-        output_tokens_per_second=_number(arm.output_tokens_per_second),
-        acceptance_length=_number(arm.acceptance_length),
-        levels=tuple(_level(level) for level in arm.levels),
-        output=_output(arm.output_check) if arm.output_check else None,
+        name=trial.job_name,
+        n_spec=trial.n_spec,
+        state=trial.state.value,
+        why=trial.why,
+        reason=trial.reason,
+        message=trial.message,
+        warnings=trial.warnings,
+        node=trial.node,
+        started_at=trial.started_at,
+        gpu_seconds=trial.gpu_seconds,
+        adopted_from=trial.adopted_from,
+        output_tokens_per_second=_number(trial.output_tokens_per_second),
+        acceptance_length=_number(trial.acceptance_length),
+        levels=tuple(_level(level) for level in trial.levels),
+        output=_output(trial.output_check) if trial.output_check else None,
     )
 
 
-def _level(level: ArmLevel) -> Level:
+def _level(level: TrialLevel) -> Level:
     return Level(
         concurrency=level.concurrency,
         output_tokens_per_second=float(level.output_tokens_per_second),
@@ -244,11 +244,11 @@ def _level(level: ArmLevel) -> Level:
     )
 
 
-def _latency(latency: ArmLatency | None) -> Latency | None:
+def _latency(latency: TrialLatency | None) -> Latency | None:
     return None if latency is None else Latency(**{name: float(value) for name, value in dict(latency).items()})
 
 
-def _output(check: ArmOutput) -> Output:
+def _output(check: TrialOutput) -> Output:
     return Output(
         status=check.status.value,
         positions=check.positions,
@@ -266,9 +266,9 @@ def _output(check: ArmOutput) -> Output:
     )
 
 
-def _acceptance(arms: Iterable[ArmStatus]) -> Iterator[Acceptance]:
+def _acceptance(trials: Iterable[TrialStatus]) -> Iterator[Acceptance]:
     """Acceptance at each level that has counters, over the trials that were measured."""
-    levels = [level for arm in arms if arm.state is ArmState.MEASURED for level in arm.levels]
+    levels = [level for trial in trials if trial.state is TrialState.MEASURED for level in trial.levels]
     for concurrency in sorted({level.concurrency for level in levels}):
         counted = [
             (level.drafts, level.accepted_per_position)
@@ -296,14 +296,14 @@ def _accepted(index: int, counted: Sequence[tuple[int, int]]) -> Accepted:
 
 def _cost(run: MTPTuningRun) -> Cost:
     status, budget = run.status, run.spec.budget
-    taken = [arm.gpu_seconds for arm in status.arms if arm.state is ArmState.MEASURED and arm.gpu_seconds]
+    taken = [trial.gpu_seconds for trial in status.trials if trial.state is TrialState.MEASURED and trial.gpu_seconds]
     return Cost(
-        measured=status.trials.measured,
-        failed=status.trials.failed,
-        lost=status.trials.lost,
-        adopted=sum(arm.adopted_from is not None for arm in status.arms),
+        measured=status.counters.measured,
+        failed=status.counters.failed,
+        lost=status.counters.lost,
+        adopted=sum(trial.adopted_from is not None for trial in status.trials),
         max_trials=budget.max_trials,
-        gpu_seconds=status.trials.gpu_seconds,
+        gpu_seconds=status.counters.gpu_seconds,
         max_gpu_minutes=budget.max_gpu_minutes,
         sweep_gpu_seconds=round(fmean(taken) * (run.spec.max_n_spec + 1)) if taken else None,
         started_at=status.started_at,

@@ -11,6 +11,7 @@ MANAGER: Final = "mtp-operator"
 
 MODEL_LABEL: Final = f"{GROUP}/model"
 RUN_LABEL: Final = f"{GROUP}/run"
+CANDIDATE_LABEL: Final = f"{GROUP}/candidate"
 N_SPEC_LABEL: Final = f"{GROUP}/n-spec"
 SETTINGS_LABEL: Final = f"{GROUP}/settings"
 MEASUREMENT_LABEL: Final = f"{GROUP}/measurement"
@@ -25,6 +26,7 @@ KNOWN_LABELS: Final = frozenset(
         MANAGED_BY_LABEL,
         MODEL_LABEL,
         RUN_LABEL,
+        CANDIDATE_LABEL,
         N_SPEC_LABEL,
         SETTINGS_LABEL,
         MEASUREMENT_LABEL,
@@ -48,9 +50,14 @@ def child_labels(model_name: str) -> dict[str, str]:
     return {MANAGED_BY_LABEL: MANAGER, MODEL_LABEL: model_name}
 
 
-def trial_labels(model_name: str, run_name: str, n_spec: int) -> dict[str, str]:
+def trial_labels(model_name: str, run_name: str, candidate: str, n_spec: int) -> dict[str, str]:
     """Labels of a trial's Job and pod."""
-    return {**child_labels(model_name), RUN_LABEL: run_name, N_SPEC_LABEL: str(n_spec)}
+    return {
+        **child_labels(model_name),
+        RUN_LABEL: run_name,
+        CANDIDATE_LABEL: candidate,
+        N_SPEC_LABEL: str(n_spec),
+    }
 
 
 def measurement_label(measurement_hash: str) -> str:

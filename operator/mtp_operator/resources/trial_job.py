@@ -5,7 +5,7 @@ import math
 from typing import Any, Final
 
 from mtp_operator.api.base import API_VERSION
-from mtp_operator.api.run import ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialStatus
 from mtp_operator.api.trial_documents import PlannedLevel, TrialPlan
 from mtp_operator.engines import BESIDE_THE_BENCH, LOG_FOLDER, Engine, engine_for
 
@@ -39,26 +39,26 @@ GRACE_SECONDS: Final = 10
 
 
 def trial_job(
-    run: MTPTuningRun, arm: ArmStatus, pinned_node: str | None, *, ready_seconds: float, level_seconds: float
+    run: MTPTuningRun, trial: TrialStatus, pinned_node: str | None, *, ready_seconds: float, level_seconds: float
 ) -> dict[str, Any]:
-    """The Job that boots one arm and measures it. It is created once and never changed.
+    """The Job of one attempt of a trial. It is created once and never changed.
 
     Args:
         run: the run with its settings; it owns the Job.
-        arm: which n, and the Job's name.
+        trial: which candidate, and the Job's name.
         pinned_node: the node of the run's first trial, once there is one: n is never compared across machines.
         ready_seconds: time until a completion must work.
         level_seconds: time for one concurrency level.
     """
     # The bench beside it asks it, and nobody else may: load from elsewhere would be measured.
     engine = engine_for(run.spec.engine.type, place=BESIDE_THE_BENCH)
-    plan = trial_plan(run, arm, ready_seconds=ready_seconds, level_seconds=level_seconds)
-    labels = trial_labels(run.spec.model_name, run.metadata.name, arm.n_spec)
+    plan = trial_plan(run, trial, ready_seconds=ready_seconds, level_seconds=level_seconds)
+    labels = trial_labels(run.spec.model_name, run.metadata.name, trial.candidate, trial.n_spec)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": arm.job_name,
+            "name": trial.job_name,
             "namespace": run.metadata.namespace,
             "labels": labels,
             "ownerReferences": [
@@ -79,7 +79,7 @@ def trial_job(
             "podReplacementPolicy": "Failed",
             "template": {
                 "metadata": _metadata(run, engine, labels),
-                "spec": _pod(run, arm, engine, plan, pinned_node),
+                "spec": _pod(run, trial, engine, plan, pinned_node),
             },
         },
     }
@@ -90,15 +90,16 @@ def _metadata(run: MTPTuningRun, engine: Engine, labels: dict[str, str]) -> dict
     return {**metadata, "annotations": {**metadata["annotations"], **_NOT_TO_BE_MOVED}}
 
 
-def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level_seconds: float) -> TrialPlan:
-    """What the bench container of this arm is told."""
+def trial_plan(run: MTPTuningRun, trial: TrialStatus, *, ready_seconds: float, level_seconds: float) -> TrialPlan:
+    """What the bench container of this trial does."""
     engine = engine_for(run.spec.engine.type)
     workload = run.spec.workload
     return TrialPlan(
         engine=run.spec.engine.type,
         url=f"http://{BESIDE_THE_BENCH.host}:{engine.port}",
         served_name=served_name(run),
-        n_spec=arm.n_spec,
+        candidate=trial.candidate,
+        n_spec=trial.n_spec,
         prompts=planned_prompts(workload.prompt_source),
         sampling=workload.sampling,
         output_tokens=workload.output_tokens,
@@ -113,7 +114,9 @@ def trial_plan(run: MTPTuningRun, arm: ArmStatus, *, ready_seconds: float, level
     )
 
 
-def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pinned_node: str | None) -> dict[str, Any]:
+def _pod(
+    run: MTPTuningRun, trial: TrialStatus, engine: Engine, plan: TrialPlan, pinned_node: str | None
+) -> dict[str, Any]:
     return {
         "restartPolicy": "Never",
         # The pod's, not the Job's: it runs from kubelet's start, and time without a node is no fault of the engine.
@@ -126,7 +129,7 @@ def _pod(run: MTPTuningRun, arm: ArmStatus, engine: Engine, plan: TrialPlan, pin
             {
                 **engine_container(
                     run.spec,
-                    arm.n_spec,
+                    trial.n_spec,
                     served_name(run),
                     engine,
                     run.spec.template,

@@ -12,7 +12,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
 from prometheus_client import REGISTRY
 
-from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.reconcile.observed import ModelKey
 
 from .api_client import MODELS, ApiError, Client, ForbiddenError, TransientError, WritesStoppedError, load_configuration
 from .apply import Applier

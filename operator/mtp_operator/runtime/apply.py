@@ -13,7 +13,8 @@ import structlog
 
 from mtp_operator.api.conditions import format_time, shorten
 from mtp_operator.api.fetch import FetchProgress
-from mtp_operator.reconcile.records import (
+from mtp_operator.reconcile.observed import Lane, ModelKey, Reference
+from mtp_operator.reconcile.plan import (
     Action,
     Apply,
     Create,
@@ -22,11 +23,8 @@ from mtp_operator.reconcile.records import (
     Ensure,
     EventDraft,
     EventsRead,
-    Lane,
-    ModelKey,
     Plan,
     ProgressRead,
-    Reference,
     Release,
     StatusUpdate,
 )

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.reconcile.records import OperatorSettings
+from mtp_operator.reconcile.observed import OperatorSettings
 from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
 PREFIX = "MTP_OPERATOR_"

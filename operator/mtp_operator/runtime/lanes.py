@@ -6,18 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mtp_operator.reconcile.records import (
-    Action,
-    Apply,
-    Create,
-    Ensure,
-    Failure,
-    FailureReason,
-    Lane,
-    ModelKey,
-    Plan,
-    ProgressRead,
-)
+from mtp_operator.reconcile.observed import Failure, FailureReason, Lane, ModelKey
+from mtp_operator.reconcile.plan import Action, Apply, Create, Ensure, Plan, ProgressRead
 
 from .api_client import ApiError, TransientError
 from .apply import BeingDeletedError, FailedAction, NameTakenError

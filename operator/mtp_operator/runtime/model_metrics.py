@@ -145,8 +145,8 @@ def _runs(runs: Sequence[Body]) -> Iterator[Metric]:
         by_model.setdefault((_text(run, "metadata", "namespace"), _text(run, "spec", "modelName")), []).append(run)
     for model, theirs in by_model.items():
         for result in _TRIALS:
-            trials.add_metric((*model, result), _sum(theirs, "status", "trials", result))
-        seconds.add_metric(model, _sum(theirs, "status", "trials", "gpuSeconds"))
+            trials.add_metric((*model, result), _sum(theirs, "status", "counters", result))
+        seconds.add_metric(model, _sum(theirs, "status", "counters", "gpuSeconds"))
         ends = [_text(run, "status", "verdict", "type") or "Running" for run in theirs]
         for end in verdict_types:
             verdicts.add_metric((*model, end), ends.count(end))

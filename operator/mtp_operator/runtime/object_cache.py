@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from mtp_operator.api.fetch import FetchProgress
-from mtp_operator.reconcile.records import APPLIED_KINDS, Kind, ModelKey, SeenProgress
+from mtp_operator.reconcile.observed import APPLIED_KINDS, Kind, ModelKey, SeenProgress
 from mtp_operator.reconcile.views import is_controlled
 from mtp_operator.resources.labels import APPLIED_ANNOTATION, KNOWN_LABELS, MODEL_LABEL
 from mtp_operator.resources.server_deployment import RECORD_ANNOTATION

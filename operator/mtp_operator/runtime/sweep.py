@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.reconcile.observed import ModelKey
 
 from .api_client import MODELS, ApiError, Client, ForbiddenError, Resource
 from .fatal import FatalError

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import kopf
 from kubernetes.aio.client import Configuration
 
-from mtp_operator.reconcile.records import APPLIED_KINDS, ModelKey
+from mtp_operator.reconcile.observed import APPLIED_KINDS, ModelKey
 from mtp_operator.resources.labels import MANAGED_SELECTOR, MANAGER
 
 from .api_client import JOBS, MODELS, NODES, PODS, RUNS, Resource

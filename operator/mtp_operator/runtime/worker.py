@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 from mtp_operator.reconcile.decide import decide
-from mtp_operator.reconcile.records import Kind, ModelKey, Observed, OperatorSettings, Plan, Reference
+from mtp_operator.reconcile.observed import Kind, ModelKey, Observed, OperatorSettings, Reference
+from mtp_operator.reconcile.plan import Plan
 from mtp_operator.reconcile.views import observe
 
 from .api_client import ApiError, TransientError, WritesStoppedError

@@ -4,8 +4,10 @@ import json
 
 from pydantic import ValidationError
 
+from mtp_operator.measures.quantities import Record
+
 from .step import next_step
-from .tuner_records import Arm, Measure, Record, Settings, describe_error
+from .tuner_records import Arm, Measure, Settings, describe_error
 
 
 class Question(Record):

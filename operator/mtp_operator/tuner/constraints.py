@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
+from mtp_operator.measures.quantities import LatencyConstraint
+
 from .tails import binomial_tails
-from .tuner_records import Arm, LatencyConstraint, LatencyCount
+from .tuner_records import Arm
 
 CONFIDENCE = 0.95
 LEAST_REQUESTS = 60
@@ -48,12 +50,8 @@ def _judged_one(constraint: LatencyConstraint, arms: Sequence[Arm]) -> Outcome:
         for level in arm.levels
         if level.concurrency == constraint.concurrency
         for count in level.latencies
-        if _same_limit(count, constraint)
+        if count.is_of(constraint)
     ]
     return quantile_within(
         sum(count.requests for count in counts), sum(count.exceeding for count in counts), constraint.quantile
     )
-
-
-def _same_limit(count: LatencyCount, constraint: LatencyConstraint) -> bool:
-    return (count.metric, count.max_milliseconds) == (constraint.metric, constraint.max_milliseconds)

@@ -8,6 +8,8 @@ from statistics import fmean, median
 
 import numpy as np
 
+from mtp_operator.measures import averages
+
 from .beliefs import speedup
 from .constraints import Outcome, judged
 from .curve import Observations, Posterior, infer
@@ -17,16 +19,12 @@ from .tuner_records import Acceptance, Arm, Settings
 ASSUMED_WINDOW_NOISE = 0.02
 """Standard deviation of log speed between windows of one boot, where there are too few to tell."""
 LEAST_WINDOWS = 4
-TRIMMED = 0.125
 TRIMMED_VARIANCE = 1.06
-"""Share of the windows left out on either side, and the variance of such a mean over a plain one's, for normal noise
-(Stigler 1973)."""
+"""Variance of the typical window over that of a plain mean, for normal noise (Stigler 1973)."""
 MOST_FAILURES = 2
 """A baseline that failed once is tried again; after so many failures it is not."""
 NEGLIGIBLE_LOSS = 0.0025
 """Loss in log speed that nobody minds: the smaller n is preferred at it, and no level counts as slower for it."""
-MAD_TO_SD = 1.4826
-"""Standard deviation over median absolute deviation, for normal noise."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,8 @@ class Evidence:
 
     def log_speed(self, arm: Arm) -> float:
         """Logarithm of the objective: the weighted geometric mean over levels of the typical window."""
-        speeds = {level.concurrency: typical(level.windows) for level in arm.levels}
-        return sum(share * math.log(speeds[concurrency]) for concurrency, share in self.shares.items())
+        speeds = {level.concurrency: averages.typical(level.windows) for level in arm.levels}
+        return averages.log_speed(speeds, self.settings.levels)
 
     @cached_property
     def shares(self) -> Mapping[int, float]:
@@ -205,12 +203,6 @@ def _positions(acceptance: Acceptance, n: int) -> Array:
     return np.empty(0) if acceptance.rate is None else geometric(acceptance.rate, n)
 
 
-def typical(windows: Sequence[float]) -> float:
-    """Mean without the slowest and the fastest eighth: one cold window cannot move it far, and little is wasted."""
-    dropped = round(len(windows) * TRIMMED)
-    return fmean(sorted(windows)[dropped : len(windows) - dropped])
-
-
 def window_noise(arms: Iterable[Arm]) -> float:
     """Standard deviation of log speed between windows of one boot, by the median absolute deviation over all boots."""
     deviations = []
@@ -220,7 +212,7 @@ def window_noise(arms: Iterable[Arm]) -> float:
             # Windows lie as far from their own median as n-1 of n would from the truth.
             bias = math.sqrt(len(level.windows) / max(1, len(level.windows) - 1))
             deviations += [bias * abs(window - middle) / middle for window in level.windows]
-    return MAD_TO_SD * median(deviations) if len(deviations) >= LEAST_WINDOWS else ASSUMED_WINDOW_NOISE
+    return averages.MAD_TO_SD * median(deviations) if len(deviations) >= LEAST_WINDOWS else ASSUMED_WINDOW_NOISE
 
 
 def _window_variance(arms: Sequence[Arm], noise: float) -> float:

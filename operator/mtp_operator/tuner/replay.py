@@ -10,15 +10,15 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, ValidationError
 
+from mtp_operator.measures.quantities import Level, Record
+
 from .step import next_step
 from .tokens_per_step import Array
 from .tuner_records import (
     Acceptance,
     Arm,
-    Level,
     LevelMeasurement,
     Measure,
-    Record,
     Settings,
     Verdict,
     describe_error,

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, model_validator
+
+from mtp_operator.measures.quantities import LatencyConstraint, LatencyCount, Level, Record
 
 NSpec = Annotated[int, Field(ge=0, le=1024)]
 """Draft tokens per step of the target model; 0 is no speculation."""
@@ -14,51 +15,6 @@ PositiveSpeed = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """Output tokens per second."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class Record(BaseModel):
-    """Base of the tuner's records."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
-
-
-class Level(Record):
-    """One concurrency level of the workload and its weight in the objective, a weighted geometric mean."""
-
-    concurrency: Annotated[int, Field(ge=1)]
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-
-
-LatencyMetric = Annotated[str, Field(pattern=r"^P[5-9][0-9][A-Z][A-Za-z]{2,60}$")]
-"""A quantile and what it is of, such as P95TimeToFirstToken."""
-
-
-class LatencyConstraint(Record):
-    """A quantile of a latency at one level that must stay within a limit."""
-
-    metric: LatencyMetric
-    concurrency: Annotated[int, Field(ge=1)]
-    max_milliseconds: Annotated[int, Field(ge=1)]
-
-    @property
-    def quantile(self) -> float:
-        """Share of the requests that must stay within the limit."""
-        return int(self.metric[1:3]) / 100
-
-
-class LatencyCount(Record):
-    """How many requests of a level took longer than the limit of a constraint."""
-
-    metric: LatencyMetric
-    max_milliseconds: Annotated[int, Field(ge=1)]
-    requests: Annotated[int, Field(ge=0)]
-    exceeding: Annotated[int, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _at_most_all(self) -> Self:
-        if self.exceeding > self.requests:
-            raise ValueError(f"exceeding: {self.exceeding} is more than the {self.requests} requests")
-        return self
 
 
 class Settings(Record):
@@ -202,6 +158,8 @@ class Verdict(Record):
     """The sentence that a person reads."""
     noise_between_boots: Literal["measured", "assumed"] = "assumed"
     """Whether some n was booted more than once."""
+    noise: Annotated[float | None, Field(exclude=True)] = None
+    """Standard deviation of log speed between boots, as believed. Not on the wire, where the message says it."""
     best_n_spec_per_level: tuple[BestAtLevel, ...] = ()
     pareto: tuple[ParetoPoint, ...] = ()
 

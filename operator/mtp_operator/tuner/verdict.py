@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterable
 from statistics import fmean
 
+from mtp_operator.measures.averages import typical
+
 from .beliefs import TAILS_AT_THE_END, noise_between_boots, speedup
 from .curve import Posterior
-from .evidence import Evidence, typical
+from .evidence import Evidence
 from .tuner_records import (
     BASELINE_DRIFTED,
     BUDGET_EXHAUSTED,
@@ -92,6 +94,7 @@ def conclude(
         message=". ".join(sentence[0].upper() + sentence[1:] if i else sentence for i, sentence in enumerate(sentences))
         + ".",
         noise_between_boots="measured" if _is_noise_measured(evidence) else "assumed",
+        noise=noise_between_boots(posterior),
         best_n_spec_per_level=best,
         pareto=pareto(evidence),
     )

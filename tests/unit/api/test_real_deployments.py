@@ -12,6 +12,7 @@ import pytest
 
 from mtp_operator.api.model import MTPModel
 from mtp_operator.cli.render import Installation, models_in, rendered_objects
+from mtp_operator.resources.labels import CANDIDATE_LABEL
 
 DEPLOYMENTS = sorted((Path(__file__).parent / "real_deployments").glob("*.yaml"))
 
@@ -25,7 +26,7 @@ def engine_of_the_last_trial(model: MTPModel) -> dict[str, Any]:
     trials = [
         one
         for one in rendered_objects(model, Installation())
-        if one["kind"] == "Job" and "-n" in one["metadata"]["name"]
+        if one["kind"] == "Job" and CANDIDATE_LABEL in one["metadata"]["labels"]
     ]
     containers = trials[-1]["spec"]["template"]["spec"]["initContainers"]
     (engine,) = (one for one in containers if one["name"] == "engine")

@@ -14,13 +14,13 @@ from mtp_operator.api.trial_documents import (
     Latencies,
     LatencySummary,
     LevelResult,
-    LimitCount,
     OutputCheck,
     OutputStatus,
     TrialFailure,
     TrialResult,
     TrialWarning,
 )
+from mtp_operator.measures.quantities import LatencyCount
 
 counts = st.integers(min_value=0, max_value=10**9)
 optional_counts = st.none() | counts
@@ -86,7 +86,7 @@ def full_level(
         accepted_per_position=(counter,) * MAX_N_SPEC,
         categories={"Code": 71.234, "Chat": 71.234, "Summarize": 71.234, "JSON": 71.234},
         latencies=Latencies(time_to_first_token=times, time_per_output_token=times, request_latency=times),
-        limits=(LimitCount(metric=LatencyMetric.P95_TPOT, max_milliseconds=99_999, requests=999, exceeding=999),)
+        limits=(LatencyCount(metric=LatencyMetric.P95_TPOT, max_milliseconds=99_999, requests=999, exceeding=999),)
         * limits,
         client_cpu_share=0.123456,
     )
@@ -198,7 +198,7 @@ def test_texts_are_cut_before_the_last_windows_go() -> None:
     assert decoded.failure.message.endswith("…")
 
 
-def test_the_largest_result_keeps_its_counts_and_what_is_against_the_arm() -> None:
+def test_the_largest_result_keeps_its_counts_and_what_is_against_the_trial() -> None:
     failure = TrialFailure(reason="OutputDiffers", message="The output differs. " * 50)
     level = full_level((1.0, 2.0), limits=1, interactivity=(1.0, 2.0))
     result = TrialResult(n_spec=16, levels=(level,) * MAX_LEVELS, failure=failure, prompts_sha256="0" * 64)

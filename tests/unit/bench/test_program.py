@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtp_operator.api.spec import EngineType
+from mtp_operator.api.candidate import candidate_id
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 from mtp_operator.api.trial_documents import (
     RESULT_LIMIT_BYTES,
     OutputStatus,
@@ -56,7 +57,8 @@ def plan(folder: Path, server: Server | None = None, **changes: Any) -> TrialPla
         "model_path": str(model),
         "engine_log": str(folder / "engine.log"),
     }
-    return TrialPlan(**{**stated, **changes})
+    asked = {**stated, **changes}
+    return TrialPlan(candidate=candidate_id(SpeculationMethod.MTP, asked["n_spec"]), **asked)
 
 
 def start(plan: TrialPlan, folder: Path) -> subprocess.Popen[str]:
@@ -91,6 +93,8 @@ def test_a_measured_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert status == 0
     assert result.failure is None
+    assert result.ready_seconds is not None
+    assert 0 < result.ready_seconds < 20
     assert [level.concurrency for level in result.levels] == [1, 2]
     for level, details in zip(result.levels, record["levels"], strict=True):
         assert len(level.windows) >= 4

@@ -15,8 +15,9 @@ from mtp_operator.api.spec import PromptCategory
 from mtp_operator.bench.gates import disqualification
 from mtp_operator.bench.load import Level, LevelRun, run_level
 from mtp_operator.bench.prompts import built_in_mix
+from mtp_operator.measures import quantities
+from mtp_operator.measures.averages import typical as typical_speed
 from mtp_operator.tuner import tuner_records as tuner
-from mtp_operator.tuner.evidence import typical as typical_speed
 from mtp_operator.tuner.step import next_step
 from tests.unit.bench.fake_engine import FakeEngine
 from tests.unit.bench.virtual_time import run_in_virtual_time
@@ -53,7 +54,7 @@ def arm(n_spec: int, boot: int, windows: Sequence[float]) -> tuner.Arm:
 
 
 def settings(sessions: Mapping[int, Sequence[float]], max_trials: int = 12) -> tuner.Settings:
-    return tuner.Settings(n_specs=tuple(sessions), max_trials=max_trials, levels=(tuner.Level(concurrency=1),))
+    return tuner.Settings(n_specs=tuple(sessions), max_trials=max_trials, levels=(quantities.Level(concurrency=1),))
 
 
 def tuned(sessions: Mapping[int, Sequence[float]]) -> tuple[list[int], int]:

@@ -114,7 +114,7 @@ def test_requests_beyond_each_limit_are_counted() -> None:
         ],
     )
 
-    assert [(one.metric.value, one.requests, one.exceeding) for one in counts] == [
+    assert [(one.metric, one.requests, one.exceeding) for one in counts] == [
         ("P95TimeToFirstToken", 10, 2),
         ("P50RequestLatency", 10, 10),
         ("P99TimePerOutputToken", 10, 0),

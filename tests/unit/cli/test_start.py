@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "kopf", "kubernetes", "mtp_operator.reconcile.records")
+HEAVY = ("numpy", "kopf", "kubernetes", "mtp_operator.reconcile.observed")
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.run import ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialStatus
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.launch import Launch, Weights
 from mtp_operator.local.local_trial import TrialOrder
 from mtp_operator.local.tuning import Options, Surroundings, Tuning, new_run, resumed
-from mtp_operator.reconcile.records import Container, EventDraft, Job, Node, Pod, Terminated
+from mtp_operator.reconcile.observed import Container, Job, Node, Pod, Terminated
+from mtp_operator.reconcile.plan import EventDraft
 from mtp_operator.resources.tuning_run import run_settings
-from tests.unit.reconcile.world import SETTINGS, SPEEDS, model_body, result
+from tests.unit.reconcile.givens import SETTINGS, SPEEDS, model_body, result
 
 LAUNCH = Launch(command=("vllm", "serve"), model=Weights("/models/gemma", None), drafter=None, revision=None)
 
@@ -119,10 +120,10 @@ class Desk:
         del run
         self.events += [event.reason for event in events]
 
-    def waiting(self, run: MTPTuningRun, arm: ArmStatus, seconds: float) -> None:
+    def waiting(self, run: MTPTuningRun, trial: TrialStatus, seconds: float) -> None:
         pass
 
 
 def told(run: MTPTuningRun) -> list[tuple[int, int, str, str | None]]:
     """The trials of a run in their order: n, boot, what became of it, and why it was measured."""
-    return [(arm.n_spec, arm.boot, arm.state.value, arm.why) for arm in run.status.arms]
+    return [(trial.n_spec, trial.boot, trial.state.value, trial.why) for trial in run.status.trials]

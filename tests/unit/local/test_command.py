@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtp_operator.api.run import ArmState, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialState
 from mtp_operator.api.trial_documents import TrialResult
 from mtp_operator.api.verdicts import VerdictType
 from tests.unit.local.pretended import told
@@ -168,15 +168,15 @@ def _decided_by_the_operator(shell: Shell, run: MTPTuningRun) -> list[tuple[int,
     """The trials that the operator makes of the same results."""
     world = World({**yaml.safe_load(MODEL), "metadata": _metadata("planted"), "status": {"observedGeneration": -1}})
     world.settle()
-    for arm in run.status.arms:
-        folder = shell.out / "trials" / arm.job_name.removeprefix(f"{run.metadata.name}-")
+    for trial in run.status.trials:
+        folder = shell.out / "trials" / trial.job_name.removeprefix(f"{run.metadata.name}-")
         result = TrialResult.decode((folder / "result").read_text())
         assert (folder / "record.json").stat().st_size > 0
         job = world.open_job()
         assert job["metadata"]["labels"]["mtp-operator.dev/n-spec"] == str(result.n_spec)
         pod = world.start_pod(job)
         world.settle()
-        world.tick(arm.gpu_seconds or 0)
+        world.tick(trial.gpu_seconds or 0)
         world.end_bench(pod, 0, result.encode())
         world.settle()
     in_a_cluster = MTPTuningRun.from_wire(world.run())
@@ -199,7 +199,7 @@ def _metadata(name: str) -> dict[str, object]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
 def test_an_interrupted_tuning_is_continued(shell: Shell, number: signal.Signals) -> None:
     process = shell.start()
-    shell.wait_for_trial(process, "n2-b0-a0")
+    shell.wait_for_trial(process, "t2-a0")
     process.send_signal(number)
     status, _, errors = shell.finish(process)
     if number is signal.SIGKILL:
@@ -208,7 +208,7 @@ def test_an_interrupted_tuning_is_continued(shell: Shell, number: signal.Signals
         assert status == 130
         assert errors == "mtp tune: interrupted: what was measured is kept in out; add --resume to continue\n"
     shell.wait_for_nothing()
-    first = (shell.out / "trials" / "n0-b0-a0" / "result").stat()
+    first = (shell.out / "trials" / "t1-a0" / "result").stat()
 
     status, output, errors = shell.tune("--resume")
 
@@ -217,8 +217,8 @@ def test_an_interrupted_tuning_is_continued(shell: Shell, number: signal.Signals
     run = shell.run()
     assert run.status.verdict is not None
     assert (run.status.verdict.type, run.status.verdict.n_spec) == (VerdictType.SELECTED, BEST)
-    assert run.status.trials.lost == 0
-    assert (shell.out / "trials" / "n0-b0-a0" / "result").stat().st_mtime_ns == first.st_mtime_ns
+    assert run.status.counters.lost == 0
+    assert (shell.out / "trials" / "t1-a0" / "result").stat().st_mtime_ns == first.st_mtime_ns
     assert shell.processes() == []
 
 
@@ -244,15 +244,15 @@ def test_stopped_at_ten_random_moments(shell: Shell) -> None:
     run = shell.run()
     assert run.status.verdict is not None
     assert (run.status.verdict.type, run.status.verdict.n_spec) == (VerdictType.SELECTED, BEST)
-    assert (run.status.trials.measured, run.status.trials.lost) == (3, 0)
+    assert (run.status.counters.measured, run.status.counters.lost) == (3, 0)
     _kept(shell, results)
 
 
 def _kept(shell: Shell, before: Mapping[Path, int]) -> dict[Path, int]:
     """Result -> when it was written, of each finished trial; those of before are as they were."""
-    arms = shell.run().status.arms if (shell.out / "run.yaml").exists() else ()
-    folders = [arm.job_name.rpartition("-n")[2] for arm in arms if arm.state is ArmState.MEASURED]
-    files = [shell.out / "trials" / f"n{folder}" / "result" for folder in folders]
+    trials = shell.run().status.trials if (shell.out / "run.yaml").exists() else ()
+    folders = [trial.job_name.rpartition("-t")[2] for trial in trials if trial.state is TrialState.MEASURED]
+    files = [shell.out / "trials" / f"t{folder}" / "result" for folder in folders]
     now = {file: file.stat().st_mtime_ns for file in files}
     assert before.items() <= now.items()
     return now
@@ -298,7 +298,7 @@ def test_an_engine_that_dies_at_one_n_is_told_and_the_rest_is_measured(shell: Sh
     run = shell.run()
     assert run.status.verdict is not None
     assert run.status.verdict.n_spec == BEST
-    (failed,) = (arm for arm in run.status.arms if arm.state is ArmState.FAILED)
+    (failed,) = (trial for trial in run.status.trials if trial.state is TrialState.FAILED)
     assert (failed.n_spec, failed.reason) == (2, "EngineCrashed")
     assert shell.processes() == []
 
@@ -373,7 +373,7 @@ def test_a_model_that_cannot_be_used(shell: Shell, text: str, words: str) -> Non
 
 def test_a_run_is_not_overwritten(shell: Shell) -> None:
     process = shell.start()
-    shell.wait_for_trial(process, "n0-b0-a0")
+    shell.wait_for_trial(process, "t1-a0")
     process.send_signal(signal.SIGINT)
     shell.finish(process)
 

@@ -33,7 +33,7 @@ def test_a_command_line_is_measured_as_it_stands_and_continued(shell: Shell) -> 
         *("bin/vllm", "serve", "weights", "--max-model-len=4k", "--max-num-seqs", "1", "--host=::"),
         *("--chat-template", "weights/config.json", "--speculative-config", SPECULATION),
     )
-    trial = shell.out / "trials" / "n0-b0-a0"
+    trial = shell.out / "trials" / "t1-a0"
 
     for options in ((), ("--resume",)):
         process = shell.start_with("--to", "out", *options, "--", *line)
@@ -63,7 +63,7 @@ def test_llama_server_finds_its_file_where_the_command_line_says(shell: Shell) -
 
     assert (status, errors) == (1, "")
     assert "Failed: " in output
-    words = shlex.split((shell.out / "trials" / "n0-b0-a0" / "command").read_text())
+    words = shlex.split((shell.out / "trials" / "t1-a0" / "command").read_text())
     assert {"--model", str(file), "--parallel"} <= set(words)
     assert shell.run().spec.engine.type is EngineType.LLAMA_CPP
     assert shell.run().spec.model_name == "some-model-q8"

@@ -119,9 +119,9 @@ def test_a_model_is_tuned_in_containers(shell: Shell) -> None:
     assert run.status.verdict is not None
     assert (run.status.verdict.type, run.status.verdict.n_spec) == (VerdictType.SELECTED, BEST)
     assert run.spec.engine.image == IMAGE
-    words = shlex.split((shell.out / "trials" / "n0-b0-a0" / "command").read_text())
+    words = shlex.split((shell.out / "trials" / "t1-a0" / "command").read_text())
     assert words[:2] == [str(shell.folder / "bin" / "docker"), "run"]
-    assert f"--name=mtp-tune-{run.metadata.uid[:8]}-n0-b0-a0" in words
+    assert f"--name=mtp-tune-{run.metadata.uid[:8]}-t1-a0" in words
     assert words[words.index(IMAGE) + 1] == str(shell.folder / "weights")
     assert f"{IMAGE} {shell.folder}/weights --served-model-name" in output
     assert containers(shell) == []
@@ -131,16 +131,16 @@ def test_a_model_is_tuned_in_containers(shell: Shell) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
 def test_no_container_is_left(shell: Shell, number: signal.Signals) -> None:
     process = started(shell)
-    shell.wait_for_trial(process, "n0-b0-a0")
+    shell.wait_for_trial(process, "t1-a0")
     (name,) = containers(shell)
     process.send_signal(number)
     shell.finish(process)
     # What a killed tuning leaves where Docker does not end it, the next one removes.
     assert containers(shell) == ([name] if number is signal.SIGKILL else [])
 
-    (shell.out / "trials" / "n0-b0-a0" / "engine.log").unlink()
+    (shell.out / "trials" / "t1-a0" / "engine.log").unlink()
     process = started(shell, "--resume")
-    shell.wait_for_trial(process, "n0-b0-a0")
+    shell.wait_for_trial(process, "t1-a0")
     assert containers(shell) == [name]
     process.send_signal(signal.SIGINT)
     shell.finish(process)

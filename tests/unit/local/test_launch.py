@@ -18,11 +18,12 @@ from mtp_operator.local.launch import Launch, launch
 from mtp_operator.local.local_errors import RefusedError
 from mtp_operator.local.local_node import this_machine
 from mtp_operator.local.tuning import new_run
-from mtp_operator.reconcile.arm_conversion import DRIVER_LABEL
+from mtp_operator.reconcile.trial_conversion import DRIVER_LABEL
 from mtp_operator.resources.fetch_job import fetched_sources
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.resources.tuning_run import run_settings
-from tests.unit.reconcile.world import World, model_body
+from tests.unit.reconcile.givens import model_body
+from tests.unit.reconcile.world import World
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVISED = {"uri": "hf://google/gemma", "revision": COMMIT}

@@ -14,7 +14,8 @@ from mtp_operator.api.verdicts import VerdictType
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.local_errors import BrokenError, RefusedError, StoppedError
 from tests.unit.local.pretended import Desk, told
-from tests.unit.reconcile.world import SPEEDS, World, model_body
+from tests.unit.reconcile.givens import SPEEDS, model_body
+from tests.unit.reconcile.world import World
 
 CURVES = {
     "a peak": SPEEDS,
@@ -68,11 +69,11 @@ def test_a_stopped_tuning_continues_where_it_was(tmp_path: Path, undisturbed: MT
 
     assert told(run) == told(undisturbed)
     assert run.status.verdict == undisturbed.status.verdict
-    assert run.status.trials.lost == 0
+    assert run.status.counters.lost == 0
     repeated = {trial.order.name for trial in desk.trials[begun:]} & finished
     # What ended in the very moment of the stop has not been seen, and is the trial under way.
     assert len(repeated) <= 1
-    kept = {arm.job_name for arm in run.status.arms}
+    kept = {trial.job_name for trial in run.status.trials}
     assert {trial.order.name for trial in desk.trials} == kept
 
 
@@ -85,7 +86,7 @@ def test_stopped_time_and_again(tmp_path: Path, undisturbed: MTPTuningRun) -> No
             continue
         break
 
-    assert len(desk.trials) > len(undisturbed.status.arms)
+    assert len(desk.trials) > len(undisturbed.status.trials)
     assert told(run) == told(undisturbed)
     assert run.status.verdict == undisturbed.status.verdict
 
@@ -110,7 +111,7 @@ def test_another_model_does_not_continue_the_run(tmp_path: Path) -> None:
 def test_an_engine_that_dies_at_one_n_is_no_candidate_there(tmp_path: Path) -> None:
     run = Desk(tmp_path, {n_spec: speed for n_spec, speed in SPEEDS.items() if n_spec != 6}).tune()
 
-    failed = next(arm for arm in run.status.arms if arm.n_spec == 6)
+    failed = next(trial for trial in run.status.trials if trial.n_spec == 6)
     assert failed.reason == "EngineCrashed"
     assert failed.message == "the engine exited with code 2: error: unrecognized arguments: --wrong"
     assert run.status.verdict is not None

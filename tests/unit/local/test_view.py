@@ -9,11 +9,12 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.cli.tune_view import LiveView, PlainView, candidates_table, time_left
 from mtp_operator.local.folder import EvidenceFolder
 from mtp_operator.local.local_errors import StoppedError
-from mtp_operator.reconcile.records import EventDraft, Kind, Reference
+from mtp_operator.reconcile.observed import Kind, Reference
+from mtp_operator.reconcile.plan import EventDraft
 from mtp_operator.report.extract import report_data
 from tests.unit.local.pretended import Desk
 
@@ -30,12 +31,12 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> MTPTuningRun:
     finally:
         kept.close()
     assert run is not None
-    assert run.status.trials.measured == 1
+    assert run.status.counters.measured == 1
     return run
 
 
 def test_the_time_left_follows_from_the_trials_so_far(interrupted: MTPTuningRun) -> None:
-    (seconds,) = (arm.gpu_seconds for arm in interrupted.status.arms if arm.state is ArmState.MEASURED)
+    (seconds,) = (trial.gpu_seconds for trial in interrupted.status.trials if trial.state is TrialState.MEASURED)
     assert seconds == 30
 
     assert time_left(interrupted, 10) == (
@@ -47,14 +48,14 @@ def test_the_time_left_follows_from_the_trials_so_far(interrupted: MTPTuningRun)
 def test_the_live_view_has_the_curve_what_is_measured_and_the_time(interrupted: MTPTuningRun) -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True, color_system=None)
-    arm: ArmStatus = interrupted.status.arms[-1]
+    trial: TrialStatus = interrupted.status.trials[-1]
     with Live(console=console, auto_refresh=False) as live:
         view = LiveView(console, live)
         view.wrote(interrupted, ())
-        view.waiting(interrupted, arm, 10)
+        view.waiting(interrupted, trial, 10)
 
     shown = file.getvalue()
-    assert f"Now: {arm.why}"[:60] in shown
+    assert f"Now: {trial.why}"[:60] in shown
     assert "0:10 so far" in " ".join(shown.split())
     assert "Trial 2 of at most 24" in shown
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mtp_operator.api.trial_documents import Latencies, LatencySummary, TrialResult
 from mtp_operator.resources.labels import MEASUREMENT_LABEL
 
-from .world import NODE, SPEEDS, World, disqualified, model_body, result
+from .givens import NODE, SPEEDS, disqualified, model_body, result
+from .world import World
 
 TWO_LEVELS = {"type": "VLLM", "vllm": {"maxNumSeqs": 8}}
 """What the engine decodes together: concurrency 1 and 8 are measured."""
@@ -31,12 +32,12 @@ def newest(world: World) -> dict[str, Any]:
 
 def boots(run: dict[str, Any]) -> set[str]:
     """The Jobs of the trials that a run has measured or taken over."""
-    return {arm["jobUID"] for arm in run["status"]["arms"] if arm["state"] == "Measured"}
+    return {trial["jobUID"] for trial in run["status"]["trials"] if trial["state"] == "Measured"}
 
 
 def own(run: dict[str, Any]) -> list[int]:
     """The n that a run has booted itself, in order."""
-    return [arm["nSpec"] for arm in run["status"]["arms"] if "adoptedFrom" not in arm]
+    return [trial["nSpec"] for trial in run["status"]["trials"] if "adoptedFrom" not in trial]
 
 
 def two_levels(n_spec: int) -> TrialResult:
@@ -49,8 +50,8 @@ def two_levels(n_spec: int) -> TrialResult:
         request_latency=LatencySummary(mean=900, p50=900, p95=1500, p99=2000),
     )
     levels = [alone, alone.model_copy(update=together)]
-    return TrialResult(
-        n_spec=n_spec, levels=tuple(level.model_copy(update={"requests": 200, "latencies": told}) for level in levels)
+    return result(n_spec, SPEEDS[n_spec]).replace(
+        levels=tuple(level.model_copy(update={"requests": 200, "latencies": told}) for level in levels)
     )
 
 
@@ -99,7 +100,7 @@ def test_a_raised_budget_goes_on_where_the_old_one_ended() -> None:
 
     assert after["metadata"]["name"] != before["metadata"]["name"]
     assert boots(before) < boots(after)
-    assert after["status"]["trials"]["measured"] == len(own(after)) > 0
+    assert after["status"]["counters"]["measured"] == len(own(after)) > 0
     assert world.model is not None
     assert (world.model["status"]["nSpec"], world.model_condition("Ready")["status"]) == (3, "True")
     (said,) = [message for reason, message in world.events if reason == "TrialsAdopted"]
@@ -125,13 +126,13 @@ def test_what_changes_no_measurement_boots_nothing(change: dict[str, Any]) -> No
     assert after is not before
     assert own(after) == []
     assert after["status"]["verdict"]["type"] == "Selected"
-    assert {arm["adoptedFrom"] for arm in after["status"]["arms"]} == {before["metadata"]["name"]}
+    assert {trial["adoptedFrom"] for trial in after["status"]["trials"]} == {before["metadata"]["name"]}
     assert world.model_condition("Ready")["status"] == "True"
 
 
 def test_a_narrower_search_boots_only_what_was_never_booted() -> None:
     world = tuned()
-    known = {arm["nSpec"] for arm in newest(world)["status"]["arms"]}
+    known = {trial["nSpec"] for trial in newest(world)["status"]["trials"]}
 
     world.change_spec(tuning={"maxNSpec": 4})
     finish(world)
@@ -163,7 +164,7 @@ def test_other_weights_change_the_choice_and_boot_nothing() -> None:
     assert own(after) == []
     assert after["status"]["verdict"]["type"] == "SpeculationOff" != before["status"]["verdict"]["type"]
     speeds = [
-        next(arm["outputTokensPerSecond"] for arm in run["status"]["arms"] if arm["nSpec"] == 0)
+        next(trial["outputTokensPerSecond"] for trial in run["status"]["trials"] if trial["nSpec"] == 0)
         for run in (before, after)
     ]
     assert speeds[0] != speeds[1]
@@ -189,7 +190,7 @@ def test_a_limit_whose_latency_was_not_kept_is_measured() -> None:
     world.settle()
 
     assert own(newest(world)) == [0]
-    assert len(newest(world)["status"]["arms"]) == 1
+    assert len(newest(world)["status"]["trials"]) == 1
 
 
 def neighbour(world: World, name: str = "second", **spec: Any) -> World:
@@ -303,7 +304,7 @@ def forged(**changes: Any) -> dict[str, Any]:
         pytest.param(forged(status__verdict=None), id="no verdict and no owner"),
         pytest.param(forged(metadata__labels={MEASUREMENT_LABEL: "0" * 16}), id="another label"),
         pytest.param(forged(metadata__labels="none"), id="odd labels"),
-        pytest.param(forged(status__arms=7), id="odd arms"),
+        pytest.param(forged(status__trials=7), id="odd trials"),
         pytest.param(forged(status__observed={"node": "node-b"}), id="a node that is not there"),
         pytest.param({}, id="nothing"),
     ],
@@ -314,12 +315,12 @@ def test_a_run_that_the_operator_did_not_make_is_not_taken_over(run: dict[str, A
     other.settle()
 
     assert own(other.run()) == [0]
-    assert len(other.run()["status"]["arms"]) == 1
+    assert len(other.run()["status"]["trials"]) == 1
 
 
 def test_a_speed_that_cannot_be_is_no_evidence_and_stops_nothing() -> None:
     run = copy.deepcopy(newest(tuned()))
-    run["status"]["arms"][0]["levels"][0]["windows"] = ["0.00"]
+    run["status"]["trials"][0]["levels"][0]["windows"] = ["0.00"]
     other = World(model_body("second"))
     other.relatives = [run]
     other.settle()
@@ -335,7 +336,7 @@ def test_a_failed_baseline_is_no_evidence() -> None:
     other.settle()
 
     assert own(other.run()) == [0]
-    assert len(other.run()["status"]["arms"]) == 1
+    assert len(other.run()["status"]["trials"]) == 1
 
 
 def test_an_image_that_is_another_one_by_now_sets_aside_what_was_taken_over() -> None:
@@ -348,10 +349,10 @@ def test_an_image_that_is_another_one_by_now_sets_aside_what_was_taken_over() ->
     world.end_trial()
     world.settle()
 
-    arms = newest(world)["status"]["arms"]
-    assert {arm["reason"] for arm in arms if arm["state"] == "SetAside"} == {"ImageChanged"}
-    assert {arm["state"] for arm in arms if "adoptedFrom" in arm} == {"SetAside"}
-    assert arms[-1]["nSpec"] == 0
+    trials = newest(world)["status"]["trials"]
+    assert {trial["reason"] for trial in trials if trial["state"] == "SetAside"} == {"ImageChanged"}
+    assert {trial["state"] for trial in trials if "adoptedFrom" in trial} == {"SetAside"}
+    assert trials[-1]["nSpec"] == 0
 
 
 def test_servers_do_not_stop_for_a_search_that_has_nothing_to_measure() -> None:
@@ -404,7 +405,7 @@ def test_whatever_is_edited_a_run_that_begins_has_every_boot_that_was_made_befor
     world = World(model_body(tuning={"maxNSpec": 4, "historyLimit": 20}))
     made: dict[str, int] = {}
     known: set[str] = set()
-    for edit, trials in [({}, 1), *edits, (EDITS[6], 1), (EDITS[0], 60)]:
+    for edit, boots_left in [({}, 1), *edits, (EDITS[6], 1), (EDITS[0], 60)]:
         tuning = {"tuning": {**edit["tuning"], "historyLimit": 20}} if "tuning" in edit else {}
         world.change_spec(**{**edit, **tuning})
         world.settle()
@@ -412,13 +413,13 @@ def test_whatever_is_edited_a_run_that_begins_has_every_boot_that_was_made_befor
             run = world.runs[name]
             assert boots(run) == {uid for uid, n_spec in made.items() if n_spec <= run["spec"]["maxNSpec"]}
         known = set(world.runs)
-        for _ in range(trials):
+        for _ in range(boots_left):
             if not any(not job["status"].get("conditions") for job in world.jobs.values()):
                 break
             world.run_trial()
             world.settle()
         for run in world.runs.values():
-            arms = [arm for arm in run["status"].get("arms", ()) if arm["state"] == "Measured"]
-            made |= {arm["jobUID"]: arm["nSpec"] for arm in arms}
+            trials = [trial for trial in run["status"].get("trials", ()) if trial["state"] == "Measured"]
+            made |= {trial["jobUID"]: trial["nSpec"] for trial in trials}
 
     assert all(run["status"]["verdict"] for run in world.runs.values())

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from .test_serving import SURGE, reason, settled, status, template_n_spec
-from .world import World, model_body
+from .givens import model_body
+from .served import SURGE, reason, settled, status, template_n_spec
+from .world import World
 
 ADVISORY = {"mode": "Advisory", "maxNSpec": 6}
 

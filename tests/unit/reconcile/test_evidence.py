@@ -6,48 +6,47 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunSpec, Observed, TrialCounters
+from mtp_operator.api.run import MTPTuningRunSpec, Observed, TrialCounters, TrialState, TrialStatus
 from mtp_operator.api.spec import EngineType, Level, Objective
 from mtp_operator.api.trial_documents import Latencies, LevelResult, TrialResult, TrialWarning
-from mtp_operator.engines import engine_for
-from mtp_operator.reconcile import arm_conversion
+from mtp_operator.reconcile import trial_conversion
 from mtp_operator.tuner import tuner_records as tuner
 from mtp_operator.tuner.step import next_step
 from tests.unit.engines.settings import run_settings
 
 CONSTRAINT = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": 800}
 COUNT = {"metric": "P95TimeToFirstToken", "maxMilliseconds": 800, "requests": 64, "exceeding": 3}
-PLANNED = ArmStatus(n_spec=3, boot=0, job_name="job", state=ArmState.RUNNING)
+PLANNED = TrialStatus(number=1, candidate="mtp-3", n_spec=3, boot=0, job_name="job", state=TrialState.RUNNING)
 
 
 def objective(maximize: str = "OutputThroughput", *constraints: dict[str, Any]) -> Objective:
     return Objective.model_validate({"maximize": maximize, "constraints": constraints})
 
 
-def trial(**level: Any) -> TrialResult:
+def result(**level: Any) -> TrialResult:
     document = {"concurrency": 1, "windows": [100.0, 102.0], "requests": 64, "outputTokens": 8192, **level}
-    return TrialResult(n_spec=3, levels=(LevelResult.model_validate(document),))
+    return TrialResult(candidate="mtp-3", n_spec=3, levels=(LevelResult.model_validate(document),))
 
 
 @pytest.mark.parametrize(
     ("maximize", "windows"), [("OutputThroughput", (100.0, 102.0)), ("Interactivity", (140.0, 141.5))]
 )
 def test_the_tuner_gets_the_windows_of_what_is_maximized(maximize: str, windows: tuple[float, ...]) -> None:
-    arm = arm_conversion.measured_arm(PLANNED, trial(interactivity=[140.0, 141.5]), [Level(concurrency=1)])
+    trial = trial_conversion.measured_trial(PLANNED, result(interactivity=[140.0, 141.5]), [Level(concurrency=1)])
 
-    (told,) = arm_conversion.tuner_arms([arm], objective(maximize))
+    (told,) = trial_conversion.tuner_arms([trial], objective(maximize))
 
     assert told.levels[0].windows == windows
-    assert arm.output_tokens_per_second == "101.00"
+    assert trial.output_tokens_per_second == "101.00"
 
 
 def test_limits_and_their_counts_reach_the_tuner() -> None:
     settings = run_settings(objective={"constraints": [CONSTRAINT]})
     spec = MTPTuningRunSpec(**dict(settings), model_name="qwen", request=0, settings_hash=settings.request_hash())
-    arm = arm_conversion.measured_arm(PLANNED, trial(limits=[COUNT]), [Level(concurrency=1)])
+    trial = trial_conversion.measured_trial(PLANNED, result(limits=[COUNT]), [Level(concurrency=1)])
 
-    asked = arm_conversion.tuner_settings(spec, [arm], TrialCounters())
-    (told,) = arm_conversion.tuner_arms([ArmStatus.model_validate(arm.to_wire())], spec.objective)
+    asked = trial_conversion.tuner_settings(spec, [trial], TrialCounters())
+    (told,) = trial_conversion.tuner_arms([TrialStatus.model_validate(trial.to_wire())], spec.objective)
 
     assert [one.model_dump(by_alias=True) for one in asked.constraints] == [CONSTRAINT]
     assert [one.model_dump(by_alias=True) for one in told.levels[0].latencies] == [COUNT]
@@ -78,7 +77,7 @@ def test_what_the_objective_needs_must_have_been_measured(
     objective: Objective, level: dict[str, Any], words: str | None
 ) -> None:
     why = "90 % of the tokens came in the last chunk"
-    said = arm_conversion.unmeasured(trial(latencies=Latencies(unmeasurable=why), **level), objective)
+    said = trial_conversion.unmeasured(result(latencies=Latencies(unmeasurable=why), **level), objective)
 
     assert (said is None) == (words is None)
     if words is not None:
@@ -90,14 +89,14 @@ def test_what_the_objective_needs_must_have_been_measured(
     [(125.0, "125.00"), (9.8765, "9.877"), (0.94, "0.940"), (0.0123, "0.0123"), (0.0004, "0.000400"), (0.0, "0.000")],
 )
 def test_small_figures_are_not_rounded_to_nothing(value: float, text: str) -> None:
-    assert arm_conversion.decimal(value) == text
+    assert trial_conversion.decimal(value) == text
 
 
 def test_prompts_belong_to_the_fingerprint() -> None:
     seen = Observed(node="a")
 
     prints = {
-        arm_conversion.fingerprint("sha256:0", seen.model_copy(update={"prompts_sha256": prompts, "node": node}))
+        trial_conversion.fingerprint("sha256:0", seen.model_copy(update={"prompts_sha256": prompts, "node": node}))
         for prompts in (None, "0" * 64, "1" * 64)
         for node in ("a", "b")
     }
@@ -119,8 +118,8 @@ def test_the_verdict_says_what_clients_give_up(
 ) -> None:
     kind = tuner.VerdictType.SELECTED if n_spec else tuner.VerdictType.SPECULATION_OFF
 
-    status = arm_conversion.verdict_status(
-        tuner.Verdict(type=kind, n_spec=n_spec, message=words), (), engine_for(engine)
+    status = trial_conversion.verdict_status(
+        tuner.Verdict(type=kind, n_spec=n_spec, message=words), (), run_settings(engine={"type": engine.value})
     )
 
     assert status.message.startswith(words[:30])
@@ -132,13 +131,11 @@ def test_the_verdict_says_what_clients_give_up(
 @pytest.mark.parametrize("words", ["n=3 is 2.00 times as fast as n=0.", "n=7 (OOMKilled), " * 100])
 def test_a_verdict_on_a_simulation_begins_with_that(words: str) -> None:
     told = TrialWarning(reason="Simulated", message="concurrency 1: no GPU was measured")
-    result = trial().model_copy(update={"warnings": (told,)})
-    arms = [arm_conversion.measured_arm(PLANNED, one, [Level(concurrency=1)]) for one in (result, trial())]
+    simulation = result().model_copy(update={"warnings": (told,)})
+    trials = [trial_conversion.measured_trial(PLANNED, one, [Level(concurrency=1)]) for one in (simulation, result())]
     verdict = tuner.Verdict(type=tuner.VerdictType.SELECTED, n_spec=3, message=words)
 
-    simulated, measured = (
-        arm_conversion.verdict_status(verdict, of, engine_for(EngineType.VLLM)) for of in (arms, arms[1:])
-    )
+    simulated, measured = (trial_conversion.verdict_status(verdict, of, run_settings()) for of in (trials, trials[1:]))
 
     assert simulated.message.startswith(f"Simulated, no GPU was measured: {words[:30]}")
     assert measured.message.startswith(words[:30])

@@ -11,7 +11,8 @@ from mtp_operator.api.fetch import FetchResult
 from mtp_operator.api.weights_source import FetchedSource
 from mtp_operator.resources.labels import COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, MODEL_LABEL, SERVER
 
-from .world import World, model_body, result
+from .givens import model_body, result
+from .world import World
 
 COMMIT = "a" * 40
 EVIL_IMAGE = "evil.example/forged-bench:1"
@@ -136,13 +137,13 @@ def test_a_pod_that_calls_a_trials_job_its_controller_is_not_believed() -> None:
     forged["status"]["containerStatuses"][0]["state"] = {"terminated": state}
     forged["status"]["phase"] = "Succeeded"
     world.settle()
-    assert world.run()["status"]["arms"][0]["state"] == "Running"
+    assert world.run()["status"]["trials"][0]["state"] == "Running"
 
     world.tick(30)
     world.end_bench(true, 0, result(0, 57.0).encode())
     world.settle()
 
-    assert world.run()["status"]["arms"][0]["outputTokensPerSecond"].startswith("57")
+    assert world.run()["status"]["trials"][0]["outputTokensPerSecond"].startswith("57")
 
 
 def test_a_pod_that_a_trial_waits_for_is_named() -> None:

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtp_operator.api.base import MAX_COUNT, MAX_POSITIONS
-from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
+from mtp_operator.api.base import MAX_POSITIONS
+from mtp_operator.api.candidate import candidate_id
+from mtp_operator.api.run import TrialOutput, TrialState, TrialStatus
+from mtp_operator.api.spec import SpeculationMethod
 from mtp_operator.api.trial_documents import OutputStatus
+from mtp_operator.measures.quantities import MAX_COUNT
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.tuner.constraints import quantile_within
 
@@ -67,22 +70,26 @@ def level(**changes: Any) -> dict[str, Any]:
         {**level(), "outputCheck": {**SCORED, "texts": 1, "alteredTexts": 2}},
         level(categories={"A": 1e30}),
         level(clientCPUShare=1e30),
+        {**level(), "candidate": "mtp-3"},
+        {**level(), "candidate": None},
     ],
 )
-def test_figures_that_cannot_be_fail_their_arm_in_words(stated: dict[str, Any]) -> None:
-    world = left_by_the_first_trial(message(json.dumps({"version": 1, "nSpec": 0, **stated})))
+def test_figures_that_cannot_be_fail_their_trial_in_words(stated: dict[str, Any]) -> None:
+    world = left_by_the_first_trial(message(json.dumps({"version": 1, "candidate": "off", "nSpec": 0, **stated})))
 
-    arm = world.run()["status"]["arms"][0]
-    assert (arm["state"], arm["reason"]) == ("Failed", "ResultImplausible")
-    assert len(arm["message"]) > 10
+    trial = world.run()["status"]["trials"][0]
+    assert (trial["state"], trial["reason"]) == ("Failed", "ResultImplausible")
+    assert len(trial["message"]) > 10
     assert world.model_condition("Stalled")["reason"] != "Unreadable"
 
 
 @pytest.mark.parametrize("windows", [[], [0.0] * 6, [1e-320] * 6])
 def test_a_speed_of_nothing_is_nothing_measured(windows: list[float]) -> None:
-    world = left_by_the_first_trial(message(json.dumps({"version": 1, "nSpec": 0, **level(windows=windows)})))
+    world = left_by_the_first_trial(
+        message(json.dumps({"version": 1, "candidate": "off", "nSpec": 0, **level(windows=windows)}))
+    )
 
-    assert world.run()["status"]["arms"][0]["reason"] == "NothingMeasured"
+    assert world.run()["status"]["trials"][0]["reason"] == "NothingMeasured"
 
 
 @pytest.mark.parametrize(
@@ -102,24 +109,33 @@ def test_a_speed_of_nothing_is_nothing_measured(windows: list[float]) -> None:
 def test_what_is_no_result_is_a_lost_trial_and_is_repeated(left: str) -> None:
     world = left_by_the_first_trial(left)
 
-    (arm,) = world.run()["status"]["arms"]
-    assert (arm["state"], arm["attempt"], arm["reason"]) == ("Planned", 1, "Lost")
+    (trial,) = world.run()["status"]["trials"]
+    assert (trial["state"], trial["attempt"], trial["reason"]) == ("Planned", 1, "Lost")
 
 
-def arm(n_spec: int, boot: int, positions: int, violations: int) -> ArmStatus:
-    check = ArmOutput(status=OutputStatus.SCORED, positions=positions, violations=violations)
-    return ArmStatus(n_spec=n_spec, boot=boot, job_name="j", state=ArmState.MEASURED, output_check=check)
+def trial(n_spec: int, boot: int, positions: int, violations: int) -> TrialStatus:
+    check = TrialOutput(status=OutputStatus.SCORED, positions=positions, violations=violations)
+    candidate = candidate_id(SpeculationMethod.MTP, n_spec)
+    return TrialStatus(
+        number=1,
+        candidate=candidate,
+        n_spec=n_spec,
+        boot=boot,
+        job_name="j",
+        state=TrialState.MEASURED,
+        output_check=check,
+    )
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.999])
 def test_the_fattest_outputs_that_are_believed_are_judged_at_once(share: float) -> None:
-    """With exact sums over big integers two noisy arms of 80,000 positions took hours, and the operator its Lease."""
+    """With exact sums over big integers two noisy trials of 80,000 positions took hours, and the operator its Lease."""
     violations = int(MAX_POSITIONS * share)
-    arms = [arm(0, boot, MAX_POSITIONS, violations) for boot in range(8)]
-    arms += [arm(n_spec, 0, MAX_POSITIONS, violations + n_spec) for n_spec in range(1, 17)]
+    trials = [trial(0, boot, MAX_POSITIONS, violations) for boot in range(8)]
+    trials += [trial(n_spec, 0, MAX_POSITIONS, violations + n_spec) for n_spec in range(1, 17)]
     began = time.process_time()
 
-    judged_outputs(arms)
+    judged_outputs(trials)
 
     assert time.process_time() - began < 1
 

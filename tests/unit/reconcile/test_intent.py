@@ -22,7 +22,8 @@ from mtp_operator.reconcile.intent import (
     wish,
 )
 
-from .world import SETTINGS, World, model_body
+from .givens import SETTINGS, model_body
+from .world import World
 
 FETCHED: dict[str, Any] = {"model": {"uri": "hf://google/gemma"}, "storage": {"newClaim": {"size": "50Gi"}}}
 UNFIT: dict[str, Any] = {"engine": {"type": "VLLM", "extraArgs": ["--pipeline-parallel-size=2"]}}

@@ -1,4 +1,4 @@
-"""What an arm's output says of it, held against that of n=0."""
+"""What a trial's output says of it, held against that of n=0."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtp_operator.api.run import ArmOutput, ArmState, ArmStatus
+from mtp_operator.api.run import TrialOutput, TrialState, TrialStatus
 from mtp_operator.api.trial_documents import Divergence, OutputCheck, OutputStatus, StructuredOutput
 from mtp_operator.reconcile.losslessness import (
     SIGNIFICANCE,
@@ -19,10 +19,11 @@ from mtp_operator.reconcile.losslessness import (
     judged_outputs,
 )
 
-from .world import SPEEDS, World, result
+from .givens import SPEEDS, result
+from .world import World
 
 
-def scored(**changes: Any) -> ArmOutput:
+def scored(**changes: Any) -> TrialOutput:
     stated = {
         "status": OutputStatus.SCORED,
         "positions": 512,
@@ -32,11 +33,11 @@ def scored(**changes: Any) -> ArmOutput:
         "json_schema": StructuredOutput.PASSED,
         "tool_call": StructuredOutput.PASSED,
     }
-    return ArmOutput(**{**stated, **changes})
+    return TrialOutput(**{**stated, **changes})
 
 
 CLEAN = scored()
-UNVERIFIED = ArmOutput(status=OutputStatus.UNVERIFIED, message="the engine ended while its output was checked")
+UNVERIFIED = TrialOutput(status=OutputStatus.UNVERIFIED, message="the engine ended while its output was checked")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ UNVERIFIED = ArmOutput(status=OutputStatus.UNVERIFIED, message="the engine ended
         (CLEAN, [UNVERIFIED, CLEAN], None),
     ],
 )
-def test_what_speaks_against_an_output(check: ArmOutput, controls: list[ArmOutput], reason: str | None) -> None:
+def test_what_speaks_against_an_output(check: TrialOutput, controls: list[TrialOutput], reason: str | None) -> None:
     found = finding(2, check, controls)
 
     assert (found.reason if found else None) == reason
@@ -119,65 +120,72 @@ def test_as_many_wrong_tokens_as_the_detection_limit_are_mostly_found(violations
     assert 180 <= found <= 199
 
 
-def arm(n_spec: int, check: ArmOutput | None, boot: int = 0, **changes: Any) -> ArmStatus:
-    stated = {"n_spec": n_spec, "boot": boot, "job_name": f"n{n_spec}-{boot}", "state": ArmState.MEASURED}
-    return ArmStatus(**{**stated, "output_check": check, **changes})
+def trial(n_spec: int, check: TrialOutput | None, boot: int = 0, **changes: Any) -> TrialStatus:
+    stated = {
+        "number": 1,
+        "candidate": "any",
+        "n_spec": n_spec,
+        "boot": boot,
+        "job_name": f"n{n_spec}-{boot}",
+        "state": TrialState.MEASURED,
+    }
+    return TrialStatus(**{**stated, "output_check": check, **changes})
 
 
-def outcome(arms: list[ArmStatus]) -> list[tuple[ArmState, str | None]]:
-    return [(one.state, one.reason) for one in judged_outputs(arms)]
+def outcome(trials: list[TrialStatus]) -> list[tuple[TrialState, str | None]]:
+    return [(one.state, one.reason) for one in judged_outputs(trials)]
 
 
-def test_arms_are_judged_by_all_boots_of_the_control() -> None:
+def test_trials_are_judged_by_all_boots_of_the_control() -> None:
     changed = scored(violations=14)
 
-    assert outcome([arm(0, CLEAN), arm(2, CLEAN), arm(3, changed)]) == [
-        (ArmState.MEASURED, None),
-        (ArmState.MEASURED, None),
-        (ArmState.FAILED, "OutputChanged"),
+    assert outcome([trial(0, CLEAN), trial(2, CLEAN), trial(3, changed)]) == [
+        (TrialState.MEASURED, None),
+        (TrialState.MEASURED, None),
+        (TrialState.FAILED, "OutputChanged"),
     ]
-    assert outcome([arm(0, CLEAN), arm(3, changed), arm(0, scored(violations=9), boot=1)]) == [
-        (ArmState.MEASURED, None),
-        (ArmState.MEASURED, None),
-        (ArmState.MEASURED, None),
+    assert outcome([trial(0, CLEAN), trial(3, changed), trial(0, scored(violations=9), boot=1)]) == [
+        (TrialState.MEASURED, None),
+        (TrialState.MEASURED, None),
+        (TrialState.MEASURED, None),
     ]
 
 
 def test_a_control_that_comes_later_takes_a_doubt_away() -> None:
-    doubted = judged_outputs([arm(0, UNVERIFIED), arm(2, CLEAN)])
+    doubted = judged_outputs([trial(0, UNVERIFIED), trial(2, CLEAN)])
     assert [one.reason for one in doubted] == ["OutputUnverified", "OutputUnverified"]
 
-    assert outcome([*doubted, arm(0, CLEAN, boot=1)]) == [
-        (ArmState.MEASURED, "OutputUnverified"),
-        (ArmState.MEASURED, None),
-        (ArmState.MEASURED, None),
+    assert outcome([*doubted, trial(0, CLEAN, boot=1)]) == [
+        (TrialState.MEASURED, "OutputUnverified"),
+        (TrialState.MEASURED, None),
+        (TrialState.MEASURED, None),
     ]
 
 
 def test_other_doubts_stay_and_what_has_failed_has_failed() -> None:
-    arms = [
-        arm(0, CLEAN),
-        arm(1, CLEAN, reason="DrafterUnproven", message="no counters"),
-        arm(2, scored(violations=99), reason="DrafterUnproven"),
-        arm(3, CLEAN, state=ArmState.FAILED, reason="RequestsFailed"),
-        arm(4, None),
-        arm(5, scored(violations=99), state=ArmState.SET_ASIDE),
+    trials = [
+        trial(0, CLEAN),
+        trial(1, CLEAN, reason="DrafterUnproven", message="no counters"),
+        trial(2, scored(violations=99), reason="DrafterUnproven"),
+        trial(3, CLEAN, state=TrialState.FAILED, reason="RequestsFailed"),
+        trial(4, None),
+        trial(5, scored(violations=99), state=TrialState.SET_ASIDE),
     ]
 
-    assert outcome(arms) == [
-        (ArmState.MEASURED, None),
-        (ArmState.MEASURED, "DrafterUnproven"),
-        (ArmState.FAILED, "OutputChanged"),
-        (ArmState.FAILED, "RequestsFailed"),
-        (ArmState.MEASURED, None),
-        (ArmState.SET_ASIDE, None),
+    assert outcome(trials) == [
+        (TrialState.MEASURED, None),
+        (TrialState.MEASURED, "DrafterUnproven"),
+        (TrialState.FAILED, "OutputChanged"),
+        (TrialState.FAILED, "RequestsFailed"),
+        (TrialState.MEASURED, None),
+        (TrialState.SET_ASIDE, None),
     ]
 
 
 def test_the_control_of_another_node_is_none() -> None:
-    arms = [arm(0, CLEAN, state=ArmState.SET_ASIDE), arm(2, CLEAN)]
+    trials = [trial(0, CLEAN, state=TrialState.SET_ASIDE), trial(2, CLEAN)]
 
-    assert outcome(arms)[1] == (ArmState.MEASURED, "OutputUnverified")
+    assert outcome(trials)[1] == (TrialState.MEASURED, "OutputUnverified")
 
 
 @given(st.integers(0, 6), st.integers(0, 6), st.data())
@@ -245,11 +253,11 @@ def test_the_fastest_n_is_not_chosen_when_its_output_is_another() -> None:
 
     status = finish(World(), {BEST: changed})
 
-    arm = next(arm for arm in status["arms"] if arm["nSpec"] == BEST)
-    assert (arm["state"], arm["reason"]) == ("Failed", "OutputChanged")
-    assert "after 'the cat ' comes 'sat' instead of 'sits' (position 17)" in arm["message"]
-    assert arm["levels"]
-    assert arm["outputCheck"]["detectionLimit"] == "0.0059"
+    trial = next(trial for trial in status["trials"] if trial["nSpec"] == BEST)
+    assert (trial["state"], trial["reason"]) == ("Failed", "OutputChanged")
+    assert "after 'the cat ' comes 'sat' instead of 'sits' (position 17)" in trial["message"]
+    assert trial["levels"]
+    assert trial["outputCheck"]["detectionLimit"] == "0.0059"
     assert status["verdict"]["type"] == "Selected"
     assert status["verdict"]["nSpec"] not in (0, BEST)
     assert f"n={BEST} (OutputChanged)" in status["verdict"]["message"]
@@ -260,11 +268,11 @@ def test_what_could_not_be_checked_is_reported_and_not_chosen() -> None:
 
     status = finish(World(), {n_spec: unverified for n_spec in SPEEDS if n_spec})
 
-    arms = [arm for arm in status["arms"] if arm["nSpec"]]
-    assert arms
-    assert all((arm["state"], arm["reason"]) == ("Measured", "OutputUnverified") for arm in arms)
+    trials = [trial for trial in status["trials"] if trial["nSpec"]]
+    assert trials
+    assert all((trial["state"], trial["reason"]) == ("Measured", "OutputUnverified") for trial in trials)
     assert status["verdict"]["nSpec"] == 0
-    assert "not to be chosen without a person: n=" in status["verdict"]["message"]
+    assert "not to be chosen without a person: mtp-" in status["verdict"]["message"]
     assert "(OutputUnverified)" in status["verdict"]["message"]
 
 
@@ -274,4 +282,4 @@ def test_without_a_control_nothing_is_chosen() -> None:
     status = finish(World(), {0: unverified})
 
     assert status["verdict"]["nSpec"] == 0
-    assert all(arm["reason"] == "OutputUnverified" for arm in status["arms"])
+    assert all(trial["reason"] == "OutputUnverified" for trial in status["trials"])

@@ -10,9 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.reconcile.records import Kind, Reference
+from mtp_operator.reconcile.observed import Kind, Reference
 
-from .world import SPEEDS, World, model_body, result
+from .givens import SPEEDS, model_body, result
+from .world import World
 
 IN_PLACE = {"replicas": 1, "rollout": {"strategy": "InPlace"}}
 

@@ -7,7 +7,8 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-from .world import World, disqualified, model_body
+from .givens import SPEEDS, disqualified, model_body, result
+from .world import World
 
 
 @functools.cache
@@ -130,13 +131,57 @@ def test_a_first_measurement_that_fails_leaves_the_baseline_serving_and_the_mode
 
 def test_a_verdict_tells_its_noise_the_best_of_each_level_and_what_is_traded_for_what() -> None:
     verdict = served().run()["status"]["verdict"]
-    assert verdict["noiseBetweenBoots"] == "Assumed"
+    assert verdict["noise"]["source"] == "Assumed"
+    share = float(verdict["noise"]["share"])
+    assert 0.002 < share < 0.1
+    assert f"noise between boots {share:.1%}" in verdict["message"]
     assert "assumed, no n was booted twice" in verdict["message"]
-    assert verdict["bestPerLevel"] == [{"concurrency": 1, "nSpec": 3, "speedup": verdict["speedup"]}]
-    assert [(point["nSpec"], point["concurrency"]) for point in verdict["pareto"]] == [(3, 1)]
-    assert verdict["pareto"][0]["outputTokensPerSecond"] == verdict["pareto"][0]["requestOutputTokensPerSecond"]
+    assert verdict["bestPerLevel"] == [
+        {"concurrency": 1, "candidate": "mtp-3", "nSpec": 3, "speedup": verdict["speedup"]}
+    ]
+    (point,) = verdict["pareto"]
+    assert (point["candidate"], point["nSpec"], point["concurrency"]) == ("mtp-3", 3, 1)
+    assert (verdict["candidate"], verdict["nSpec"]) == ("mtp-3", 3)
+    assert point["outputTokensPerSecond"] == point["requestOutputTokensPerSecond"]
 
 
 def test_a_trial_tells_when_it_began_and_when_it_ended() -> None:
-    for arm in served().run()["status"]["arms"]:
-        assert arm["startedAt"] < arm["endedAt"]
+    for trial in served().run()["status"]["trials"]:
+        assert trial["startedAt"] < trial["endedAt"]
+
+
+def test_a_trial_tells_how_long_its_engine_took_until_it_was_ready() -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    world.settle()
+    world.end_bench(pod, 0, result(0, 57.0).replace(ready_seconds=83.4).encode())
+    world.settle()
+
+    first, second = world.run()["status"]["trials"]
+    assert first["readySeconds"] == 83
+    assert "readySeconds" not in second
+
+
+def test_a_trial_that_failed_a_gate_tells_how_long_its_engine_took() -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job())
+    world.settle()
+    world.end_bench(
+        pod, 0, disqualified(0, "RequestsFailed", "3 of 80 requests failed").replace(ready_seconds=20).encode()
+    )
+    world.settle()
+
+    first = world.run()["status"]["trials"][0]
+    assert (first["state"], first["readySeconds"]) == ("Failed", 20)
+
+
+def test_two_trials_of_a_candidate_measure_the_noise() -> None:
+    world = World()
+    world.finish({**SPEEDS, 3: 60.5})
+
+    verdict, trials = world.run()["status"]["verdict"], world.run()["status"]["trials"]
+    again = len({trial["candidate"] for trial in trials}) < len(trials)
+    assert again
+    assert verdict["noise"]["source"] == "Measured"

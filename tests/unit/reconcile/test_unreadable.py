@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtp_operator.reconcile.records import Delete, Kind, StatusUpdate
+from mtp_operator.reconcile.observed import Kind
+from mtp_operator.reconcile.plan import Delete, StatusUpdate
 
-from .world import World, model_body, planned
+from .givens import model_body, planned
+from .world import World
 
 ODD: tuple[Any, ...] = (
     None,
@@ -167,7 +169,7 @@ def test_a_run_that_a_newer_version_wrote_does_not_stop_its_model_from_being_sca
 def test_the_run_that_is_asked_for_is_not_made_again_while_it_cannot_be_read() -> None:
     world = copy.deepcopy(_measuring())
     run = list(world.runs.values())[-1]
-    run["status"]["arms"][0]["state"] = "Thawing"
+    run["status"]["trials"][0]["state"] = "Thawing"
 
     world.settle()
 
@@ -181,7 +183,7 @@ def test_the_run_that_is_asked_for_is_not_made_again_while_it_cannot_be_read() -
 def test_a_result_that_cannot_be_is_told_and_does_not_stop_the_servers() -> None:
     world = copy.deepcopy(_measuring())
     run = list(world.runs.values())[-1]
-    run["status"]["arms"][0]["levels"][0]["windows"] = ["0"]
+    run["status"]["trials"][0]["levels"][0]["windows"] = ["0"]
     world.end_trial()
     world.change_spec(serving={"replicas": 3})
 

@@ -10,9 +10,11 @@ import pytest
 
 from mtp_operator.api.fetch import FetchFailure, FetchProgress, FetchResult, FetchStage
 from mtp_operator.api.weights_source import FetchedSource
-from mtp_operator.reconcile.records import ProgressRead, SeenProgress
+from mtp_operator.reconcile.observed import SeenProgress
+from mtp_operator.reconcile.plan import ProgressRead
 
-from .world import World, model_body, planned
+from .givens import model_body, planned
+from .world import World
 
 COMMIT = "c" * 40
 MODEL = "hf://google/gemma"

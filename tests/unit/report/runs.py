@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mtp_operator.api.base import API_VERSION
-from mtp_operator.api.spec import LatencyMetric
+from mtp_operator.api.candidate import candidate_id
+from mtp_operator.api.spec import LatencyMetric, SpeculationMethod
 from mtp_operator.api.trial_documents import (
     Divergence,
     Latencies,
     LatencySummary,
     LevelResult,
-    LimitCount,
     OutputCheck,
     OutputStatus,
     StructuredOutput,
@@ -21,7 +21,9 @@ from mtp_operator.api.trial_documents import (
     TrialResult,
     TrialWarning,
 )
-from tests.unit.reconcile.world import World, model_body
+from mtp_operator.measures.quantities import LatencyCount
+from tests.unit.reconcile.givens import model_body
+from tests.unit.reconcile.world import World
 
 Body = dict[str, Any]
 
@@ -81,7 +83,14 @@ def inconclusive() -> Body:
 def failed() -> Body:
     """The engine does not start."""
     world = World()
-    _play(world, lambda n_spec: TrialResult(n_spec=n_spec, failure=TrialFailure(reason="EngineFailed", message="no")))
+    _play(
+        world,
+        lambda n_spec: TrialResult(
+            candidate=candidate_id(SpeculationMethod.MTP, n_spec),
+            n_spec=n_spec,
+            failure=TrialFailure(reason="EngineFailed", message="no"),
+        ),
+    )
     return of(world)
 
 
@@ -126,9 +135,14 @@ def _play(world: World, result: Callable[[int], TrialResult]) -> None:
 
 def _rich(n_spec: int, text: str) -> TrialResult:
     if n_spec == 8:
-        return TrialResult(n_spec=n_spec, failure=TrialFailure(reason="EngineFailed", message=f"out of memory {text}"))
+        return TrialResult(
+            candidate=candidate_id(SpeculationMethod.MTP, n_spec),
+            n_spec=n_spec,
+            failure=TrialFailure(reason="EngineFailed", message=f"out of memory {text}"),
+        )
     chance = random.Random(n_spec)
     return TrialResult(
+        candidate=candidate_id(SpeculationMethod.MTP, n_spec),
         n_spec=n_spec,
         levels=tuple(_level(n_spec, concurrency, chance) for concurrency in CURVES),
         warnings=(TrialWarning(reason="Retried", message=f"1 of 64 requests {text}"),) if n_spec == 4 else (),
@@ -172,7 +186,7 @@ def _level(n_spec: int, concurrency: int, chance: random.Random) -> LevelResult:
             request_latency=_summary(first + 400 * step),
         ),
         limits=tuple(
-            LimitCount(metric=metric, max_milliseconds=limit, requests=320, exceeding=exceeding)
+            LatencyCount(metric=metric, max_milliseconds=limit, requests=320, exceeding=exceeding)
             for metric, limit, exceeding in counts
         )
         if concurrency == 8

@@ -59,31 +59,31 @@ def test_every_figure_of_a_trial_is_on_the_page() -> None:
 
     figures = Seen(page(data_of(body))).figures
 
-    for arm in body["status"]["arms"]:
-        for level in arm.get("levels", ()):
+    for trial in body["status"]["trials"]:
+        for level in trial.get("levels", ()):
             shown = {
                 field
-                for trial, at, _, field, _ in figures
-                if (trial, at) == (arm["jobName"], str(level["concurrency"]))
+                for name, at, _, field, _ in figures
+                if (name, at) == (trial["jobName"], str(level["concurrency"]))
             }
             latencies = ("timeToFirstToken", "timePerOutputToken", "requestLatency")
             assert shown >= {"outputTokensPerSecond", "requests", "failedRequests", "endedByEOS", "outputTokens"}
             assert shown >= {f"{latency}.{quantile}" for latency in latencies for quantile in ("p50", "p95", "p99")}
             assert shown >= {f"categories.{one['category']}" for one in level["categories"]}
-            assert shown >= {f"acceptance.{index}" for index in range(arm["nSpec"])}
+            assert shown >= {f"acceptance.{index}" for index in range(trial["nSpec"])}
 
 
-def expected(body: Body, trial: str | None, level: str | None, is_output: bool, field: str) -> float:
+def expected(body: Body, name: str | None, level: str | None, is_output: bool, field: str) -> float:
     """The same figure in the run itself."""
     status = body["status"]
-    if trial is None:
-        return float(value_at({"trials": status["trials"], "verdict": status.get("verdict")}, field))
-    arm = next(one for one in status["arms"] if one["jobName"] == trial)
+    if name is None:
+        return float(value_at({"counters": status["counters"], "verdict": status.get("verdict")}, field))
+    trial = next(one for one in status["trials"] if one["jobName"] == name)
     if is_output:
-        return float(value_at(arm["outputCheck"], field))
+        return float(value_at(trial["outputCheck"], field))
     if level is None:
-        return float(value_at(arm, field))
-    measured = next(one for one in arm["levels"] if one["concurrency"] == int(level))
+        return float(value_at(trial, field))
+    measured = next(one for one in trial["levels"] if one["concurrency"] == int(level))
     kind, _, rest = field.partition(".")
     if kind == "acceptance":
         return float(measured["acceptedPerPosition"][int(rest)] / measured["drafts"])
@@ -146,17 +146,17 @@ def test_the_record_is_in_the_page() -> None:
     assert json.loads(embedded[1]) == data.to_wire()
 
 
-@pytest.mark.parametrize(("trials", "windows"), [(24, 6), (24, 32)])
-def test_a_large_run_makes_no_large_file(trials: int, windows: int) -> None:
+@pytest.mark.parametrize(("number", "windows"), [(24, 6), (24, 32)])
+def test_a_large_run_makes_no_large_file(number: int, windows: int) -> None:
     body = levels()
-    measured = [arm for arm in body["status"]["arms"] if arm["state"] == "Measured"]
-    arms = []
-    for index in range(trials):
-        arm = copy.deepcopy(measured[index % len(measured)])
-        arm |= {"boot": index, "jobName": f"{arm['jobName']}-{index}"}
-        for level in arm["levels"]:
+    measured = [trial for trial in body["status"]["trials"] if trial["state"] == "Measured"]
+    trials = []
+    for index in range(number):
+        trial = copy.deepcopy(measured[index % len(measured)])
+        trial |= {"number": index + 1, "boot": index, "jobName": f"{trial['jobName']}-{index}"}
+        for level in trial["levels"]:
             level["windows"] = (level["windows"] * 6)[:windows]
-        arms.append(arm)
-    body["status"]["arms"] = arms
+        trials.append(trial)
+    body["status"]["trials"] = trials
 
     assert len(page(data_of(body)).encode()) < LIMIT_BYTES

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.report import words
 from mtp_operator.report.data import Cost, Interval, Verdict
 from mtp_operator.report.markdown import code, escaped, fenced, markdown
@@ -32,8 +32,10 @@ def test_the_arguments_are_those_of_a_trial() -> None:
 
     assert [command.n_spec for command in data.commands] == [0, data.verdict.n_spec]
     for command in data.commands:
-        arm = ArmStatus(n_spec=command.n_spec, boot=0, job_name="job", state=ArmState.PLANNED)
-        pod = trial_job(run, arm, None, ready_seconds=60, level_seconds=60)["spec"]["template"]["spec"]
+        trial = TrialStatus(
+            number=1, candidate="off", n_spec=command.n_spec, boot=0, job_name="job", state=TrialState.PLANNED
+        )
+        pod = trial_job(run, trial, None, ready_seconds=60, level_seconds=60)["spec"]["template"]["spec"]
         assert shlex.split(command.line) == pod["initContainers"][0]["args"]
 
 
@@ -46,7 +48,7 @@ def test_values_of_environment_variables_stay_in_the_cluster() -> None:
 
 def test_trials_that_do_not_fit_together_have_no_curve() -> None:
     body = selected()
-    body["status"]["arms"][1]["node"] = "another"
+    body["status"]["trials"][1]["node"] = "another"
 
     data = data_of(body)
 
@@ -57,7 +59,7 @@ def test_trials_that_do_not_fit_together_have_no_curve() -> None:
 
 def test_trials_that_were_taken_over_are_said_to_be_and_cost_nothing() -> None:
     body = selected()
-    body["status"]["arms"][0]["adoptedFrom"] = "gemma-0123456789"
+    body["status"]["trials"][0]["adoptedFrom"] = "gemma-0123456789"
 
     data = data_of(body)
     text = markdown(data)

@@ -21,6 +21,9 @@ from tests.unit.engines.test_properties import SIZES
 
 SAMPLES = sorted((Path(__file__).parents[3] / "docs" / "samples").rglob("*.yaml"))
 
+REAL_DEPLOYMENTS = sorted((Path(__file__).parents[1] / "api" / "real_deployments").glob("*.yaml"))
+"""What people run, said as models."""
+
 OF_A_SERVER = {"startupProbe", "livenessProbe", "readinessProbe", "lifecycle"}
 """Requests to a server must be able to come late and to end."""
 
@@ -92,9 +95,9 @@ def pods(model: MTPModel) -> dict[str, dict[int, dict[str, Any]]]:
     return found
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_the_server_of_every_sample_is_what_its_trials_measure(sample: Path) -> None:
-    for model in models_in(sample.read_text(), sample.name, "default"):
+@pytest.mark.parametrize("stated", [*SAMPLES, *REAL_DEPLOYMENTS], ids=lambda path: path.stem)
+def test_the_server_of_every_stated_model_is_what_its_trials_measure(stated: Path) -> None:
+    for model in models_in(stated.read_text(encoding="utf-8"), stated.name, "default"):
         made = pods(model)
 
         assert set(made["Job"]) == set(range(model.spec.tuning.max_n_spec + 1))

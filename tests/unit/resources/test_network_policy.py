@@ -12,7 +12,7 @@ from mtp_operator.resources.network_policy import network_policy, trials_network
 from .test_weights import model
 
 SERVER = server_labels("gemma")
-TRIAL = trial_labels("gemma", "gemma-0123456789", 3)
+TRIAL = trial_labels("gemma", "gemma-0123456789", "mtp-3", 3)
 
 
 def selects(policy: dict[str, Any], labels: dict[str, str]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun, RunSettings
+from mtp_operator.api.run import MTPTuningRun, RunSettings, TrialState, TrialStatus
 from mtp_operator.api.serving_record import Served, ServingRecord, Surroundings
 from mtp_operator.api.template import PodTemplate
 from mtp_operator.api.weights_source import FetchedSource
@@ -17,7 +17,7 @@ from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.tuning_run import run_settings, tuning_run
 
-ARM = ArmStatus(n_spec=3, boot=0, job_name="qwen-n3", state=ArmState.PLANNED)
+TRIAL = TrialStatus(number=1, candidate="mtp-3", n_spec=3, boot=0, job_name="qwen-t1", state=TrialState.PLANNED)
 METADATA = {"name": "qwen", "namespace": "llm", "uid": "uid", "creationTimestamp": "2026-01-01T00:00:00Z"}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -45,7 +45,7 @@ def settings(of: MTPModel) -> RunSettings:
 def trial(of: MTPModel, node: str | None = None) -> dict[str, Any]:
     body = tuning_run(of, settings(of))
     run = MTPTuningRun.from_wire({**body, "metadata": METADATA | body["metadata"]})
-    pod: dict[str, Any] = trial_job(run, ARM, node, ready_seconds=600, level_seconds=60)["spec"]["template"]
+    pod: dict[str, Any] = trial_job(run, TRIAL, node, ready_seconds=600, level_seconds=60)["spec"]["template"]
     return pod
 
 

@@ -19,7 +19,7 @@ from mtp_operator.resources.server_deployment import RECORD_ANNOTATION, deployme
 from mtp_operator.resources.service import service, url
 from mtp_operator.resources.trial_job import trial_job
 from tests.unit.engines.settings import run_settings
-from tests.unit.resources.test_trial_job import ARM, tuning_run
+from tests.unit.resources.test_trial_job import TRIAL, tuning_run
 
 SURROUNDINGS = Surroundings(probe_image="operator:1", ready_seconds=600)
 LLAMA_CPP = {"type": "LlamaCpp", "image": "llama:1", "llamaCpp": {"contextSize": 2000}}
@@ -57,9 +57,9 @@ def engine_of(built: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("engine", [{"type": "VLLM", "image": "engine:1"}, LLAMA_CPP])
 def test_the_engine_is_started_as_it_was_measured_but_for_its_log_file_and_address(engine: dict[str, Any]) -> None:
-    trial = trial_job(tuning_run(engine=engine), ARM, None, ready_seconds=600, level_seconds=60)["spec"]["template"]
+    trial = trial_job(tuning_run(engine=engine), TRIAL, None, ready_seconds=600, level_seconds=60)["spec"]["template"]
     (measured,) = trial["spec"]["initContainers"]
-    served = engine_of(build(ARM.n_spec, engine=engine))
+    served = engine_of(build(TRIAL.n_spec, engine=engine))
 
     assert served["args"] == as_served(measured["args"])
     for same in ("image", "env", "volumeMounts", "securityContext", "ports", "resources"):
@@ -146,17 +146,17 @@ def test_no_setting_of_a_measurement_changes_how_a_server_starts(
         "maxNSpec": max_n_spec,
         "workload": {"levels": [{"concurrency": 1}], "sampling": sampling},
     }
-    trial = trial_job(tuning_run(**settings), ARM, None, ready_seconds=600, level_seconds=60)["spec"]["template"]
+    trial = trial_job(tuning_run(**settings), TRIAL, None, ready_seconds=600, level_seconds=60)["spec"]["template"]
     (measured,) = trial["spec"]["initContainers"]
 
-    served = engine_of(build(ARM.n_spec, **settings))["args"]
+    served = engine_of(build(TRIAL.n_spec, **settings))["args"]
 
     assert served == as_served(measured["args"])
     assert not {"--generation-config=vllm", "--cache-ram"} & set(served)
 
 
 def test_a_server_leaves_the_mesh_to_its_namespace_and_a_trial_does_not() -> None:
-    trial = trial_job(tuning_run(), ARM, None, ready_seconds=600, level_seconds=60)["spec"]["template"]["metadata"]
+    trial = trial_job(tuning_run(), TRIAL, None, ready_seconds=600, level_seconds=60)["spec"]["template"]["metadata"]
 
     assert trial["labels"]["sidecar.istio.io/inject"] == "false"
     assert not [one for one in build()["spec"]["template"]["metadata"]["labels"] if "istio" in one]
@@ -175,7 +175,7 @@ def test_servers_do_not_depend_on_the_workload_that_was_measured() -> None:
 
 def test_everything_selects_servers_and_no_trials() -> None:
     labels = build()["spec"]["template"]["metadata"]["labels"]
-    trial = trial_job(tuning_run(), ARM, None, ready_seconds=600, level_seconds=60)["spec"]["template"]["metadata"]
+    trial = trial_job(tuning_run(), TRIAL, None, ready_seconds=600, level_seconds=60)["spec"]["template"]["metadata"]
     selectors = [
         build()["spec"]["selector"]["matchLabels"],
         service(model())["spec"]["selector"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.api.spec import Maximize, PromptCategory
 from mtp_operator.api.trial_documents import PlannedPrompts, TrialPlan
 from mtp_operator.engines import BESIDE_THE_BENCH, POD
@@ -15,7 +15,9 @@ from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.weights_volumes import IMAGE_PULL_SECONDS
 from tests.unit.engines.settings import run_settings
 
-ARM = ArmStatus(n_spec=3, boot=1, job_name="qwen-0123456789-n3-b1-a0", state=ArmState.PLANNED)
+TRIAL = TrialStatus(
+    number=4, candidate="mtp-3", n_spec=3, boot=1, job_name="qwen-0123456789-t4-a0", state=TrialState.PLANNED
+)
 
 
 def tuning_run(**changes: Any) -> MTPTuningRun:
@@ -39,7 +41,7 @@ def tuning_run(**changes: Any) -> MTPTuningRun:
 
 
 def build(pinned_node: str | None = None, **changes: Any) -> dict[str, Any]:
-    return trial_job(tuning_run(**changes), ARM, pinned_node, ready_seconds=600, level_seconds=60)
+    return trial_job(tuning_run(**changes), TRIAL, pinned_node, ready_seconds=600, level_seconds=60)
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
@@ -66,9 +68,10 @@ def test_the_job_is_the_runs_and_runs_once() -> None:
         "app.kubernetes.io/managed-by": "mtp-operator",
         "mtp-operator.dev/model": "qwen",
         "mtp-operator.dev/run": "qwen-0123456789",
+        "mtp-operator.dev/candidate": "mtp-3",
         "mtp-operator.dev/n-spec": "3",
     }
-    assert job["metadata"]["name"] == ARM.job_name
+    assert job["metadata"]["name"] == TRIAL.job_name
     assert job["metadata"]["labels"] == labels
     assert job["metadata"]["ownerReferences"] == [
         {
@@ -358,7 +361,7 @@ def test_arguments_and_variables_reach_the_engine_as_they_were_written(value: st
 
 def test_two_jobs_share_nothing() -> None:
     run = tuning_run()
-    first, second = (trial_job(run, ARM, None, ready_seconds=600, level_seconds=60) for _ in range(2))
+    first, second = (trial_job(run, TRIAL, None, ready_seconds=600, level_seconds=60) for _ in range(2))
     untouched = copy.deepcopy(second)
 
     first["metadata"]["labels"]["x"] = "y"
@@ -367,7 +370,7 @@ def test_two_jobs_share_nothing() -> None:
     pod_of(first)["tolerations"][0]["key"] = "x"
 
     assert second == untouched
-    assert trial_job(run, ARM, None, ready_seconds=600, level_seconds=60) == untouched
+    assert trial_job(run, TRIAL, None, ready_seconds=600, level_seconds=60) == untouched
 
 
 def test_variables_of_the_spec_reach_the_engine_literally() -> None:

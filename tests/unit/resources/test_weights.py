@@ -9,7 +9,7 @@ import pytest
 
 from mtp_operator.api.fetch import FetchPlan
 from mtp_operator.api.model import NAME_LIMIT, MTPModel
-from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, request_hash
 from mtp_operator.resources.private_cache import private_cache
 from mtp_operator.resources.trial_job import trial_job
@@ -65,8 +65,8 @@ def trial(**changes: Any) -> dict[str, Any]:
             },
         }
     )
-    arm = ArmStatus(n_spec=0, boot=0, job_name="gemma-1-n0", state=ArmState.PLANNED)
-    return pod(trial_job(run, arm, None, ready_seconds=600, level_seconds=60))
+    trial = TrialStatus(number=1, candidate="off", n_spec=0, boot=0, job_name="gemma-1-t1", state=TrialState.PLANNED)
+    return pod(trial_job(run, trial, None, ready_seconds=600, level_seconds=60))
 
 
 def test_the_fetch_goes_where_trials_can_but_holds_no_gpu() -> None:

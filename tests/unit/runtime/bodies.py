@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mtp_operator.reconcile.records import Kind, Reference
+from mtp_operator.reconcile.observed import Kind, Reference
 from mtp_operator.resources.labels import MODEL_LABEL
 
 NAMESPACE = "llm"

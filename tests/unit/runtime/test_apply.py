@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.fetch import FetchProgress
-from mtp_operator.reconcile.records import (
+from mtp_operator.reconcile.observed import Kind, Lane, ModelKey, Reference
+from mtp_operator.reconcile.plan import (
     Action,
     Create,
     Delete,
@@ -18,12 +19,8 @@ from mtp_operator.reconcile.records import (
     Ensure,
     EventDraft,
     EventsRead,
-    Kind,
-    Lane,
-    ModelKey,
     Plan,
     ProgressRead,
-    Reference,
     Release,
     StatusUpdate,
 )

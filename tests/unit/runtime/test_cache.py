@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.reconcile.observed import ModelKey
 from mtp_operator.resources.labels import MEASUREMENT_LABEL
 from mtp_operator.runtime.api_client import JOBS, MODELS, NODES, PODS, RUNS, Resource
 from mtp_operator.runtime.object_cache import TOMBSTONE_SECONDS, Cache, Resisted

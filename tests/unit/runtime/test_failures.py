@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.reconcile.records import Kind, ModelKey
+from mtp_operator.reconcile.observed import Kind, ModelKey
 from mtp_operator.runtime.api_client import MODELS, Client
 from mtp_operator.runtime.apply import Applier
 from mtp_operator.runtime.object_cache import RESOURCES, Cache
 from mtp_operator.runtime.queue import WorkQueue
 from mtp_operator.runtime.worker import Worker
+from tests.unit.reconcile import givens
 from tests.unit.reconcile import world as memory
 
 from .api_server import ApiServer, Request, running
 from .clock import Clock
 
-KEY = ModelKey(memory.NAMESPACE, "gemma")
-PATH = MODELS.path(memory.NAMESPACE, "gemma")
+KEY = ModelKey(givens.NAMESPACE, "gemma")
+PATH = MODELS.path(givens.NAMESPACE, "gemma")
 
 POLICIES = ("no-jobs", "owners-only", "on-fridays", "labels")
 
@@ -41,8 +42,8 @@ class Cluster:
     def has(self, kind: Kind, body: dict[str, Any]) -> None:
         """Somebody has written the object."""
         body = copy.deepcopy(body)
-        body["metadata"].setdefault("namespace", memory.NAMESPACE)
-        self.server.put(RESOURCES[kind].path(memory.NAMESPACE, body["metadata"]["name"]), body)
+        body["metadata"].setdefault("namespace", givens.NAMESPACE)
+        self.server.put(RESOURCES[kind].path(givens.NAMESPACE, body["metadata"]["name"]), body)
 
     def has_all(self, world: memory.World) -> None:
         """Everything of a model that was followed in memory."""
@@ -70,7 +71,7 @@ class Cluster:
     def _watch(self) -> None:
         for path, body in self.server.objects.items():
             for resource in RESOURCES.values():
-                if path.startswith(resource.path(memory.NAMESPACE) + "/"):
+                if path.startswith(resource.path(givens.NAMESPACE) + "/"):
                     self.cache.watched(resource, body)
         for key in self.cache.take_changed():
             self.queue.add(key)
@@ -97,14 +98,14 @@ async def cluster() -> AsyncIterator[Cluster]:
     async with running() as server:
         clock = Clock()
         cache, queue, client = Cache(clock), WorkQueue[ModelKey](clock), Client(server.configuration(), 2.0)
-        worker = Worker(queue, cache, Applier(client, cache), memory.SETTINGS, clock=clock)
+        worker = Worker(queue, cache, Applier(client, cache), givens.SETTINGS, clock=clock)
         yield Cluster(server, cache, queue, clock, worker)
         await client.close()
 
 
 def tuned(replicas: int) -> memory.World:
     """A model whose servers serve what was chosen."""
-    world = memory.World(memory.model_body(serving={"replicas": replicas}))
+    world = memory.World(givens.model_body(serving={"replicas": replicas}))
     world.finish()
     world.settle()
     world.replace_servers()
@@ -129,7 +130,7 @@ async def test_servers_are_scaled_while_a_policy_refuses_trial_jobs() -> None:
 
 async def test_trials_go_ahead_while_a_policy_refuses_the_servers() -> None:
     async with cluster() as it:
-        it.has(Kind.MODEL, memory.model_body(serving={"replicas": 1, "whileTuning": "Baseline"}))
+        it.has(Kind.MODEL, givens.model_body(serving={"replicas": 1, "whileTuning": "Baseline"}))
         it.refuse(403, "PATCH", "deployments")
 
         await it.run(60)
@@ -141,7 +142,7 @@ async def test_trials_go_ahead_while_a_policy_refuses_the_servers() -> None:
 
 async def test_an_api_server_that_keeps_failing_is_told_within_a_minute() -> None:
     async with cluster() as it:
-        it.has(Kind.MODEL, memory.model_body())
+        it.has(Kind.MODEL, givens.model_body())
         it.refuse(500, "POST", "mtptuningruns", itertools.repeat("failed calling webhook: connection refused"))
 
         await it.run(60)
@@ -161,7 +162,7 @@ async def test_a_refusal_whose_text_varies_makes_few_writes(status: int) -> None
     with_ids = (f"denied (request {number})" for number in itertools.count())
     for said in (with_ids, itertools.cycle(f"denied by policy {name}" for name in POLICIES)):
         async with cluster() as it:
-            it.has(Kind.MODEL, memory.model_body())
+            it.has(Kind.MODEL, givens.model_body())
             it.refuse(status, "POST", "mtptuningruns", said)
 
             await it.run(600)
@@ -171,7 +172,7 @@ async def test_a_refusal_whose_text_varies_makes_few_writes(status: int) -> None
 
 async def test_what_refuses_a_trial_now_is_told_and_not_what_did_before() -> None:
     async with cluster() as it:
-        it.has(Kind.MODEL, memory.model_body())
+        it.has(Kind.MODEL, givens.model_body())
         it.refuse(403, "POST", "mtptuningruns", itertools.repeat("denied by policy A"))
         await it.run(60)
         it.refuse(403, "POST", "mtptuningruns", itertools.repeat("denied by policy B"))

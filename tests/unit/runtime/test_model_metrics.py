@@ -38,13 +38,13 @@ def run(name: str, **status: Any) -> dict[str, Any]:
 
 
 RUNS_OF_IT = [
-    run("tiny-1", trials={"measured": 3, "failed": 1, "gpuSeconds": 600}, verdict={"type": "Superseded"}),
+    run("tiny-1", counters={"measured": 3, "failed": 1, "gpuSeconds": 600}, verdict={"type": "Superseded"}),
     run(
         "tiny-2",
-        trials={"measured": 5, "lost": 2, "gpuSeconds": 900},
+        counters={"measured": 5, "lost": 2, "gpuSeconds": 900},
         verdict={"type": "Selected", "speedupLow": "3.11", "speedupHigh": "3.42"},
     ),
-    run("tiny-3", trials={"measured": 1}),
+    run("tiny-3", counters={"measured": 1}),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.reconcile.records import ModelKey
+from mtp_operator.reconcile.observed import ModelKey
 from mtp_operator.runtime.api_client import JOBS, NODES, RUNS, ApiError, Client
 from mtp_operator.runtime.fatal import FatalError
 from mtp_operator.runtime.object_cache import Cache

@@ -9,17 +9,8 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.reconcile.records import (
-    Create,
-    Kind,
-    Lane,
-    ModelKey,
-    Observed,
-    OperatorSettings,
-    Plan,
-    Reference,
-    StatusUpdate,
-)
+from mtp_operator.reconcile.observed import Kind, Lane, ModelKey, Observed, OperatorSettings, Reference
+from mtp_operator.reconcile.plan import Create, Plan, StatusUpdate
 from mtp_operator.runtime.api_client import JOBS, MODELS, Client, WritesStoppedError
 from mtp_operator.runtime.apply import Applier
 from mtp_operator.runtime.object_cache import Cache

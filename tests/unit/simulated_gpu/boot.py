@@ -16,7 +16,7 @@ from mtp_operator.api.spec import EngineType, PromptCategory, Sampling
 from mtp_operator.api.trial_documents import TrialResult
 from mtp_operator.bench.engine_client import EngineClient, open_session
 from mtp_operator.bench.load import Level, LevelRun
-from mtp_operator.bench.measure import measure
+from mtp_operator.bench.measure import Findings, measure
 from mtp_operator.bench.output_checker import OutputChecker
 from mtp_operator.bench.prompts import built_in_mix
 from mtp_operator.bench.report import trial_result
@@ -69,14 +69,14 @@ async def measured(
         Level(concurrency, output_tokens, 60, MIX.level(index), MIX.pass_length(concurrency))
         for index, concurrency in enumerate(concurrencies)
     ]
-    runs: list[LevelRun] = []
+    findings = Findings()
     async with booted(started_with) as (_, session):
         client = EngineClient(session, VLLM, NAME, Sampling())
-        await measure(client, MIX.probe, levels, 60, runs)
+        await measure(client, MIX.probe, levels, 60, findings)
         checker = OutputChecker(session, VLLM, NAME, None, seed=7)
         conversations = [
             (concurrency, (prompt.messages for prompt in MIX.level(index)))
             for index, concurrency in enumerate(concurrencies)
         ]
         check = await checker.check(conversations, output_tokens, limit_seconds=300)
-    return trial_result(n_spec, runs, None, check=check), runs
+    return trial_result(n_spec, findings.runs, None, check=check), findings.runs

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.spec import EngineType
+from mtp_operator.api.candidate import candidate_id
+from mtp_operator.api.spec import EngineType, SpeculationMethod
 from mtp_operator.api.trial_documents import OutputStatus, PlannedLevel, TrialPlan
 from simulated_gpu.curve import read_curve
 from tests.unit.bench.test_program import finish, start
@@ -47,6 +48,7 @@ def plan(url: str, folder: Path, n_spec: int) -> TrialPlan:
         engine=EngineType.VLLM,
         url=url,
         served_name=NAME,
+        candidate=candidate_id(SpeculationMethod.MTP, n_spec),
         n_spec=n_spec,
         output_tokens=64,
         levels=(PlannedLevel(concurrency=1), PlannedLevel(concurrency=4)),

@@ -2,9 +2,10 @@
 
 import pytest
 
+from mtp_operator.measures.quantities import LatencyCount
 from mtp_operator.tuner.constraints import Outcome, quantile_within
 from mtp_operator.tuner.step import next_step
-from mtp_operator.tuner.tuner_records import Arm, LatencyCount, LevelMeasurement, Measure, Settings, Verdict
+from mtp_operator.tuner.tuner_records import Arm, LevelMeasurement, Measure, Settings, Verdict
 
 METRIC = "P95TimeToFirstToken"
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
+from mtp_operator.measures.quantities import Level
 from mtp_operator.tuner.step import PROOF_Z, _convincing_z, next_step
 from mtp_operator.tuner.tuner_records import (
     Acceptance,
     Arm,
-    Level,
     LevelMeasurement,
     Measure,
     Settings,

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mtp_operator.api.base import MAX_CONSTRAINTS, Schema
+from mtp_operator.measures import quantities
 
 
 class Maximize(StrEnum):
@@ -29,7 +30,7 @@ class LatencyMetric(StrEnum):
     P99_REQUEST_LATENCY = "P99RequestLatency"
 
 
-class LatencyConstraint(Schema):
+class LatencyConstraint(Schema, quantities.LatencyConstraint):
     """A limit on a latency at one level."""
 
     metric: Annotated[
@@ -70,7 +71,7 @@ class Objective(Schema):
         Field(
             max_length=MAX_CONSTRAINTS,
             description="Limits that an n_spec must keep to be chosen, with 95 % confidence. A P50 or P95 needs 60 "
-            "measured requests at its level, a P99 299; what two boots cannot prove counts as not kept.",
+            "measured requests at its level, a P99 299; what two trials cannot prove counts as not kept.",
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["metric", "concurrency"],

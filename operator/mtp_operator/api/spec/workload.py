@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from mtp_operator.api.base import MAX_LEVELS, Schema
+from mtp_operator.measures import quantities
 
 from .engine_spec import EngineSpec
 from .prompts_spec import PromptCategory, Prompts
@@ -14,7 +15,7 @@ PROMPT_RESERVE_TOKENS: Final = 512
 """Context that the workload leaves to the prompt beside its output tokens."""
 
 
-class Level(Schema):
+class Level(Schema, quantities.Level):
     """One load under which the model is measured."""
 
     concurrency: Annotated[
@@ -54,7 +55,7 @@ class Workload(Schema):
         tuple[Level, ...],
         Field(
             max_length=MAX_LEVELS,
-            description="Concurrencies, each measured in the same boot of the engine. The objective is the weighted "
+            description="Concurrencies, each measured in the same trial. The objective is the weighted "
             "geometric mean over them. Default: 1, and 8 or what the engine decodes together, if that is less.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
         ),

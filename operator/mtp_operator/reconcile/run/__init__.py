@@ -1,13 +1,13 @@
-"""The policy of one MTPTuningRun: which arm next, what became of the last one, when it ends.
+"""The policy of one MTPTuningRun: which candidate next, what became of the last one, when it ends.
 
-`advance` has the order of steps; `arms` what may become of an arm; `end` the ends that a run does not find by itself;
-`status` what is said of it.
+`advance` has the order of steps; `trials` what may become of a trial; `adopt` which trials of other runs a run begins
+with; `end` the ends that a run does not find by itself; `status` what is said of it.
 """
 
 from .advance import advance
-from .arms import open_arm
 from .end import clean_up, disown, supersede
 from .status import has_planned, is_as_asked, is_ours, is_over, progress, reference
+from .trials import open_trial, planned
 
 __all__ = [
     "advance",
@@ -17,7 +17,8 @@ __all__ = [
     "is_as_asked",
     "is_ours",
     "is_over",
-    "open_arm",
+    "open_trial",
+    "planned",
     "progress",
     "reference",
     "supersede",

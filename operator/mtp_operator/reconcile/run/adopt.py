@@ -1,13 +1,14 @@
 """Evidence outlives its run: a run begins with the trials of other runs that measured the same, on the same node."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from mtp_operator.api.run import MAX_ADOPTED, ArmState, ArmStatus, MTPTuningRun, MTPTuningRunStatus
+from mtp_operator.api.run import MAX_ADOPTED, MTPTuningRun, MTPTuningRunStatus, TrialState, TrialStatus
 from mtp_operator.api.run import Observed as ObservedByTrial
-from mtp_operator.reconcile import arm_conversion
+from mtp_operator.reconcile import trial_conversion
 from mtp_operator.reconcile.losslessness import judged_outputs
-from mtp_operator.reconcile.records import Node, Observed
+from mtp_operator.reconcile.observed import Node, Observed
 from mtp_operator.reconcile.views import view_run
 from mtp_operator.resources.labels import MEASUREMENT_LABEL, measurement_label
 
@@ -24,23 +25,23 @@ def adopt(run: MTPTuningRun, observed: Observed, *, nodes_readable: bool) -> MTP
     run stays there. What a trial sees of its own may still set them aside.
 
     Args:
-        run: the run, which has no arms yet.
+        run: the run, which has no trials yet.
         observed: everything of this model's name, and the runs of its neighbours.
         nodes_readable: whether the operator may read nodes.
     """
-    by_place: dict[ObservedByTrial, dict[str, ArmStatus]] = {}
+    by_place: dict[ObservedByTrial, dict[str, TrialStatus]] = {}
     for source in _sources(run, observed):
         place = source.status.observed
         if place is None or (nodes_readable and not _is_there(place, observed.nodes)):
             continue
         by_place.setdefault(place, {}).update(_evidence(source, run))
-    for place, arms in sorted(by_place.items(), key=lambda one: _worth(one[1].values()), reverse=True):
-        taken = _numbered(_with_baseline(arms.values()))
+    for place, trials in sorted(by_place.items(), key=lambda one: _worth(one[1].values()), reverse=True):
+        taken = _numbered(_with_baseline(trials.values()))
         if taken:
             return run.status.replace(
-                arms=judged_outputs(taken),
+                trials=judged_outputs(taken),
                 observed=place,
-                fingerprint=arm_conversion.fingerprint(run.spec.settings_hash, place),
+                fingerprint=trial_conversion.fingerprint(run.spec.settings_hash, place),
             )
     return run.status
 
@@ -73,53 +74,52 @@ def _relatives(measurement_hash: str, observed: Observed) -> Iterator[MTPTuningR
 def _is_there(place: ObservedByTrial, nodes: Mapping[str, Node]) -> bool:
     """Whether the node is there, with the GPU and the driver that it had."""
     node = nodes.get(place.node)
-    return node is not None and arm_conversion.gpu_of(node) == (place.gpu_product, place.driver_version)
+    return node is not None and trial_conversion.gpu_of(node) == (place.gpu_product, place.driver_version)
 
 
-def _evidence(source: MTPTuningRun, run: MTPTuningRun) -> Mapping[str, ArmStatus]:
+def _evidence(source: MTPTuningRun, run: MTPTuningRun) -> Mapping[str, TrialStatus]:
     """What a run measured that another one asks, by the Job that did; nothing of a run whose figures cannot be."""
     objective, levels = run.spec.objective, run.spec.workload.levels
     found = {}
     try:
-        for arm in filter(lambda one: _is_evidence(one, run), judged_outputs(source.status.arms)):
-            arm_conversion.tuner_arms((arm,), objective)
-            origin = arm.adopted_from or source.metadata.name
-            weighted = arm_conversion.weighted_arm(arm, levels)
-            found[arm.job_uid or arm.job_name] = weighted.replace(adopted_from=origin)
+        for trial in filter(lambda one: _is_evidence(one, run), judged_outputs(source.status.trials)):
+            trial_conversion.tuner_arms((trial,), objective)
+            origin = trial.adopted_from or source.metadata.name
+            weighted = trial_conversion.weighted_trial(trial, levels)
+            found[trial.job_uid or trial.job_name] = weighted.replace(adopted_from=origin)
     except (ArithmeticError, LookupError, ValueError):
         return {}
     return found
 
 
-def _is_evidence(arm: ArmStatus, run: MTPTuningRun) -> bool:
-    """Whether an arm of another run answers what this one asks."""
-    if arm.n_spec > run.spec.max_n_spec:
+def _is_evidence(trial: TrialStatus, run: MTPTuningRun) -> bool:
+    """Whether a trial of another run answers what this one asks."""
+    if trial.n_spec > run.spec.max_n_spec:
         return False
-    if arm.state is ArmState.FAILED:
-        return arm.reason not in NO_EVIDENCE
-    return arm.state is ArmState.MEASURED and all(
-        arm_conversion.unmeasured_arm(level, run.spec.objective) is None for level in arm.levels
+    if trial.state is TrialState.FAILED:
+        return trial.reason not in NO_EVIDENCE
+    return trial.state is TrialState.MEASURED and all(
+        trial_conversion.unmeasured_level(level, run.spec.objective) is None for level in trial.levels
     )
 
 
-def _with_baseline(arms: Iterable[ArmStatus]) -> list[ArmStatus]:
-    """The arms, without failures where n=0 did not work either: it may have been no fault of theirs."""
-    arms = list(arms)
-    has_baseline = any(arm.n_spec == 0 and arm.state is ArmState.MEASURED for arm in arms)
-    return [arm for arm in arms if arm.state is ArmState.MEASURED or (has_baseline and arm.n_spec > 0)]
+def _with_baseline(trials: Iterable[TrialStatus]) -> list[TrialStatus]:
+    """The trials, without failures where n=0 did not work either: it may have been no fault of theirs."""
+    trials = list(trials)
+    has_baseline = any(trial.n_spec == 0 and trial.state is TrialState.MEASURED for trial in trials)
+    return [trial for trial in trials if trial.state is TrialState.MEASURED or (has_baseline and trial.n_spec > 0)]
 
 
-def _worth(arms: Iterable[ArmStatus]) -> tuple[int, str]:
-    arms = list(arms)
-    return len(arms), max((arm.started_at or "" for arm in arms), default="")
+def _worth(trials: Iterable[TrialStatus]) -> tuple[int, str]:
+    trials = list(trials)
+    return len(trials), max((trial.started_at or "" for trial in trials), default="")
 
 
-def _numbered(arms: Sequence[ArmStatus]) -> tuple[ArmStatus, ...]:
-    """The newest arms, in the order in which they were booted, as boots of one run."""
-    boots: dict[int, int] = {}
-    taken = []
-    for arm in sorted(arms, key=lambda arm: (arm.started_at or "", arm.job_name))[-MAX_ADOPTED:]:
-        boot = boots.get(arm.n_spec, 0)
-        boots[arm.n_spec] = boot + 1
-        taken.append(arm.replace(boot=boot))
+def _numbered(trials: Sequence[TrialStatus]) -> tuple[TrialStatus, ...]:
+    """The newest trials, in the order in which they began, as trials of one run."""
+    boots: Counter[str] = Counter()
+    taken: list[TrialStatus] = []
+    for trial in sorted(trials, key=lambda trial: (trial.started_at or "", trial.job_name))[-MAX_ADOPTED:]:
+        taken.append(trial.replace(number=len(taken) + 1, boot=boots[trial.candidate]))
+        boots[trial.candidate] += 1
     return tuple(taken)

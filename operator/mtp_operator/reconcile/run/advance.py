@@ -7,56 +7,56 @@ from typing import Final
 
 from mtp_operator.api.conditions import format_time
 from mtp_operator.api.run import (
-    ArmState,
-    ArmStatus,
     MTPTuningRun,
     MTPTuningRunSpec,
     MTPTuningRunStatus,
+    TrialState,
+    TrialStatus,
 )
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.trial_documents import DRIFTING, IMPLAUSIBLE, TOO_SLOW
-from mtp_operator.engines import engine_for
-from mtp_operator.reconcile import arm_conversion, gpus, trial
-from mtp_operator.reconcile.events import arm_events, verdict_events
-from mtp_operator.reconcile.losslessness import judged_outputs
-from mtp_operator.reconcile.patience import is_shut_out, limits, next_limit_seconds
-from mtp_operator.reconcile.records import (
-    Create,
-    EndTrial,
-    Job,
-    Kind,
-    Lane,
-    Node,
-    Observed,
-    OperatorSettings,
-    Plan,
-    Pod,
-    Reference,
+from mtp_operator.reconcile import gpus, obstacles, trial_conversion
+from mtp_operator.reconcile.events import trial_events, verdict_events
+from mtp_operator.reconcile.judgement import (
+    Broken,
+    Drifted,
+    Failed,
+    Going,
+    Judgement,
+    Lost,
+    Measured,
+    MustEnd,
+    judge,
 )
+from mtp_operator.reconcile.losslessness import judged_outputs
+from mtp_operator.reconcile.observed import Job, Kind, Lane, Node, Observed, OperatorSettings, Pod, Reference
+from mtp_operator.reconcile.obstacles import ENDS_WITHIN, Obstacle
+from mtp_operator.reconcile.patience import is_shut_out, limits, next_limit_seconds
+from mtp_operator.reconcile.plan import Create, EndTrial, Plan
 from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.tuner.step import next_step
 from mtp_operator.tuner.tuner_records import Verdict
 
-from . import arms
+from . import trials
 from .adopt import adopt
-from .arms import has_more_time, open_arm, with_arm
 from .status import failure_verdict, update, with_conditions, with_verdict
+from .trials import has_more_time, open_trial, with_trial
 
 MORE_TIME: Final = 2
-"""Times the time of a level that an arm which was too slow gets when it is tried again."""
+"""Times the time of a level that a trial which was too slow gets when it is tried again."""
 
 
 def advance(
     run: MTPTuningRun,
     about: Reference,
     observed: Observed,
-    hold: trial.Obstacle | None,
+    hold: Obstacle | None,
     settings: OperatorSettings,
     now: datetime,
-) -> tuple[Plan, trial.Obstacle | None]:
+) -> tuple[Plan, Obstacle | None]:
     """The next step of a run that has no verdict yet, and what keeps it from making progress.
 
     Args:
@@ -74,37 +74,39 @@ def advance(
     status = adopt(run, observed, nodes_readable=settings.nodes_readable) if begins else before
     status = status.replace(started_at=before.started_at or format_time(now))
 
-    arm = open_arm(status.arms)
-    if arm is not None:
-        job = jobs.get(arm.job_name)
+    trial = open_trial(status.trials)
+    if trial is not None:
+        job = jobs.get(trial.job_name)
         pod = pods.get(job.uid) if job else None
-        status = _judged(run, status, arm, job, pod, observed.nodes, settings, now)
-    if status.verdict is None and open_arm(status.arms) is None:
+        status = _judged(run, status, trial, job, pod, observed.nodes, settings, now)
+    if status.verdict is None and open_trial(status.trials) is None:
         status = _planned(run, status, now)
 
-    arm = open_arm(status.arms)
-    job = jobs.get(arm.job_name) if arm else None
+    trial = open_trial(status.trials)
+    job = jobs.get(trial.job_name) if trial else None
     pod = pods.get(job.uid) if job else None
     obstacle = lookup = wake = None
-    if arm is not None:
-        obstacle = trial.failure(observed, Lane.TUNING) or trial.obstacle(job, pod, observed, run.spec, settings, now)
-        if obstacle is None and job is None and arm.state is ArmState.PLANNED:
-            obstacle = hold or arms.pause(arm, now) or trial.waits_for(trial.in_the_way(observed.pods), now)
-        lookup, wake = trial.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
+    if trial is not None:
+        obstacle = obstacles.failure(observed, Lane.TUNING) or obstacles.obstacle(
+            job, pod, observed, run.spec, settings, now
+        )
+        if obstacle is None and job is None and trial.state is TrialState.PLANNED:
+            obstacle = hold or trials.pause(trial, now) or obstacles.waits_for(obstacles.in_the_way(observed.pods), now)
+        lookup, wake = obstacles.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
         if pod is not None and pod.node is None:
             obstacle = _bound_to_node(obstacle, status)
             wake = next_limit_seconds(pod, limits(settings), now) or settings.pending_seconds
-        if (left := arms.pause_seconds(arm, now)) > 0:
+        if (left := trials.pause_seconds(trial, now)) > 0:
             wake = left
-        elif job is None and trial.in_the_way(observed.pods) is not None:
-            wake = trial.ENDS_WITHIN.total_seconds()
+        elif job is None and obstacles.in_the_way(observed.pods) is not None:
+            wake = ENDS_WITHIN.total_seconds()
     status = with_conditions(run, status, obstacle, now)
-    events = arm_events(about, before, status) + verdict_events(about, before, status)
+    events = trial_events(about, before, status) + verdict_events(about, before, status)
     creates = _creates(run, observed, jobs, settings, now) if hold is None else ()
     plan = Plan.of(
         Lane.TUNING,
         update(run, status, events),
-        *_ends(run, jobs, pods, arm),
+        *_ends(run, jobs, pods, trial),
         *(gpus.gpu_claims(about, run.spec.accelerator) if creates else ()),
         *creates,
         lookup,
@@ -121,68 +123,68 @@ def pods_by_job(pods: tuple[Pod, ...]) -> Mapping[str, Pod]:
     return {pod.job_uid: pod for pod in sorted(pods, key=lambda pod: (pod.deleting, pod.created_at), reverse=True)}
 
 
-# -- what became of the open arm ---------------------------------------------------------------------------------------
+# -- what became of the trial under way --------------------------------------------------------------------------------
 
 
 def _judged(
     run: MTPTuningRun,
     status: MTPTuningRunStatus,
-    arm: ArmStatus,
+    trial: TrialStatus,
     job: Job | None,
     pod: Pod | None,
     nodes: Mapping[str, Node],
     settings: OperatorSettings,
     now: datetime,
 ) -> MTPTuningRunStatus:
-    if job is None and arm.job_uid is None:
+    if job is None and trial.job_uid is None:
         return status
     lost = _lost_node(status, pod, nodes, settings, now)
     if lost is not None:
-        return _started_over(status, arm, lost)
-    judgement = _held_against(run.spec, arm, trial.judge(arm, job, pod))
-    if isinstance(judgement, trial.Going | trial.MustEnd):
-        return with_arm(status, arms.running(arm, job, pod, judgement))
+        return _started_over(status, trial, lost)
+    judgement = _held_against(run.spec, trial, judge(trial, job, pod))
+    if isinstance(judgement, Going | MustEnd):
+        return with_trial(status, trials.running(trial, job, pod, judgement))
     name = run.metadata.name
-    seconds = arm_conversion.gpu_seconds(pod, run.spec.accelerator.count, now)
-    status = arms.spent(status, seconds)
-    if isinstance(judgement, trial.Lost):
-        return arms.lose(name, status, arm, judgement, now)
-    if isinstance(judgement, trial.Drifted):
-        if not arm.drifted:
-            reason = arms.standing_reason(arm, DRIFTING)
-            return with_arm(status, arms.again(name, arm, reason, judgement.message, drifted=1))
+    seconds = trial_conversion.gpu_seconds(pod, run.spec.accelerator.count, now)
+    status = trials.spent(status, seconds)
+    if isinstance(judgement, Lost):
+        return trials.lose(name, status, trial, judgement, now)
+    if isinstance(judgement, Drifted):
+        if not trial.drifted:
+            reason = trials.standing_reason(trial, DRIFTING)
+            return with_trial(status, trials.again(name, trial, reason, judgement.message, drifted=1))
         message = f"{judgement.message}; so it did when it was measured before"
-        judgement = trial.Failed("Unstable", message, judgement.result)
-    if isinstance(judgement, trial.Failed) and judgement.reason == TOO_SLOW and not has_more_time(arm):
-        return with_arm(status, arms.again(name, arm, TOO_SLOW, judgement.message, drifted=arm.drifted))
-    ended = arms.running(arm, job, pod, judgement).replace(gpu_seconds=(arm.gpu_seconds or 0) + seconds)
-    if isinstance(judgement, trial.Measured):
-        status = with_arm(status, arm_conversion.measured_arm(ended, judgement.result, run.spec.workload.levels))
-        status = arms.counted(status.replace(arms=judged_outputs(status.arms)), measured=1)
+        judgement = Failed("Unstable", message, judgement.result)
+    if isinstance(judgement, Failed) and judgement.reason == TOO_SLOW and not has_more_time(trial):
+        return with_trial(status, trials.again(name, trial, TOO_SLOW, judgement.message, drifted=trial.drifted))
+    ended = trials.ended(trial, job, pod, judgement, seconds)
+    if isinstance(judgement, Measured):
+        status = with_trial(status, trial_conversion.measured_trial(ended, judgement.result, run.spec.workload.levels))
+        status = trials.counted(status.replace(trials=judged_outputs(status.trials)), measured=1)
     else:
-        status = with_arm(status, arms.failed(ended, judgement.reason, judgement.message))
-        status = arms.counted(status, failed=1)
-    if isinstance(judgement, trial.Broken):
+        status = with_trial(status, trials.failed(ended, judgement.reason, judgement.message))
+        status = trials.counted(status, failed=1)
+    if isinstance(judgement, Broken):
         return with_verdict(status, failure_verdict(judgement.reason, judgement.message), now)
     if pod is None or pod.node is None:
         return status
     prompts = judgement.result.prompts_sha256 if judgement.result is not None else None
-    return _with_observation(run, status, arm, arm_conversion.observed_by(pod, nodes, prompts))
+    return _with_observation(run, status, trial, trial_conversion.observed_by(pod, nodes, prompts))
 
 
-def _held_against(spec: MTPTuningRunSpec, arm: ArmStatus, judgement: trial.Judgement) -> trial.Judgement:
+def _held_against(spec: MTPTuningRunSpec, trial: TrialStatus, judgement: Judgement) -> Judgement:
     """The judgement, unless the trial has not measured what it was asked for, or what the objective needs."""
-    if not isinstance(judgement, trial.Measured):
+    if not isinstance(judgement, Measured):
         return judgement
-    strange = arm_conversion.of_another_trial(judgement.result, arm.n_spec, spec.workload.levels)
+    strange = trial_conversion.of_another_trial(judgement.result, trial, spec.workload.levels)
     if strange is not None:
-        return trial.Failed(IMPLAUSIBLE, strange, judgement.result)
-    why = arm_conversion.unmeasured(judgement.result, spec.objective)
-    return judgement if why is None else trial.Failed("Unmeasurable", why, judgement.result)
+        return Failed(IMPLAUSIBLE, strange, judgement.result)
+    why = trial_conversion.unmeasured(judgement.result, spec.objective)
+    return judgement if why is None else Failed("Unmeasurable", why, judgement.result)
 
 
 def _with_observation(
-    run: MTPTuningRun, status: MTPTuningRunStatus, arm: ArmStatus, seen: ObservedByTrial
+    run: MTPTuningRun, status: MTPTuningRunStatus, trial: TrialStatus, seen: ObservedByTrial
 ) -> MTPTuningRunStatus:
     """What the first trial saw stands for the run, as long as images, driver and prompts stay what they were.
 
@@ -190,22 +192,22 @@ def _with_observation(
     """
     known = status.observed
 
-    def before(one: ArmStatus) -> bool:
-        return arm_conversion.counts(one) and not arms.same(one, arm)
+    def before(one: TrialStatus) -> bool:
+        return trial_conversion.counts(one) and not trials.same(one, trial)
 
-    change = arm_conversion.changed(known, seen) if known is not None else None
+    change = trial_conversion.changed(known, seen) if known is not None else None
     if change is not None:
         reason, what = change
-        status = arms.set_aside(status, before, reason, f"{what}: this arm was measured before that")
+        status = trials.set_aside(status, before, reason, f"{what}: this trial was measured before that")
         known = None
     if known is not None:
         if seen.prompts_sha256 in (None, known.prompts_sha256):
             return status
         if known.prompts_sha256 is not None:
-            message = f"{PROMPTS_FIELD}: the file was changed while the run went on; this arm had the old prompts"
-            status = arms.set_aside(status, before, "PromptsChanged", message)
+            message = f"{PROMPTS_FIELD}: the file was changed while the run went on; this trial had the old prompts"
+            status = trials.set_aside(status, before, "PromptsChanged", message)
         seen = known.replace(prompts_sha256=seen.prompts_sha256)
-    return status.replace(observed=seen, fingerprint=arm_conversion.fingerprint(run.spec.settings_hash, seen))
+    return status.replace(observed=seen, fingerprint=trial_conversion.fingerprint(run.spec.settings_hash, seen))
 
 
 def _lost_node(
@@ -218,7 +220,7 @@ def _lost_node(
     if status.observed is None or pod is None or pod.node is not None or pod.is_over:
         return None
     node, waits = status.observed.node, now - pod.created_at
-    is_known = settings.nodes_readable and status.observed.gpu_product != arm_conversion.UNKNOWN
+    is_known = settings.nodes_readable and status.observed.gpu_product != trial_conversion.UNKNOWN
     if waits >= timedelta(seconds=settings.node_gone_seconds) and (not is_known or node not in nodes):
         return f"node {node} is gone"
     if waits >= timedelta(seconds=settings.pending_seconds) and is_shut_out(pod):
@@ -226,10 +228,10 @@ def _lost_node(
     return None
 
 
-def _bound_to_node(obstacle: trial.Obstacle | None, status: MTPTuningRunStatus) -> trial.Obstacle | None:
+def _bound_to_node(obstacle: Obstacle | None, status: MTPTuningRunStatus) -> Obstacle | None:
     """What keeps a trial waiting for a node, and what to do where only trials of other runs bind it to that node."""
-    counted = [arm for arm in status.arms if arm_conversion.counts(arm)]
-    if obstacle is None or status.observed is None or any(arm.adopted_from is None for arm in counted):
+    counted = [trial for trial in status.trials if trial_conversion.counts(trial)]
+    if obstacle is None or status.observed is None or any(trial.adopted_from is None for trial in counted):
         return obstacle
     hint = (
         f"; it waits for node {status.observed.node}, where the trials that were taken over ran: increase "
@@ -238,49 +240,48 @@ def _bound_to_node(obstacle: trial.Obstacle | None, status: MTPTuningRunStatus) 
     return replace(obstacle, message=obstacle.message + hint)
 
 
-def _started_over(status: MTPTuningRunStatus, arm: ArmStatus, why: str) -> MTPTuningRunStatus:
+def _started_over(status: MTPTuningRunStatus, trial: TrialStatus, why: str) -> MTPTuningRunStatus:
     message = f"{why}: n is never compared across nodes"
-    status = arms.set_aside(status, lambda one: arm_conversion.counts(one) or one is arm, "NodeGone", message)
+    status = trials.set_aside(status, lambda one: trial_conversion.counts(one) or one is trial, "NodeGone", message)
     return status.replace(observed=None, fingerprint=None)
 
 
-# -- which arm next ----------------------------------------------------------------------------------------------------
+# -- which candidate next ----------------------------------------------------------------------------------------------
 
 
 def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MTPTuningRunStatus:
-    """The status with the next arm, or with the verdict."""
+    """The status with the next trial, or with the verdict."""
     step = next_step(
-        arm_conversion.tuner_arms(status.arms, run.spec.objective),
-        arm_conversion.tuner_settings(run.spec, status.arms, status.trials),
+        trial_conversion.tuner_arms(status.trials, run.spec.objective),
+        trial_conversion.tuner_settings(run.spec, status.trials, status.counters),
     )
     if isinstance(step, Verdict):
-        verdict = arm_conversion.verdict_status(step, status.arms, engine_for(run.spec.engine.type))
+        verdict = trial_conversion.verdict_status(step, status.trials, run.spec)
         return with_verdict(status, verdict, now)
-    boot = sum(arm.n_spec == step.n_spec for arm in status.arms)
-    return status.replace(arms=(*status.arms, arms.planned(run.metadata.name, step.n_spec, boot, step.why)))
+    return status.replace(trials=(*status.trials, trials.planned(run, status.trials, step.n_spec, step.why)))
 
 
 def _creates(
     run: MTPTuningRun, observed: Observed, jobs: Mapping[str, Job], settings: OperatorSettings, now: datetime
 ) -> tuple[Create, ...]:
-    """The Job of the planned arm: only once the plan is in the status, and no pod of the model holds a GPU."""
-    arm = open_arm(run.status.arms)
-    if arm is None or arm.state is not ArmState.PLANNED or arm.job_name in jobs:
+    """The Job of the planned trial: only once the plan is in the status, and no pod of the model holds a GPU."""
+    trial = open_trial(run.status.trials)
+    if trial is None or trial.state is not TrialState.PLANNED or trial.job_name in jobs:
         return ()
-    if trial.in_the_way(observed.pods) is not None or arms.pause_seconds(arm, now) > 0:
+    if obstacles.in_the_way(observed.pods) is not None or trials.pause_seconds(trial, now) > 0:
         return ()
     pinned = run.status.observed.node if run.status.observed else None
-    level_seconds = settings.level_seconds * (MORE_TIME if has_more_time(arm) else 1)
+    level_seconds = settings.level_seconds * (MORE_TIME if has_more_time(trial) else 1)
     ready_seconds = run.spec.template.ready_seconds or settings.ready_seconds
-    body = trial_job(run, arm, pinned, ready_seconds=ready_seconds, level_seconds=level_seconds)
+    body = trial_job(run, trial, pinned, ready_seconds=ready_seconds, level_seconds=level_seconds)
     return (Create(Kind.JOB, body),)
 
 
 def _ends(
-    run: MTPTuningRun, jobs: Mapping[str, Job], pods: Mapping[str, Pod], arm: ArmStatus | None
+    run: MTPTuningRun, jobs: Mapping[str, Job], pods: Mapping[str, Pod], trial: TrialStatus | None
 ) -> tuple[EndTrial, ...]:
-    """Jobs that still run although their arm has ended, or must; those whose bench is done end by themselves."""
-    going_on = {arm.job_name} if arm is not None and arm.state is not ArmState.ENDING else set()
+    """Jobs that still run although their trial has ended, or must; those whose bench is done end by themselves."""
+    going_on = {trial.job_name} if trial is not None and trial.state is not TrialState.ENDING else set()
     return tuple(
         EndTrial(Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid))
         for job in jobs.values()

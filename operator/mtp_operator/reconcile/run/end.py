@@ -6,18 +6,19 @@ from mtp_operator.api.conditions import shorten
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.verdicts import VerdictStatus, VerdictType
 from mtp_operator.reconcile.events import verdict_events
-from mtp_operator.reconcile.records import Delete, Kind, Lane, Observed, Plan, Reference, Release
+from mtp_operator.reconcile.observed import Kind, Lane, Observed, Reference
+from mtp_operator.reconcile.plan import Delete, Plan, Release
 
-from .arms import failed, open_arm, with_arm
 from .status import reference, told, update, with_conditions, with_verdict
+from .trials import failed, open_trial, with_trial
 
 
 def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> Plan:
     """Ends a run whose model wants something else now."""
     status = run.status
-    arm = open_arm(status.arms)
-    if arm is not None:
-        status = with_arm(status, failed(arm, "Superseded", why))
+    trial = open_trial(status.trials)
+    if trial is not None:
+        status = with_trial(status, failed(trial, "Superseded", why))
     verdict = VerdictStatus(type=VerdictType.SUPERSEDED, reason="Superseded", message=shorten(why))
     status = with_conditions(run, with_verdict(status, verdict, now), None, now)
     return Plan.of(Lane.TUNING, update(run, status, verdict_events(about, run.status, status)))

@@ -5,13 +5,14 @@ from datetime import datetime
 
 from mtp_operator.api.conditions import Condition, format_time, merge_conditions, shorten
 from mtp_operator.api.hashing import canonical_hash
-from mtp_operator.api.run import ArmState, MTPTuningRun, MTPTuningRunStatus, RunSettings, run_name
+from mtp_operator.api.run import MTPTuningRun, MTPTuningRunStatus, RunSettings, TrialState, run_name
 from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
-from mtp_operator.reconcile.records import EventDraft, Kind, Reference, StatusUpdate
+from mtp_operator.reconcile.observed import Kind, Reference
+from mtp_operator.reconcile.obstacles import Obstacle
+from mtp_operator.reconcile.plan import EventDraft, StatusUpdate
 from mtp_operator.reconcile.standing import standing
-from mtp_operator.reconcile.trial import Obstacle
 
-from .arms import open_arm
+from .trials import open_trial
 
 
 def reference(run: MTPTuningRun) -> Reference:
@@ -32,8 +33,9 @@ def is_ours(run: MTPTuningRun) -> bool:
         return False
     if verdict is None:
         return bool(run.metadata.owner_references)
+    chosen = (verdict.candidate, verdict.n_spec)
     return not verdict.n_spec or any(
-        arm.state is ArmState.MEASURED and arm.n_spec == verdict.n_spec for arm in run.status.arms
+        trial.state is TrialState.MEASURED and (trial.candidate, trial.n_spec) == chosen for trial in run.status.trials
     )
 
 
@@ -49,7 +51,7 @@ def is_over(run: MTPTuningRun) -> bool:
 
 def has_planned(run: MTPTuningRun) -> bool:
     """Whether the run has a trial under way, or about to be: what it has taken over may be enough for its verdict."""
-    return not is_over(run) and open_arm(run.status.arms) is not None
+    return not is_over(run) and open_trial(run.status.trials) is not None
 
 
 def update(run: MTPTuningRun, status: MTPTuningRunStatus, events: Sequence[EventDraft]) -> StatusUpdate | None:
@@ -108,11 +110,11 @@ def failure_verdict(reason: str, message: str) -> VerdictStatus:
 
 def progress(status: MTPTuningRunStatus) -> str:
     """How far a run is, in a sentence."""
-    trials = status.trials
-    adopted = sum(one.adopted_from is not None for one in status.arms)
+    counters = status.counters
+    adopted = sum(one.adopted_from is not None for one in status.trials)
     taken_over = f"{adopted} taken over from other runs, " if adopted else ""
-    ended = f"{taken_over}{trials.measured} measured" + (f", {trials.failed} failed" if trials.failed else "")
-    arm = open_arm(status.arms)
-    if arm is None:
+    ended = f"{taken_over}{counters.measured} measured" + (f", {counters.failed} failed" if counters.failed else "")
+    trial = open_trial(status.trials)
+    if trial is None:
         return ended
-    return f"{ended}; measuring {arm.why}"
+    return f"{ended}; measuring {trial.why}"

@@ -1,27 +1,29 @@
-"""Between the three forms of what was measured: a trial's result, an arm in a run's status, an arm of the tuner."""
+"""Between the three forms of what was measured: a trial's result, a trial in a run's status, an arm of the tuner."""
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
 
+from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.conditions import MESSAGE_LIMIT, shorten
 from mtp_operator.api.run import (
-    ArmCategory,
-    ArmLatency,
-    ArmLevel,
-    ArmLimit,
-    ArmOutput,
-    ArmState,
-    ArmStatus,
     MTPTuningRunSpec,
+    TrialCategory,
     TrialCounters,
+    TrialLatency,
+    TrialLevel,
+    TrialOutput,
+    TrialState,
+    TrialStatus,
 )
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
+from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import LatencyConstraint, Level, Maximize, Objective
 from mtp_operator.api.trial_documents import (
     SIMULATED,
@@ -33,47 +35,52 @@ from mtp_operator.api.trial_documents import (
     OutputCheck,
     TrialResult,
 )
-from mtp_operator.api.verdicts import BestAtLevel, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
-from mtp_operator.engines import Engine
+from mtp_operator.api.verdicts import BestAtLevel, Noise, NoiseSource, ParetoPoint, VerdictStatus, VerdictType
+from mtp_operator.engines import engine_for
+from mtp_operator.measures.averages import log_speed, typical
+from mtp_operator.measures.quantities import LatencyCount
 from mtp_operator.resources.placement import PRODUCT_LABEL
 from mtp_operator.tuner import tuner_records as tuner
-from mtp_operator.tuner.evidence import typical
 
-from .records import Node, Pod
+from .observed import Node, Pod
 
 UNKNOWN = "Unknown"
 
 DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 
 
-def measured_arm(arm: ArmStatus, result: TrialResult, levels: Sequence[Level]) -> ArmStatus:
-    """The arm with what its trial measured."""
-    return arm.model_copy(
+def measured_trial(trial: TrialStatus, result: TrialResult, levels: Sequence[Level]) -> TrialStatus:
+    """The trial with what it measured."""
+    return trial.model_copy(
         update={
-            "state": ArmState.MEASURED,
+            "state": TrialState.MEASURED,
             "reason": result.doubt.reason if result.doubt else None,
             "message": shorten(result.doubt.message) if result.doubt else None,
             "warnings": tuple(shorten(f"{one.reason}: {one.message}", 256) for one in result.warnings),
-            "levels": tuple(_arm_level(level) for level in result.levels),
-            "output_tokens_per_second": decimal(
-                objective({level.concurrency: typical(level.windows) for level in result.levels}, levels)
+            "levels": tuple(_trial_level(level) for level in result.levels),
+            "output_tokens_per_second": _objective(
+                {level.concurrency: typical(level.windows) for level in result.levels}, levels
             ),
             "acceptance_length": _acceptance_length(result.levels),
-            "output_check": _arm_output(result.output_check) if result.output_check else None,
+            "output_check": _trial_output(result.output_check) if result.output_check else None,
         }
     )
 
 
-def weighted_arm(arm: ArmStatus, levels: Sequence[Level]) -> ArmStatus:
-    """The arm with its speed over all levels by these weights."""
-    if not arm.levels:
-        return arm
-    speeds = {level.concurrency: float(level.output_tokens_per_second) for level in arm.levels}
-    return arm.replace(output_tokens_per_second=decimal(objective(speeds, levels)))
+def weighted_trial(trial: TrialStatus, levels: Sequence[Level]) -> TrialStatus:
+    """The trial with its speed over all levels by these weights."""
+    if not trial.levels:
+        return trial
+    speeds = {level.concurrency: float(level.output_tokens_per_second) for level in trial.levels}
+    return trial.replace(output_tokens_per_second=_objective(speeds, levels))
 
 
-def _arm_output(check: OutputCheck) -> ArmOutput:
-    return ArmOutput(
+def _objective(speeds: Mapping[int, float], levels: Sequence[Level]) -> str:
+    return decimal(math.exp(log_speed(speeds, levels)))
+
+
+def _trial_output(check: OutputCheck) -> TrialOutput:
+    return TrialOutput(
         status=check.status,
         positions=check.positions,
         detection_limit=f"{3 / check.positions:.4f}" if check.positions else None,
@@ -94,14 +101,14 @@ def _divergence(first: Divergence) -> str:
     return f"after {first.context!r} comes {first.actual!r} instead of {first.expected!r} (position {first.position})"
 
 
-def _arm_level(level: LevelResult) -> ArmLevel:
+def _trial_level(level: LevelResult) -> TrialLevel:
     told = level.latencies or Latencies()
-    return ArmLevel(
+    return TrialLevel(
         concurrency=level.concurrency,
         output_tokens_per_second=decimal(typical(level.windows)),
         windows=tuple(decimal(window) for window in level.windows),
         interactivity=tuple(decimal(window) for window in level.interactivity or ()),
-        limits=tuple(ArmLimit.model_validate(dict(limit)) for limit in level.limits),
+        limits=level.limits,
         requests=level.requests,
         failed_requests=level.failed_requests,
         ended_by_eos=level.ended_by_eos,
@@ -111,48 +118,40 @@ def _arm_level(level: LevelResult) -> ArmLevel:
         accepted_tokens=level.accepted_tokens,
         accepted_per_position=level.accepted_per_position,
         categories=tuple(
-            ArmCategory(category=name, output_tokens_per_second=decimal(speed))
+            TrialCategory(category=name, output_tokens_per_second=decimal(speed))
             for name, speed in sorted(level.categories.items())
         ),
-        time_to_first_token=_arm_latency(told.time_to_first_token),
-        time_per_output_token=_arm_latency(told.time_per_output_token),
-        request_latency=_arm_latency(told.request_latency),
+        time_to_first_token=_trial_latency(told.time_to_first_token),
+        time_per_output_token=_trial_latency(told.time_per_output_token),
+        request_latency=_trial_latency(told.request_latency),
         unmeasurable=shorten(told.unmeasurable, 256) if told.unmeasurable else None,
         client_cpu_share=decimal(level.client_cpu_share) if level.client_cpu_share is not None else None,
     )
 
 
-def _arm_latency(summary: LatencySummary | None) -> ArmLatency | None:
-    return summary and ArmLatency(**{name: decimal(value) for name, value in summary._asdict().items()})
+def _trial_latency(summary: LatencySummary | None) -> TrialLatency | None:
+    return summary and TrialLatency(**{name: decimal(value) for name, value in summary._asdict().items()})
 
 
-def objective(speeds: Mapping[int, float], levels: Sequence[Level]) -> float:
-    """Weighted geometric mean over the levels.
-
-    Args:
-        speeds: concurrency -> output tokens per second.
-        levels: the workload's levels with their weights.
-    """
-    total = sum(level.weight for level in levels)
-    return math.exp(sum(level.weight * math.log(speeds[level.concurrency]) for level in levels) / total)
+def acceptance_length(trials: Iterable[TrialStatus]) -> str | None:
+    """Tokens per step over all drafts of these trials: 1 + accepted / drafts."""
+    return _acceptance_length(level for trial in trials for level in trial.levels)
 
 
-def acceptance_length(arms: Iterable[ArmStatus]) -> str | None:
-    """Tokens per step over all drafts of these arms: 1 + accepted / drafts."""
-    return _acceptance_length(level for arm in arms for level in arm.levels)
-
-
-def _acceptance_length(levels: Iterable[LevelResult | ArmLevel]) -> str | None:
+def _acceptance_length(levels: Iterable[LevelResult | TrialLevel]) -> str | None:
     counted = [(level.drafts, level.accepted_tokens) for level in levels if level.drafts]
     drafts = sum(drafts for drafts, _ in counted if drafts)
     accepted = sum(accepted for _, accepted in counted if accepted)
     return f"{1 + accepted / drafts:.2f}" if drafts else None
 
 
-def of_another_trial(result: TrialResult, n_spec: int, levels: Sequence[Level]) -> str | None:
+def of_another_trial(result: TrialResult, trial: TrialStatus, levels: Sequence[Level]) -> str | None:
     """Why this is not the result of the trial that was asked for; None where it is."""
-    if result.n_spec != n_spec:
-        return f"the result is of n={result.n_spec}; n={n_spec} was asked for"
+    if (result.candidate, result.n_spec) != (trial.candidate, trial.n_spec):
+        return (
+            f"the result is of candidate {result.candidate} (n={result.n_spec}); {trial.candidate} "
+            f"(n={trial.n_spec}) was asked for"
+        )
     measured, asked = (sorted(one.concurrency for one in some) for some in (result.levels, levels))
     return None if measured == asked else f"the result is of concurrencies {measured}; {asked} were asked for"
 
@@ -160,13 +159,12 @@ def of_another_trial(result: TrialResult, n_spec: int, levels: Sequence[Level]) 
 def unmeasured(result: TrialResult, objective: Objective) -> str | None:
     """Why this result cannot say how good its n is, although its throughput is right; None where it can."""
     for level in result.levels:
-        counted = {(limit.metric, limit.max_milliseconds) for limit in level.limits}
         needs = ["objective.maximize"] if _lacks_interactivity(level, objective) else []
         needs += [
             f"objective.constraints[{constraint.metric.value}]"
             for constraint in objective.constraints
             if constraint.concurrency == level.concurrency
-            and (constraint.metric, constraint.max_milliseconds) not in counted
+            and not any(count.is_of(constraint) for count in level.limits)
         ]
         if needs:
             why = (level.latencies and level.latencies.unmeasurable) or "the times of tokens could not be measured"
@@ -174,8 +172,8 @@ def unmeasured(result: TrialResult, objective: Objective) -> str | None:
     return None
 
 
-def unmeasured_arm(level: ArmLevel, objective: Objective) -> str | None:
-    """What the objective needs and this level of another run's arm has not got; None where nothing is missing."""
+def unmeasured_level(level: TrialLevel, objective: Objective) -> str | None:
+    """What the objective needs and this level of another run's trial has not got; None where nothing is missing."""
     if _lacks_interactivity(level, objective):
         return "objective.maximize"
     if len(_latency_counts(level, objective)) < sum(
@@ -185,46 +183,45 @@ def unmeasured_arm(level: ArmLevel, objective: Objective) -> str | None:
     return None
 
 
-def _lacks_interactivity(level: LevelResult | ArmLevel, objective: Objective) -> bool:
+def _lacks_interactivity(level: LevelResult | TrialLevel, objective: Objective) -> bool:
     # What a run keeps of a trial is written out in decimals.
     return objective.maximize is Maximize.INTERACTIVITY and min(map(float, level.interactivity or (0,))) < SLOWEST
 
 
-def tuner_arms(arms: Iterable[ArmStatus], objective: Objective) -> tuple[tuner.Arm, ...]:
-    """The arms that count, as the tuner knows them: ended, and not set aside.
+def tuner_arms(trials: Iterable[TrialStatus], objective: Objective) -> tuple[tuner.Arm, ...]:
+    """The trials that count, as the tuner knows them: ended, and not set aside. It tells candidates apart by n.
 
     Args:
-        arms: of the run.
+        trials: of the run.
         objective: what the tuner's windows are of, and which latencies it counts.
     """
-    counted = sorted((arm for arm in arms if counts(arm)), key=lambda arm: (arm.n_spec, arm.boot))
-    boots: dict[int, int] = {}
+    counted = sorted((trial for trial in trials if counts(trial)), key=lambda trial: (trial.n_spec, trial.number))
+    boots: Counter[int] = Counter()
     answer = []
-    for arm in counted:
-        boot = boots.setdefault(arm.n_spec, 0)
-        boots[arm.n_spec] += 1
+    for trial in counted:
         answer.append(
             tuner.Arm(
-                n_spec=arm.n_spec,
-                boot=boot,
-                levels=tuple(_tuner_level(level, objective) for level in arm.levels)
-                if arm.state is ArmState.MEASURED
+                n_spec=trial.n_spec,
+                boot=boots[trial.n_spec],
+                levels=tuple(_tuner_level(level, objective) for level in trial.levels)
+                if trial.state is TrialState.MEASURED
                 else (),
-                failed=(arm.reason or "Failed") if arm.state is ArmState.FAILED else None,
-                output_verified=arm.state is ArmState.MEASURED and arm.reason is None,
-                node=arm.node,
-                gpu_minutes=(arm.gpu_seconds or 0) / 60,
+                failed=(trial.reason or "Failed") if trial.state is TrialState.FAILED else None,
+                output_verified=trial.state is TrialState.MEASURED and trial.reason is None,
+                node=trial.node,
+                gpu_minutes=(trial.gpu_seconds or 0) / 60,
             )
         )
+        boots[trial.n_spec] += 1
     return tuple(answer)
 
 
-def counts(arm: ArmStatus) -> bool:
-    """Whether the arm is evidence for a choice."""
-    return arm.state in (ArmState.MEASURED, ArmState.FAILED)
+def counts(trial: TrialStatus) -> bool:
+    """Whether the trial is evidence for a choice."""
+    return trial.state in (TrialState.MEASURED, TrialState.FAILED)
 
 
-def _tuner_level(level: ArmLevel, objective: Objective) -> tuner.LevelMeasurement:
+def _tuner_level(level: TrialLevel, objective: Objective) -> tuner.LevelMeasurement:
     per_position = None
     if level.drafts:
         drafts = level.drafts
@@ -238,18 +235,17 @@ def _tuner_level(level: ArmLevel, objective: Objective) -> tuner.LevelMeasuremen
     )
 
 
-def _latency_counts(level: ArmLevel, objective: Objective) -> tuple[tuner.LatencyCount, ...]:
+def _latency_counts(level: TrialLevel, objective: Objective) -> tuple[LatencyCount, ...]:
     """How many requests of the level exceeded each limit of the objective, as far as that is known."""
-    counted = {(limit.metric, limit.max_milliseconds): limit for limit in level.limits}
     found = []
     for constraint in objective.constraints:
         if constraint.concurrency == level.concurrency:
-            limit = counted.get((constraint.metric, constraint.max_milliseconds)) or _estimated(level, constraint)
-            found += [tuner.LatencyCount.model_validate(dict(limit))] if limit is not None else []
-    return tuple(found)
+            counted = next((one for one in level.limits if one.is_of(constraint)), None)
+            found.append(counted or _estimated(level, constraint))
+    return tuple(one for one in found if one is not None)
 
 
-def _estimated(level: ArmLevel, constraint: LatencyConstraint) -> ArmLimit | None:
+def _estimated(level: TrialLevel, constraint: LatencyConstraint) -> LatencyCount | None:
     """How many requests exceeded a limit that was not asked about when they were measured.
 
     The share is read between the quantiles that were kept, on straight lines; above the highest it is taken as the
@@ -265,7 +261,7 @@ def _estimated(level: ArmLevel, constraint: LatencyConstraint) -> ArmLimit | Non
     quantiles = (0.0, float(latency.p50), float(latency.p95), float(latency.p99))
     requests = max((limit.requests for limit in level.limits), default=level.requests - level.failed_requests)
     exceeding = math.ceil(requests * np.interp(constraint.max_milliseconds, quantiles, (1.0, 0.5, 0.05, 0.01)))
-    return ArmLimit(
+    return LatencyCount(
         metric=constraint.metric,
         max_milliseconds=constraint.max_milliseconds,
         requests=requests,
@@ -273,61 +269,75 @@ def _estimated(level: ArmLevel, constraint: LatencyConstraint) -> ArmLimit | Non
     )
 
 
-def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: TrialCounters) -> tuner.Settings:
-    """What the tuner may do: the budget, less what was spent on arms that do not count, plus what others have spent."""
-    arms = tuple(arms)
-    set_aside = sum(arm.state is ArmState.SET_ASIDE and arm.adopted_from is None for arm in arms)
-    adopted = sum(counts(arm) and arm.adopted_from is not None for arm in arms)
-    counted_seconds = sum(arm.gpu_seconds or 0 for arm in arms if counts(arm))
+def tuner_settings(spec: MTPTuningRunSpec, trials: Iterable[TrialStatus], counters: TrialCounters) -> tuner.Settings:
+    """What the tuner may do: the budget, less what trials have spent that do not count, plus what others have spent."""
+    trials = tuple(trials)
+    set_aside = sum(trial.state is TrialState.SET_ASIDE and trial.adopted_from is None for trial in trials)
+    adopted = sum(counts(trial) and trial.adopted_from is not None for trial in trials)
+    counted_seconds = sum(trial.gpu_seconds or 0 for trial in trials if counts(trial))
     most_minutes = spec.budget.max_gpu_minutes
-    elsewhere_minutes = (trials.gpu_seconds - counted_seconds) / 60
+    elsewhere_minutes = (counters.gpu_seconds - counted_seconds) / 60
     return tuner.Settings(
         n_specs=tuple(range(spec.max_n_spec + 1)),
         first_n_spec=spec.first_n_spec if (spec.first_n_spec or 0) <= spec.max_n_spec else None,
         max_trials=max(spec.budget.max_trials - set_aside, 0) + adopted,
         max_gpu_minutes=None if most_minutes is None else max(most_minutes - elsewhere_minutes, 0),
-        levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),
-        constraints=tuple(tuner.LatencyConstraint.model_validate(dict(one)) for one in spec.objective.constraints),
+        levels=spec.workload.levels,
+        constraints=spec.objective.constraints,
         slower_levels=spec.objective.slower_levels.value,
     )
 
 
-def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: Engine) -> VerdictStatus:
+def verdict_status(verdict: tuner.Verdict, trials: Iterable[TrialStatus], settings: EngineSettings) -> VerdictStatus:
     """The tuner's verdict as it stands in the run's status.
 
-    Its sentence says first that nothing was measured on a GPU, where that is so. It goes on with the arms that were no
-    candidates although measured, and with what the engine's clients give up for an n above 0.
+    Its sentence says first that nothing was measured on a GPU, where that is so. It continues with the candidates that
+    cannot be chosen although measured, and with what the engine's clients give up for an n above 0.
     """
-    arms = tuple(arms)
+    trials = tuple(trials)
+    engine, method = engine_for(settings.engine.type), settings.speculation.method
     speedup = verdict.speedup
-    said = f"{SIMULATED}, no GPU was measured: {verdict.message}" if _is_simulated(arms) else verdict.message
+    said = f"{SIMULATED}, no GPU was measured: {verdict.message}" if _is_simulated(trials) else verdict.message
     if verdict.type is tuner.VerdictType.FAILED:
-        told = next((arm.message for arm in reversed(arms) if arm.n_spec == verdict.n_spec and counts(arm)), None)
+        told = next(
+            (trial.message for trial in reversed(trials) if trial.n_spec == verdict.n_spec and counts(trial)), None
+        )
         message = shorten(f"{said} {told}" if told else said)
         return VerdictStatus(type=VerdictType.FAILED, reason=verdict.reason or "Failed", message=message)
-    doubted = {arm.n_spec: arm.reason for arm in arms if arm.state is ArmState.MEASURED and arm.n_spec and arm.reason}
+    doubted = {
+        (trial.n_spec, trial.candidate): trial.reason
+        for trial in trials
+        if trial.state is TrialState.MEASURED and trial.n_spec and trial.reason
+    }
     notes = ""
     if doubted:
-        told = ", ".join(f"n={n_spec} ({reason})" for n_spec, reason in sorted(doubted.items()))
+        told = ", ".join(f"{candidate} ({reason})" for (_, candidate), reason in sorted(doubted.items()))
         notes += f" Measured, but not to be chosen without a person: {told}."
     if verdict.n_spec > 0 and engine.lost_while_speculating:
         notes += f" While n > 0 the server refuses {', '.join(engine.lost_while_speculating)}."
     notes = shorten(notes, MESSAGE_LIMIT // 2)
     return VerdictStatus(
         type=VerdictType(verdict.type.value),
+        candidate=candidate_id(method, verdict.n_spec),
         n_spec=verdict.n_spec,
         speedup=_ratio(speedup.estimate, speedup) if speedup else None,
         speedup_low=_ratio(speedup.low, speedup) if speedup else None,
         speedup_high=_ratio(speedup.high, speedup) if speedup else None,
         reason=verdict.reason or verdict.type.value,
         message=shorten(said, MESSAGE_LIMIT - len(notes)) + notes,
-        noise_between_boots=NoiseSource(verdict.noise_between_boots.capitalize()),
+        noise=_noise(verdict),
         best_per_level=tuple(
-            BestAtLevel(concurrency=one.concurrency, n_spec=one.n_spec, speedup=f"{one.speedup:.2f}")
+            BestAtLevel(
+                concurrency=one.concurrency,
+                candidate=candidate_id(method, one.n_spec),
+                n_spec=one.n_spec,
+                speedup=f"{one.speedup:.2f}",
+            )
             for one in verdict.best_n_spec_per_level
         ),
         pareto=tuple(
             ParetoPoint(
+                candidate=candidate_id(method, one.n_spec),
                 n_spec=one.n_spec,
                 concurrency=one.concurrency,
                 output_tokens_per_second=decimal(one.output_tokens_per_second),
@@ -338,13 +348,19 @@ def verdict_status(verdict: tuner.Verdict, arms: Iterable[ArmStatus], engine: En
     )
 
 
+def _noise(verdict: tuner.Verdict) -> Noise | None:
+    if verdict.noise is None:
+        return None
+    return Noise(share=decimal(verdict.noise), source=NoiseSource(verdict.noise_between_boots.capitalize()))
+
+
 def _ratio(value: float, within: tuner.Speedup) -> str:
     """The value with no more decimals than its interval carries: three where it is narrower than 0.02, else two."""
     return f"{value:.{3 if within.high - within.low < 0.02 else 2}f}"
 
 
-def _is_simulated(arms: Iterable[ArmStatus]) -> bool:
-    return any(warning.startswith(f"{SIMULATED}:") for arm in arms for warning in arm.warnings)
+def _is_simulated(trials: Iterable[TrialStatus]) -> bool:
+    return any(warning.startswith(f"{SIMULATED}:") for trial in trials for warning in trial.warnings)
 
 
 def observed_by(pod: Pod, nodes: Mapping[str, Node], prompts_sha256: str | None) -> ObservedByTrial:

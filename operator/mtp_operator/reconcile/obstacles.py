@@ -1,44 +1,20 @@
-"""What became of one trial: the order of judgement, and what keeps a trial from going on."""
+"""What keeps a trial, a fetch or a server from going on."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from mtp_operator.api.conditions import format_time, shorten
-from mtp_operator.api.run import ArmState, ArmStatus, RunSettings
+from mtp_operator.api.conditions import format_time
+from mtp_operator.api.run import RunSettings
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.trial_documents import (
-    DRIFTING,
-    IMPLAUSIBLE,
-    MODEL_MISSING,
-    PROMPTS_UNUSABLE,
-    SLOWEST,
-    ImplausibleError,
-    LevelResult,
-    TrialFailure,
-    TrialResult,
-)
-from mtp_operator.engines import telling_lines
 from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.weights_volumes import IMAGE_FIELDS
 
 from .gpus import no_node_fits
+from .observed import Container, FailureReason, Job, Kind, Lane, Lookup, Observed, OperatorSettings, Pod, Reference
 from .patience import PATIENCE, is_hopeless, is_new
-from .records import (
-    Container,
-    EventsRead,
-    FailureReason,
-    Job,
-    Kind,
-    Lane,
-    Lookup,
-    Observed,
-    OperatorSettings,
-    Pod,
-    Reference,
-    Terminated,
-)
+from .plan import EventsRead
 
 LOOKUP_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""
@@ -46,196 +22,12 @@ LOOKUP_AGAIN: Final = timedelta(seconds=60)
 ENDS_WITHIN: Final = timedelta(seconds=60)
 """What a pod of an ended trial takes until it is gone."""
 
-INTERRUPTED: Final = "Interrupted"
-"""The bench's own word for having been told to stop: somebody else knows why."""
-
-CRASHES_WITHOUT_BENCH: Final = 2
-"""Restarts of an engine, about ten seconds, in which its bench may still start: it often knows better why."""
-
 IMAGE_UNAVAILABLE: Final = "ImageUnavailable"
 
 QUEUED: Final = "Queued"
 
 _IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONTAINER_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The trial has a result that stands."""
-
-    result: TrialResult
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The trial failed by its engine, its bench or its gates: the arm is no candidate."""
-
-    reason: str
-    message: str
-    result: TrialResult | None = None
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The trial ended through no fault of its own: it is repeated and does not count."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class Drifted:
-    """Throughput sank while it was measured: the trial is repeated once, for it may have been the machine."""
-
-    message: str
-    result: TrialResult
-
-
-@dataclass(frozen=True)
-class MustEnd:
-    """The trial has failed for certain while its pod still runs."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Broken:
-    """No trial of this run can work: the run ends."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Going:
-    """The trial goes on, or waits for something."""
-
-
-Judgement = Measured | Failed | Lost | Drifted | MustEnd | Broken | Going
-
-
-def judge(arm: ArmStatus, job: Job | None, pod: Pod | None) -> Judgement:
-    """What became of a trial whose Job has been created, in the order in which the signs are believed."""
-    ended = arm.state is ArmState.ENDING
-    if job is None or job.deleting:
-        return _failed_as_recorded(arm) if ended else Lost("its Job was deleted")
-    if pod is None:
-        if not job.finished:
-            return Going()
-        return _failed_as_recorded(arm) if ended else Lost(f"its pod is gone ({job.reason or job.finished})")
-
-    result = _result(arm.n_spec, pod.bench.terminated)
-    if result is not None and pod.bench.terminated is not None and pod.bench.terminated.exit_code == 0:
-        if result.failure is None and not (result.levels and all(map(_has_speed, result.levels))):
-            return Failed("NothingMeasured", "the bench ended well, but a level has no throughput", result)
-        if result.failure is None:
-            return Measured(result)
-        if result.failure.reason == DRIFTING:
-            return Drifted(result.failure.message, result)
-        return Failed(result.failure.reason, result.failure.message, result)
-    if ended:
-        return _end_of_ended(arm, pod, result)
-    if job.suspended:
-        return Going()
-    if pod.conditions.get("DisruptionTarget", ("",))[0] == "True":
-        return Lost(f"its pod was disrupted ({pod.conditions['DisruptionTarget'][1]})")
-    if pod.deleting:
-        return Lost("its pod was deleted")
-    if pod.reason == "Evicted":
-        return Failed("StorageLimit", pod.message or "the pod used more ephemeral storage than it may")
-    crash = _engine_crash(pod)
-    if crash is not None:
-        failure = engine_failure(crash)
-        own_words = result.failure if result is not None else None
-        if own_words is not None and own_words.reason != INTERRUPTED:
-            failure = _explained(failure.reason, _ending(crash), own_words)
-        if pod.is_over:
-            return failure
-        has_bench = pod.bench.running or pod.bench.terminated is not None
-        if not has_bench and pod.engine.restart_count < CRASHES_WITHOUT_BENCH:
-            return Going()
-        return MustEnd(failure.reason, failure.message)
-    if result is not None and result.failure is not None and result.failure.reason == PROMPTS_UNUSABLE:
-        return Broken(result.failure.reason, result.failure.message)
-    if result is not None and result.failure is not None and result.failure.reason != INTERRUPTED:
-        return Failed(result.failure.reason, result.failure.message, result)
-    if not pod.is_over:
-        return Going()
-    broken = container_obstacle(pod)
-    if broken is not None:
-        return Broken(broken.reason, broken.message)
-    if "DeadlineExceeded" in (pod.reason, job.reason):
-        return Failed("Timeout", "the trial did not end within its time: " + (pod.message or job.message))
-    if not pod.bench.terminated:
-        return Lost(f"its pod was not let in ({pod.reason}: {pod.message})")
-    return Lost("it left no result")
-
-
-def engine_failure(crash: Terminated) -> Failed:
-    """An engine that ended although it was not asked to."""
-    reason = "OOMKilled" if crash.reason == "OOMKilled" else "EngineCrashed"
-    lines = telling_lines(crash.message)
-    return Failed(reason, f"{_ending(crash)}: {lines}" if lines else _ending(crash))
-
-
-def _ending(crash: Terminated) -> str:
-    by_memory = " (OOMKilled: it took more memory than it may)" if crash.reason == "OOMKilled" else ""
-    return f"the engine exited with code {crash.exit_code}{by_memory}"
-
-
-def _failed_as_recorded(arm: ArmStatus) -> Failed:
-    return Failed(arm.reason or "Ended", arm.message or "the trial was ended")
-
-
-def _end_of_ended(arm: ArmStatus, pod: Pod, result: TrialResult | None) -> Judgement:
-    """A trial that we ended: what was recorded then, in the bench's better words where it left some."""
-    # The Job's controller deletes the pod at once, while its bench has the grace period to say what it knows.
-    if not pod.is_over and (pod.bench.running or not pod.deleting):
-        return Going()
-    recorded = _failed_as_recorded(arm)
-    if result is None or result.failure is None or result.failure.reason == INTERRUPTED:
-        return recorded
-    return _explained(recorded.reason, recorded.message.split(": ", 1)[0], result.failure)
-
-
-def _explained(reason: str, ending: str, own_words: TrialFailure) -> Failed:
-    """An engine's end in the bench's words. Whichever of the two notices first that there is no model, that is why."""
-    if own_words.reason == MODEL_MISSING:
-        return Failed(own_words.reason, own_words.message)
-    return Failed(reason, f"{ending}: {own_words.message}")
-
-
-def _engine_crash(pod: Pod) -> Terminated | None:
-    """How the engine ended before the bench did; kubelet stops the sidecar only after the bench's end."""
-    engine, bench = pod.engine, pod.bench.terminated
-    if engine.last_terminated is not None:
-        return engine.last_terminated
-    if engine.terminated is None:
-        return None
-    if bench is None:
-        return engine.terminated
-    if engine.terminated.finished_at and bench.finished_at and engine.terminated.finished_at < bench.finished_at:
-        return engine.terminated
-    return None
-
-
-def _has_speed(level: LevelResult) -> bool:
-    return bool(level.windows) and min(level.windows) >= SLOWEST
-
-
-def _result(n_spec: int, end: Terminated | None) -> TrialResult | None:
-    if end is None:
-        return None
-    try:
-        return TrialResult.decode(end.message)
-    except ImplausibleError as error:
-        return TrialResult(n_spec=n_spec, failure=TrialFailure(reason=IMPLAUSIBLE, message=shorten(str(error))))
-    except ValueError:
-        return None
-
-
-# -- what keeps a trial waiting ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""What a decision reads (`Observed`) and what it answers (`Plan`)."""
+"""What a decision reads: what is known of one model at one moment, and what the operator's installation says."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
@@ -92,8 +92,6 @@ class Lane(StrEnum):
     REPORT = "report"
     """The model's status: always the last."""
 
-
-# -- observed ----------------------------------------------------------------------------------------------------------
 
 _STRICT: Final = ConfigDict(strict=True)
 """Of records that are made of what others wrote: with a wrong type or out of bounds they cannot be made at all."""
@@ -315,120 +313,3 @@ class Observed:
     """What is of this model's name and had to be set aside; perhaps the model itself, and then there is no other."""
     failures: Mapping[Lane, Failure] = field(default_factory=dict)
     """Lanes whose last write failed, and why."""
-
-
-# -- planned -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Create:
-    """POST of a new object, after one live GET has shown that it is not there."""
-
-    kind: Kind
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Ensure:
-    """POST of an object that nobody watches and that is never changed; it may be there already.
-
-    The model owns it, so that Kubernetes collects it.
-    """
-
-    kind: Kind
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Apply:
-    """Server-side apply of an object as it shall be; no request is made where it is like that already."""
-
-    kind: Kind
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class EventDraft:
-    """An Event to post about an object."""
-
-    about: Reference
-    type: str
-    """Normal or Warning."""
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class StatusUpdate:
-    """A new status, written only because it differs; its Events are posted after the write has succeeded."""
-
-    target: Reference
-    status: Mapping[str, Any]
-    events: tuple[EventDraft, ...] = ()
-    version: str | None = None
-    """The `metadata.resourceVersion` that it was decided on: no other version of the object may get it."""
-
-
-@dataclass(frozen=True)
-class EndTrial:
-    """Ends a trial early: `spec.activeDeadlineSeconds` of the Job becomes 1; the Job stays."""
-
-    target: Reference
-
-
-@dataclass(frozen=True)
-class Release:
-    """Removes the owner references of a finished run: evidence outlives its model."""
-
-    target: Reference
-
-
-@dataclass(frozen=True)
-class Delete:
-    """DELETE with the uid as a precondition, `propagationPolicy: Background`."""
-
-    target: Reference
-
-
-@dataclass(frozen=True)
-class EventsRead:
-    """A LIST of the Events of an object (a Job, a pod), for the decisions that follow."""
-
-    target: Reference
-
-
-@dataclass(frozen=True)
-class ProgressRead:
-    """A question to a fetch's pod, for the decisions that follow: how far it is."""
-
-    uid: str
-    address: str
-    """Its IP address."""
-
-
-Action = StatusUpdate | Ensure | Create | Apply | EndTrial | Release | Delete | EventsRead | ProgressRead
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do: in each lane its actions, in order, until one fails. The other lanes go ahead all the same."""
-
-    lanes: Mapping[Lane, tuple[Action, ...]] = field(default_factory=dict)
-    wake_after_seconds: float | None = None
-
-    @classmethod
-    def of(cls, lane: Lane, *actions: Action | None, wake_after_seconds: float | None = None) -> Self:
-        """A plan of one lane; None stands for nothing to do."""
-        return cls({lane: tuple(action for action in actions if action is not None)}, wake_after_seconds)
-
-    @classmethod
-    def all(cls, *plans: Self) -> Self:
-        """All that the plans say: in each lane the actions of the first plan first; the earliest wake-up counts."""
-        wakes = [plan.wake_after_seconds for plan in plans if plan.wake_after_seconds is not None]
-        lanes = {lane: tuple(action for plan in plans for action in plan.lanes.get(lane, ())) for lane in Lane}
-        return cls({lane: actions for lane, actions in lanes.items() if actions}, min(wakes, default=None))
-
-    @property
-    def actions(self) -> tuple[Action, ...]:
-        """Everything that is to be done, in the order in which it is carried out."""
-        return tuple(action for lane in Lane for action in self.lanes.get(lane, ()))

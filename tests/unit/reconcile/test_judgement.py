@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mtp_operator.api.run import ArmState, ArmStatus
+from mtp_operator.api.run import TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TrialFailure, TrialResult
-from mtp_operator.reconcile.records import Container, Job, Pod, Terminated
-from mtp_operator.reconcile.trial import Broken, Failed, Going, Judgement, Lost, Measured, MustEnd, judge
+from mtp_operator.reconcile.judgement import Broken, Failed, Going, Judgement, Lost, Measured, MustEnd, judge
+from mtp_operator.reconcile.observed import Container, Job, Pod, Terminated
 
-from .world import disqualified, result
+from .givens import disqualified, result
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-ARM = ArmStatus(n_spec=3, boot=0, job_name="j", job_uid="u", state=ArmState.RUNNING)
-ENDED = ARM.model_copy(update={"state": ArmState.ENDING, "reason": "EngineCrashed", "message": "exited: tail"})
+TRIAL = TrialStatus(number=1, candidate="mtp-3", n_spec=3, boot=0, job_name="j", job_uid="u", state=TrialState.RUNNING)
+ENDED = TRIAL.model_copy(update={"state": TrialState.ENDING, "reason": "EngineCrashed", "message": "exited: tail"})
 
 GOOD = result(3, 125.0)
 RUNNING = Container(running=True)
@@ -39,19 +39,19 @@ def crashed(exit_code: int = 1, message: str = "ValueError: x", reason: str = "E
 
 
 def said(reason: str, message: str) -> str:
-    return TrialResult(n_spec=3, failure=TrialFailure(reason=reason, message=message)).encode()
+    return TrialResult(candidate="mtp-3", n_spec=3, failure=TrialFailure(reason=reason, message=message)).encode()
 
 
 @pytest.mark.parametrize(
-    ("arm", "the_job", "the_pod", "kind", "words"),
+    ("trial", "the_job", "the_pod", "kind", "words"),
     [
-        pytest.param(ARM, job(), pod(), Going, "", id="running"),
-        pytest.param(ARM, job(), None, Going, "", id="no pod yet"),
+        pytest.param(TRIAL, job(), pod(), Going, "", id="running"),
+        pytest.param(TRIAL, job(), None, Going, "", id="no pod yet"),
         pytest.param(
-            ARM, job(), pod("Succeeded", ended(0, seconds=61), ended(0, GOOD.encode())), Measured, "", id="good"
+            TRIAL, job(), pod("Succeeded", ended(0, seconds=61), ended(0, GOOD.encode())), Measured, "", id="good"
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job(),
             pod("Failed", ended(137, seconds=61), ended(0, GOOD.encode())),
             Measured,
@@ -59,7 +59,7 @@ def said(reason: str, message: str) -> str:
             id="a result stands whatever the engine's exit after it",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job(),
             pod("Failed", crashed(), ended(0, GOOD.encode())),
             Measured,
@@ -67,28 +67,32 @@ def said(reason: str, message: str) -> str:
             id="a result stands though the engine had restarted",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job(),
             pod("Succeeded", RUNNING, ended(0, disqualified(3, "SpeculationNotEngaged", "no drafts").encode())),
             Failed,
             "no drafts",
             id="a gate disqualified it",
         ),
-        pytest.param(ARM, job(), pod("Succeeded", RUNNING, ended(0, GOOD.encode()[:200])), Lost, "no result", id="cut"),
-        pytest.param(ARM, None, None, Lost, "Job was deleted", id="job deleted"),
-        pytest.param(ARM, job("Complete"), None, Lost, "pod is gone", id="complete without a pod"),
-        pytest.param(ARM, job("Failed", "BackoffLimitExceeded"), None, Lost, "BackoffLimitExceeded", id="pod deleted"),
         pytest.param(
-            ARM,
+            TRIAL, job(), pod("Succeeded", RUNNING, ended(0, GOOD.encode()[:200])), Lost, "no result", id="cut"
+        ),
+        pytest.param(TRIAL, None, None, Lost, "Job was deleted", id="job deleted"),
+        pytest.param(TRIAL, job("Complete"), None, Lost, "pod is gone", id="complete without a pod"),
+        pytest.param(
+            TRIAL, job("Failed", "BackoffLimitExceeded"), None, Lost, "BackoffLimitExceeded", id="pod deleted"
+        ),
+        pytest.param(
+            TRIAL,
             job("Failed"),
             pod("Failed", crashed(), ended(1), conditions={"DisruptionTarget": ("True", "PreemptionByScheduler", "")}),
             Lost,
             "PreemptionByScheduler",
             id="disrupted before everything the engine did",
         ),
-        pytest.param(ARM, job(), pod(deleting=True), Lost, "deleted", id="pod being deleted by hand"),
+        pytest.param(TRIAL, job(), pod(deleting=True), Lost, "deleted", id="pod being deleted by hand"),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod("Failed", Container(), Container(), reason="UnexpectedAdmissionError", message="no GPU"),
             Lost,
@@ -96,17 +100,17 @@ def said(reason: str, message: str) -> str:
             id="rejected at admission",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod("Failed", ended(137), ended(137), reason="Evicted", message="emptyDir exceeds its limit"),
             Failed,
             "emptyDir exceeds",
             id="its own storage limit",
         ),
-        pytest.param(ARM, job(), pod("Running", crashed()), MustEnd, "code 1", id="crashed at start"),
-        pytest.param(ARM, job(), pod("Pending", crashed(), Container()), Going, "", id="crashed before its bench"),
+        pytest.param(TRIAL, job(), pod("Running", crashed()), MustEnd, "code 1", id="crashed at start"),
+        pytest.param(TRIAL, job(), pod("Pending", crashed(), Container()), Going, "", id="crashed before its bench"),
         pytest.param(
-            ARM,
+            TRIAL,
             job(),
             pod("Pending", replace(crashed(), restart_count=2), Container()),
             MustEnd,
@@ -114,10 +118,10 @@ def said(reason: str, message: str) -> str:
             id="crashed until the bench should have been there",
         ),
         pytest.param(
-            ARM, job(), pod("Running", crashed(137, "", "OOMKilled")), MustEnd, "OOMKilled", id="killed for memory"
+            TRIAL, job(), pod("Running", crashed(137, "", "OOMKilled")), MustEnd, "OOMKilled", id="killed for memory"
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod("Failed", crashed(message="tail"), ended(1, said("EngineCrashed", "the cause"))),
             Failed,
@@ -125,7 +129,7 @@ def said(reason: str, message: str) -> str:
             id="the bench's telling lines are better than the log's tail",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod("Failed", crashed(message="tail"), ended(1, said("ModelMissing", "no such file"))),
             Failed,
@@ -141,7 +145,7 @@ def said(reason: str, message: str) -> str:
             id="the same where the engine was first",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod("Failed", ended(1, "CUDA error", seconds=10), ended(1, said("Interrupted", "stop"))),
             Failed,
@@ -149,7 +153,7 @@ def said(reason: str, message: str) -> str:
             id="the engine died before the bench",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod("Failed", ended(0, seconds=61), ended(1, said("EngineNotReady", "no completion"))),
             Failed,
@@ -157,7 +161,7 @@ def said(reason: str, message: str) -> str:
             id="the bench gave up by itself",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod(
                 "Failed",
@@ -170,7 +174,7 @@ def said(reason: str, message: str) -> str:
             id="image errors are the run's",
         ),
         pytest.param(
-            ARM,
+            TRIAL,
             job("Failed"),
             pod("Failed", ended(0, seconds=61), ended(1, said("Interrupted", "stop")), reason="DeadlineExceeded"),
             Failed,
@@ -178,7 +182,7 @@ def said(reason: str, message: str) -> str:
             id="deadline",
         ),
         pytest.param(
-            ARM, job("Failed"), pod("Failed", ended(0, seconds=61), ended(1)), Lost, "no result", id="bench died"
+            TRIAL, job("Failed"), pod("Failed", ended(0, seconds=61), ended(1)), Lost, "no result", id="bench died"
         ),
         pytest.param(ENDED, job(), pod("Running", crashed()), Going, "", id="ended by us, still stopping"),
         pytest.param(
@@ -206,7 +210,9 @@ def said(reason: str, message: str) -> str:
         pytest.param(ENDED, None, None, Failed, "exited: tail", id="ended by us, job gone"),
     ],
 )
-def test_judgement(arm: ArmStatus, the_job: Job | None, the_pod: Pod | None, kind: type[Judgement], words: str) -> None:
-    judgement = judge(arm, the_job, the_pod)
+def test_judgement(
+    trial: TrialStatus, the_job: Job | None, the_pod: Pod | None, kind: type[Judgement], words: str
+) -> None:
+    judgement = judge(trial, the_job, the_pod)
     assert isinstance(judgement, kind)
     assert words in f"{getattr(judgement, 'reason', '')} {getattr(judgement, 'message', '')}"

@@ -1,0 +1,1 @@
+"""What measurements are told in: the words that the API, the tuner and the bench have in common."""
