@@ -319,6 +319,6 @@ async def load_configuration(connections: int) -> Configuration:
     else:
         await load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
     configuration.connection_pool_maxsize = connections
-    # Like Kopf's own sessions: proxies of the environment are for the internet, not for the API server.
+    # As for the watches: proxies of the environment are for the internet, not for the API server.
     configuration.client_session_kwargs = {"trust_env": False}
     return configuration

@@ -1,95 +1,118 @@
-"""Kopf, as far as it is used: watches that fill the cache and wake models.
+"""Kopf, as far as it is used: a reflector. No other module imports it.
 
 Kopf calls index handlers for each object of a list at once and event handlers only when the lists of all indexed kinds
-are in. So the index handlers fill the cache, and the event handlers wake what has changed: nothing is decided on half
-a list. The objects themselves are not kept in Kopf's indexes, because these cannot drop what a re-list no longer has.
+are in. So the index handlers tell what there is, and the first event handler that all lists are in. The objects
+themselves are not kept in Kopf's indexes, because these cannot drop what a re-list no longer has.
 Neither handler writes anything to an object: no finalizer, no annotation.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import kopf
 from kubernetes.aio.client import Configuration
 
-from mtp_operator.reconcile.records import APPLIED_KINDS, ModelKey
-from mtp_operator.resources.labels import MANAGED_SELECTOR, MANAGER
+from mtp_operator.resources.labels import MANAGER
 
-from .api_client import JOBS, MODELS, NODES, PODS, RUNS, Resource
+from .api_client import Resource
 from .fatal import FatalError
-from .installation import Settings
-from .object_cache import RESOURCES, Cache
+from .reflector import START_SECONDS, Listener, Scope
 
-GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
-"""Nodes that GPU Feature Discovery has labelled."""
-
-CHILDREN: Final = (JOBS, PODS, *(RESOURCES[kind] for kind in APPLIED_KINDS))
-
-SELECTORS: Final = {**dict.fromkeys(CHILDREN, MANAGED_SELECTOR), NODES: GPU_NODE_SELECTOR}
-"""Other kinds are watched whole."""
-
-START_SECONDS: Final = 30.0
-"""Time in which every kind has to be discovered, and its watch to have begun."""
+STOP_SECONDS: Final = 5.0
+"""Time that the watches have to end."""
 
 
-@dataclass(frozen=True)
-class Scope:
-    """One collection that is listed and watched: a resource, in one namespace or in all (None)."""
+class KopfReflector:
+    """Lists and watches with Kopf.
 
-    resource: Resource
-    namespace: str | None
+    Args:
+        configuration: server and credentials.
+    """
 
-    @property
-    def selector(self) -> str:
-        """Label selector, obeyed by the API server; empty where the whole collection is meant."""
-        return SELECTORS.get(self.resource, "")
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._scopes: Sequence[Scope] = ()
+        self._watches: asyncio.Task[None] | None = None
+
+    async def start(self, scopes: Sequence[Scope], listener: Listener) -> None:
+        """Begins to list and watch."""
+        if not logging.getLogger().isEnabledFor(logging.DEBUG):
+            # Kopf reports each handler's success: that is each watch event.
+            logging.getLogger("kopf").setLevel(logging.WARNING)
+        self._scopes = scopes
+        namespaces = {scope.namespace for scope in scopes if scope.namespace is not None}
+        tasks = await kopf.spawn_tasks(
+            registry=_registry(scopes, listener, self._configuration),
+            settings=_settings(scopes),
+            standalone=True,
+            # Never used, but Kopf would make one up from the user's name, which a numeric user does not have.
+            identity=cast(Any, MANAGER),
+            clusterwide=not namespaces,
+            namespaces=sorted(namespaces),
+        )
+        self._watches = asyncio.create_task(kopf.run_tasks(tasks, ignored=_EveryTask()), name="watches")
+
+    async def wait(self) -> None:
+        """Waits for the end of any watch.
+
+        Raises:
+            FatalError: always, in the end; with what the API server answered where that was the cause.
+        """
+        if self._watches is None:
+            raise FatalError("the watches have not been started")
+        guardian = asyncio.create_task(guard(self._scopes))
+        try:
+            await asyncio.wait({guardian, self._watches}, return_when=asyncio.FIRST_COMPLETED)
+            if self._watches.done():
+                error = None if self._watches.cancelled() else self._watches.exception()
+                raise FatalError(f"the watches ended: {error or 'without an error'}") from error
+            guardian.result()
+        finally:
+            guardian.cancel()
+
+    async def stop(self) -> None:
+        """Ends all watches; one of Kopf's can swallow its cancellation, and is left behind then."""
+        # What Kopf reports of watches that it cuts off, object by object, helps nobody.
+        for name in ("kopf", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        if self._watches is not None:
+            self._watches.cancel()
+            await asyncio.wait({self._watches}, timeout=STOP_SECONDS)
 
 
-def watched_scopes(settings: Settings) -> tuple[Scope, ...]:
-    """All that is held in the cache."""
-    resources = (MODELS, RUNS, *CHILDREN, *((NODES,) if settings.nodes_readable else ()))
-    return tuple(
-        Scope(resource, namespace)
-        for resource in resources
-        for namespace in (settings.namespaces if settings.namespaces and resource.namespaced else (None,))
-    )
-
-
-def make_registry(
-    scopes: Iterable[Scope], cache: Cache, wake: Callable[[ModelKey], None], configuration: Configuration
-) -> kopf.OperatorRegistry:
+def _registry(scopes: Iterable[Scope], listener: Listener, configuration: Configuration) -> kopf.OperatorRegistry:
     """Kopf's registry with two handlers for each kind."""
     registry = kopf.OperatorRegistry()
+    is_primed = False
 
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         return await _connection(configuration)
 
+    def register(resource: Resource) -> None:
+        async def index(body: kopf.Body, **_: Any) -> None:
+            listener.seen(resource, dict(body))
+
+        async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # Kopf's name for it
+            nonlocal is_primed
+            if not is_primed:
+                is_primed = True
+                listener.primed()
+            if type == "DELETED":
+                listener.deleted(resource, dict(body))
+
+        where = (resource.group, resource.version, resource.plural)
+        kopf.index(*where, id=f"index-{resource.plural}", registry=registry)(index)
+        kopf.on.event(*where, id=f"event-{resource.plural}", registry=registry)(event)
+
     kopf.on.login(id="log_in", registry=registry)(log_in)
     for resource in {scope.resource for scope in scopes}:
-        _register(registry, resource, cache, wake)
+        register(resource)
     return registry
 
 
-def _register(
-    registry: kopf.OperatorRegistry, resource: Resource, cache: Cache, wake: Callable[[ModelKey], None]
-) -> None:
-    async def index(body: kopf.Body, **_: Any) -> None:
-        cache.watched(resource, dict(body))
-
-    async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # Kopf's name for it
-        if type == "DELETED":
-            cache.forget(body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
-        for key in cache.take_changed():
-            wake(key)
-
-    where = (resource.group, resource.version, resource.plural)
-    kopf.index(*where, id=f"index-{resource.plural}", registry=registry)(index)
-    kopf.on.event(*where, id=f"event-{resource.plural}", registry=registry)(event)
-
-
-def make_settings() -> kopf.OperatorSettings:
+def _settings(scopes: Iterable[Scope]) -> kopf.OperatorSettings:
     """How Kopf watches: selectors on the server's side, no peering, no Events, nothing stored on objects."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
@@ -106,8 +129,10 @@ def make_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 90
     settings.persistence.diffbase_storage = _NoDiffBase()
-    for resource, selector in SELECTORS.items():
-        settings.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
+    for scope in scopes:
+        if scope.selector:
+            resource = scope.resource
+            settings.watching.label_selectors[resource.group, resource.version, resource.plural] = scope.selector
     return settings
 
 
@@ -122,22 +147,6 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
     def store(self, **_: Any) -> None:
         return None
-
-
-async def start(
-    registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, namespaces: tuple[str, ...]
-) -> asyncio.Task[None]:
-    """Starts Kopf. The task that is answered fails when a watch fails; cancelling it ends all watches."""
-    tasks = await kopf.spawn_tasks(
-        registry=registry,
-        settings=settings,
-        standalone=True,
-        # Never used, but Kopf would make one up from the user's name, which a numeric user does not have.
-        identity=cast(Any, MANAGER),
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-    )
-    return asyncio.create_task(kopf.run_tasks(tasks, ignored=_EveryTask()), name="watches")
 
 
 class _EveryTask(Collection[asyncio.Task[Any]]):
