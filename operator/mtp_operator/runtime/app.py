@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -72,7 +74,7 @@ async def _run(settings: Settings, make_reflector: MakeReflector) -> int:
             await _until(stop, _wait_for_kinds(client, watched_scopes(settings), absent))
             health.is_ready = True
             await _until(stop, lease.acquire())
-            await _lead(settings, make_reflector(configuration), client, lease, health, stop, absent)
+            await lead(settings, make_reflector(configuration), client, lease, health, stop, absent)
         finally:
             await lease.release()
             for server in servers:
@@ -87,7 +89,7 @@ async def _run(settings: Settings, make_reflector: MakeReflector) -> int:
     return 0
 
 
-async def _lead(
+async def lead(
     settings: Settings,
     reflector: Reflector,
     client: Client,
@@ -95,19 +97,39 @@ async def _lead(
     health: Health,
     stop: asyncio.Event,
     absent: Collection[str],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
-    """Watches and works while the Lease is held, until `stop`; all but the namespaces that are `absent`."""
+    """Watches and works while the Lease is held, until `stop`.
+
+    Args:
+        settings: what the installation says.
+        reflector: lists and watches.
+        client: writes only while the Lease is held.
+        lease: is held.
+        health: is shown the sweep.
+        stop: ends it in an orderly way.
+        absent: namespaces that are left out.
+        clock: monotonic seconds, those of the event loop.
+        now: the time.
+
+    Raises:
+        FatalError: the process cannot go on.
+        LeaseLostError: the Lease is lost.
+        WritesStoppedError: likewise.
+    """
     if stop.is_set():
         return
     scopes = tuple(one for one in watched_scopes(settings) if one.namespace not in absent)
-    cache = Cache()
+    cache = Cache(clock)
     model_metrics = ModelMetrics(cache)
     REGISTRY.register(model_metrics)
-    queue: WorkQueue[ModelKey] = WorkQueue()
-    applier = Applier(client, cache, wake=queue.add)
-    sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds, absent=absent)
+    queue: WorkQueue[ModelKey] = WorkQueue(clock)
+    applier = Applier(client, cache, now, wake=queue.add)
+    sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds, absent=absent, clock=clock)
     health.sweep = sweep
-    worker = Worker(queue, cache, applier, settings.for_decisions())
+    worker = Worker(queue, cache, applier, settings.for_decisions(), clock=clock, now=now)
 
     keeper = asyncio.create_task(lease.keep(), name="lease")
     workers = [asyncio.create_task(worker.run(), name=f"worker {number}") for number in range(settings.workers)]
