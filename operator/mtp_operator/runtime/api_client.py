@@ -24,6 +24,7 @@ from mtp_operator.api.base import GROUP, VERSION
 from mtp_operator.resources.labels import MANAGER
 
 from .metrics import REQUEST_ERRORS
+from .server_time import ServerTime
 
 Body = Mapping[str, Any]
 
@@ -123,15 +124,21 @@ class Client:
         configuration: server and credentials.
         request_timeout_seconds: of each request.
         may_write: asked before every write; false raises `WritesStoppedError`.
+        server_time: learns the time from every answer.
     """
 
     def __init__(
-        self, configuration: Configuration, request_timeout_seconds: float, may_write: Callable[[], bool] = lambda: True
+        self,
+        configuration: Configuration,
+        request_timeout_seconds: float,
+        may_write: Callable[[], bool] = lambda: True,
+        server_time: ServerTime | None = None,
     ) -> None:
         self._api = ApiClient(configuration)
         self._api.user_agent = MANAGER
         self._timeout = aiohttp.ClientTimeout(total=request_timeout_seconds)
         self._may_write = may_write
+        self._server_time = server_time or ServerTime()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -256,6 +263,7 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             REQUEST_ERRORS.labels(method=method, code="0").inc()
             raise TransientError(0, type(error).__name__, f"{method} {path}: {self._words(error)}") from error
+        self._server_time.hear(response.headers.get("Date"))
         if response.status >= 400:
             REQUEST_ERRORS.labels(method=method, code=str(response.status)).inc()
             raise _error(response.status, f"{method} {path}", data)

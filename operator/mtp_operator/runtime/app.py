@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -28,6 +28,7 @@ from .model_metrics import ModelMetrics
 from .object_cache import Cache
 from .queue import WorkQueue
 from .reflector import START_SECONDS, Reflector, Scope, watched_scopes
+from .server_time import ServerTime
 from .sweep import Sweep
 from .worker import Worker
 
@@ -63,9 +64,10 @@ async def _run(settings: Settings, make_reflector: MakeReflector) -> int:
     except (ConfigException, OSError) as error:
         log.error("no way to the API server", error=str(error))
         return 1
-    lease_client = Client(configuration, settings.lease_request_timeout_seconds)
-    lease = Lease(lease_client, settings)
-    client = Client(configuration, settings.request_timeout_seconds, may_write=lease.is_held)
+    server_time = ServerTime()
+    lease_client = Client(configuration, settings.lease_request_timeout_seconds, server_time=server_time)
+    lease = Lease(lease_client, settings, now=server_time.now)
+    client = Client(configuration, settings.request_timeout_seconds, lease.is_held, server_time)
     health = Health()
     try:
         servers = await health.serve(settings.health_address, settings.health_port, settings.metrics_port)
@@ -74,7 +76,8 @@ async def _run(settings: Settings, make_reflector: MakeReflector) -> int:
             await _until(stop, _wait_for_kinds(client, watched_scopes(settings), absent))
             health.is_ready = True
             await _until(stop, lease.acquire())
-            await lead(settings, make_reflector(configuration), client, lease, health, stop, absent)
+            reflector = make_reflector(configuration)
+            await lead(settings, reflector, client, lease, health, stop, absent, now=server_time.now)
         finally:
             await lease.release()
             for server in servers:
@@ -98,8 +101,8 @@ async def lead(
     stop: asyncio.Event,
     absent: Collection[str],
     *,
+    now: Callable[[], datetime],
     clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Watches and works while the Lease is held, until `stop`.
 
@@ -111,8 +114,8 @@ async def lead(
         health: is shown the sweep.
         stop: ends it in an orderly way.
         absent: namespaces that are left out.
-        clock: monotonic seconds, those of the event loop.
         now: the time.
+        clock: monotonic seconds, those of the event loop.
 
     Raises:
         FatalError: the process cannot go on.

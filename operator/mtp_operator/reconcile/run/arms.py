@@ -120,7 +120,9 @@ def _losses(arm: ArmStatus) -> int:
 
 def pause_seconds(arm: ArmStatus, now: datetime) -> float:
     """Time until the next attempt of an arm that was lost; not positive where it may begin."""
-    return (parse_time(arm.retry_after) - now).total_seconds() if arm.retry_after else 0.0
+    left = (parse_time(arm.retry_after) - now).total_seconds() if arm.retry_after else 0.0
+    # A longer one than there is was written by another clock.
+    return left if left <= LOSS_PAUSES_SECONDS[-1] else 0.0
 
 
 def pause(arm: ArmStatus, now: datetime) -> Obstacle | None:

@@ -39,8 +39,8 @@ class Cluster:
     def __init__(self, server: ApiServer, now: Callable[[], datetime], speeds: dict[int, float]) -> None:
         self.server = server
         self.speeds = speeds
-        self.lost: set[str] = set()
-        """Jobs whose pod a node loses, once each."""
+        self.loses_next_trial = False
+        """Whether the node loses the pod of the next trial that would end."""
         self.templates: list[str] = []
         """Hashes of servers' pod templates, each time that it changed."""
         self.server_pods = 0
@@ -84,9 +84,8 @@ class Cluster:
             self._end(job, pods[0])
 
     def _end(self, job: Body, pod: Body) -> None:
-        name = job["metadata"]["name"]
-        if name in self.lost:
-            self.lost.remove(name)
+        if self.loses_next_trial and not self._is_fetch(job):
+            self.loses_next_trial = False
             self._remove(PODS, pod)
             self._end_job(job, "Failed", "BackoffLimitExceeded")
             return

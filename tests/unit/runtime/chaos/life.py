@@ -196,7 +196,7 @@ class Life:
         """One replica of the Deployment: a process that ends is started again."""
         while True:
             self._names += 1
-            process = self.processes[slot] = Process(f"process-{self._names}", self, self.now, SETTINGS)
+            process = self.processes[slot] = Process(f"process-{self._names}", self, SETTINGS)
             try:
                 await process.run()
             finally:
@@ -232,8 +232,6 @@ class Life:
             for task in (person, *tasks):
                 task.cancel()
             await asyncio.gather(person, *tasks, return_exceptions=True)
-        self.outcome.templates = tuple(self.cluster.templates)
-        self.outcome.server_pods = self.cluster.server_pods
         self.outcome.left = frozenset(
             path for path in self.server.objects if "/events/" not in path and path not in (LEASE_PATH,)
         )
@@ -250,6 +248,7 @@ class Life:
         del body["metadata"]["uid"], body["metadata"]["creationTimestamp"]
         self.server.put(MODEL_PATH, body)
         self.tell_watches()
+        self.cluster.loses_next_trial = True
         await self._until(lambda: self._serves(1), "the first choice is served")
         await self._milestone()
         self.cluster.speeds = dict(LATER_SPEEDS)
@@ -258,6 +257,9 @@ class Life:
         self.tell_watches()
         await self._until(lambda: self._serves(2), "the second choice is served")
         await self._milestone()
+        # What is made for a model that is gone, before the news of that comes, is collected.
+        self.outcome.templates = tuple(self.cluster.templates)
+        self.outcome.server_pods = self.cluster.server_pods
         self.server.remove(MODEL_PATH)
         self.tell_watches()
         await self._until(lambda: not any(self.cluster.of(DEPLOYMENTS)), "the servers are gone")
@@ -273,6 +275,7 @@ class Life:
             and ready.get("status") == "True"
             and status.get("observedGeneration") == model["metadata"]["generation"]
             and not any(self.cluster.of(JOBS))
+            and not any("ownerReferences" in run["metadata"] for run in self.cluster.of(RUNS))
             and any(one["metadata"]["labels"]["mtp-operator.dev/n-spec"] == str(n_spec) for one in self._servers())
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
@@ -20,6 +21,7 @@ from mtp_operator.runtime.health import Health
 from mtp_operator.runtime.installation import Settings
 from mtp_operator.runtime.lease import Lease, LeaseLostError
 from mtp_operator.runtime.reflector import Listener, Scope
+from mtp_operator.runtime.server_time import ServerTime
 from tests.unit.reconcile import world as memory
 from tests.unit.runtime.api_server import Answer, ApiServer, Change, Request
 
@@ -39,10 +41,14 @@ class Network(Protocol):
     def is_up(self) -> bool:
         """Whether the API server answers."""
 
+    def now(self) -> datetime:
+        """The API server's time."""
+
 
 class _Response:
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, now: datetime) -> None:
         self.status = answer.status
+        self.headers = {"Date": format_datetime(now, usegmt=True)}
         self._data = json.dumps(answer.body).encode()
 
     async def read(self) -> bytes:
@@ -62,7 +68,9 @@ class Transport:
     ) -> _Response:
         path, _, query = url.partition("?")
         asked = Request(method, path, dict(parse_qsl(query)), json.loads(json.dumps(body)), headers["Accept"])
-        return _Response(await self._process.network.send(self._process, asked, _request_timeout.total or 0.0))
+        network = self._process.network
+        answer = await network.send(self._process, asked, _request_timeout.total or 0.0)
+        return _Response(answer, network.now())
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -149,7 +157,7 @@ class MemoryReflector:
 class Process:
     """One replica of the operator, until it ends or is killed."""
 
-    def __init__(self, name: str, network: Network, now: Callable[[], datetime], settings: dict[str, Any]) -> None:
+    def __init__(self, name: str, network: Network, settings: dict[str, Any]) -> None:
         self.name = name
         self.network = network
         self.is_dead = False
@@ -157,7 +165,6 @@ class Process:
         self.resumes_at = 0.0
         self.reflector = MemoryReflector(network)
         self.end = ""
-        self._now = now
         self._loop = asyncio.get_running_loop()
         self._settings = Settings.model_validate({**settings, "identity": name})
         self._stop = asyncio.Event()
@@ -165,7 +172,7 @@ class Process:
 
     def now(self) -> datetime:
         """What its machine believes the time to be."""
-        return self._now() + self.clock_is_off_by
+        return self.network.now() + self.clock_is_off_by
 
     def is_paused(self) -> bool:
         """Whether its machine stands still."""
@@ -188,14 +195,14 @@ class Process:
         settings, clock = self._settings, self._loop.time
         # What the library's ApiClient is made of is what a Transport is made of: see `life.in_process`.
         reach: Any = Transport(self)
-        lease = Lease(Client(reach, settings.lease_request_timeout_seconds), settings, clock, self.now)
-        client = Client(reach, settings.request_timeout_seconds, may_write=lease.is_held)
+        server_time = ServerTime(clock, self.now)
+        lease_client = Client(reach, settings.lease_request_timeout_seconds, server_time=server_time)
+        lease = Lease(lease_client, settings, clock, server_time.now)
+        client = Client(reach, settings.request_timeout_seconds, lease.is_held, server_time)
         try:
             await lease.acquire()
-            leading: Awaitable[None] = lead(
-                settings, self.reflector, client, lease, Health(), self._stop, (), clock=clock, now=self.now
-            )
-            await leading
+            now = server_time.now
+            await lead(settings, self.reflector, client, lease, Health(), self._stop, (), now=now, clock=clock)
         except (FatalError, LeaseLostError, WritesStoppedError, ApiError) as error:
             self.end = str(error)
         finally:
