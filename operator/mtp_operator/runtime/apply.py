@@ -298,8 +298,14 @@ class Applier:
         before = self._cache.version(target.uid)
         try:
             reply = await self._client.delete(RESOURCES[target.kind], target.namespace, target.name, target.uid)
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
             self._cache.forget(target.uid)
+            applied.learned = True
+            return
+        except ConflictError as error:
+            await self.refresh(target)
+            if self._cache.body(target.uid) is not None:
+                raise StalePlanError(str(error)) from error
             applied.learned = True
             return
         if reply["kind"] == "Status":

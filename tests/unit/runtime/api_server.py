@@ -1,7 +1,7 @@
-"""A small API server in memory, on loopback or without any network, for faults that a real one does not have on request.
+"""A small API server in memory, on loopback or without a network, for faults that a real one does not have on request.
 
-It knows versions, uids, generations, preconditions, pages, a log of changes to watch, which fields were applied before,
-and the shape of errors, as the real one answers (which, for one, ignores the uid in an apply to /status); no schemas, no
+It knows versions, uids, generations, preconditions, pages, a log of changes to watch, what was applied before, and the
+shape of errors, as the real one answers (which, for one, ignores the uid in an apply to /status); no schemas, no
 ownership of fields by several managers. Those are tested against the real one in tests/cluster.
 """
 

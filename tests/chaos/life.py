@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from mtp_operator.api.conditions import format_time
-from mtp_operator.runtime.api_client import DEPLOYMENTS, EVENTS, JOBS, LEASES, MODELS, NODES, RUNS
+from mtp_operator.runtime.api_client import DEPLOYMENTS, JOBS, LEASES, MODELS, NODES, RUNS
 from tests.unit.reconcile import world as memory
 from tests.unit.runtime.api_server import Answer, ApiServer, Request, refusal
 
@@ -44,7 +44,6 @@ class Outcome:
 
     created: Counter[str] = field(default_factory=Counter)
     """Jobs and runs that the API server created."""
-    events: Counter[str] = field(default_factory=Counter)
     templates: tuple[str, ...] = ()
     server_pods: int = 0
     milestones: list[dict[str, Any]] = field(default_factory=list)
@@ -57,13 +56,15 @@ class Outcome:
     def violations(self, undisturbed: Outcome, fault: Fault) -> list[str]:
         """What a life with a fault has that an undisturbed one has not, or the other way round."""
         wrong = [*self.wrong]
-        for name in sorted(self.created.keys() | undisturbed.created.keys()):
-            if self.created[name] != undisturbed.created[name]:
-                wrong.append(f"{name} was created {self.created[name]} times, not {undisturbed.created[name]}")
+        wrong += [
+            f"{name} was created {self.created[name]} times, not {undisturbed.created[name]}"
+            for name in sorted(self.created.keys() | undisturbed.created.keys())
+            if self.created[name] != undisturbed.created[name]
+        ]
         if self.templates != undisturbed.templates or self.server_pods != undisturbed.server_pods:
             wrong.append(f"servers were restarted: {self.templates}, {self.server_pods} pods")
         for mine, its in zip(self.milestones, undisturbed.milestones, strict=False):
-            wrong += [f"{name} is {mine.get(name)}, not {its[name]}" for name in its if mine.get(name) != its[name]]
+            wrong += _differences(mine, its)
         if self.left != undisturbed.left:
             wrong.append(f"what is left differs: {sorted(self.left ^ undisturbed.left)}")
         if not self.wrong and self.seconds > undisturbed.seconds + fault.delay_seconds:
@@ -121,8 +122,7 @@ class Life:
 
     async def _passes(self, process: Process) -> None:
         await asyncio.sleep(self.random.uniform(0.001, 0.02))
-        while process.is_paused():
-            await asyncio.sleep(process.resumes_at - self.loop.time())
+        await asyncio.sleep(max(0.0, process.resumes_at - self.loop.time()))
         if process.is_dead or not self.is_up():
             raise aiohttp.ClientConnectionError("connection refused")
 
@@ -178,9 +178,7 @@ class Life:
 
     def _count(self, asked: Request) -> None:
         kind = asked.body["kind"]
-        if kind == "Event":
-            self.outcome.events[f"{asked.body['reason']}: {asked.body['message']}"] += 1
-        elif kind in (JOBS.kind, RUNS.kind):
+        if kind in (JOBS.kind, RUNS.kind):
             self.outcome.created[f"{kind} {asked.body['metadata']['name']}"] += 1
 
     def tell_watches(self) -> None:
@@ -233,7 +231,7 @@ class Life:
                 task.cancel()
             await asyncio.gather(person, *tasks, return_exceptions=True)
         self.outcome.left = frozenset(
-            path for path in self.server.objects if "/events/" not in path and path not in (LEASE_PATH,)
+            path for path in self.server.objects if "/events/" not in path and path != LEASE_PATH
         )
         return self.outcome
 
@@ -269,10 +267,11 @@ class Life:
     def _serves(self, n_spec: int) -> bool:
         model = self.server.objects[MODEL_PATH]
         status = model["status"]
-        ready = next((one for one in status.get("conditions", ()) if one["type"] == "Ready"), {})
+        conditions = {one["type"]: one for one in status.get("conditions", ())}
         return (
             status.get("nSpec") == n_spec
-            and ready.get("status") == "True"
+            and conditions["Ready"]["status"] == "True"
+            and conditions["Serving"]["reason"] == "Available"
             and status.get("observedGeneration") == model["metadata"]["generation"]
             and not any(self.cluster.of(JOBS))
             and not any("ownerReferences" in run["metadata"] for run in self.cluster.of(RUNS))
@@ -295,6 +294,16 @@ class Life:
         for run in self.cluster.of(RUNS):
             seen[f"Run {run['metadata']['name']}"] = _run(run["status"])
         self.outcome.milestones.append(seen)
+
+
+def _differences(mine: dict[str, Any], its: dict[str, Any], of: str = "") -> list[str]:
+    wrong = []
+    for name, value in its.items():
+        if isinstance(value, dict) and isinstance(mine.get(name), dict):
+            wrong += _differences(mine[name], value, f"{of}{name}.")
+        elif mine.get(name) != value:
+            wrong.append(f"{of}{name} is {mine.get(name)}, not {value}")
+    return wrong
 
 
 def _model(status: dict[str, Any]) -> dict[str, Any]:
@@ -344,6 +353,3 @@ def _in_process(note: structlog.typing.Processor) -> Iterator[None]:
             yield
     finally:
         structlog.configure(**before)
-
-
-__all__ = ["EVENTS", "Life", "Outcome", "live"]
