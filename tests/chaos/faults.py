@@ -19,6 +19,7 @@ class Kind(StrEnum):
     FROZEN_FOR_GOOD = "all watches frozen for good"
     EXPIRED = "all watches expired"
     REORDERED = "news of one kind up to 8 s later than that of another"
+    SLOW = "every answer up to 4 s late from then on"
     RESTARTED = "the API server is away for 8 s"
     AWAY = "the API server is away for 40 s"
     LEASE_DELETED = "the Lease deleted, with another replica standing by"
@@ -41,15 +42,20 @@ CLOCK_HOURS: Final = {
 FAILOVER_SECONDS: Final = 75
 """The Lease runs out, and a new process lists everything."""
 
+SWEEP_SECONDS: Final = 60
+"""What ended between a watch and the next list is found by a sweep."""
+
 DELAYS_SECONDS: Final = {
     Kind.KILLED_BEFORE: FAILOVER_SECONDS,
     Kind.KILLED_AFTER: FAILOVER_SECONDS,
     Kind.TIMEOUT: 50,
-    Kind.FROZEN: 60,
+    Kind.FROZEN: 60 + FAILOVER_SECONDS,
     Kind.FROZEN_FOR_GOOD: 100 + FAILOVER_SECONDS,
+    Kind.EXPIRED: SWEEP_SECONDS + 10,
     Kind.REORDERED: 400,
-    Kind.RESTARTED: 25,
-    Kind.AWAY: 50 + FAILOVER_SECONDS,
+    Kind.SLOW: 400,
+    Kind.RESTARTED: SWEEP_SECONDS + 25,
+    Kind.AWAY: SWEEP_SECONDS + 50 + FAILOVER_SECONDS,
     Kind.LEASE_DELETED: FAILOVER_SECONDS,
     Kind.PAUSED: 65 + FAILOVER_SECONDS,
 }

@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from mtp_operator.api.conditions import format_time
+from mtp_operator.resources.labels import N_SPEC_LABEL
 from mtp_operator.runtime.api_client import DEPLOYMENTS, JOBS, LEASES, MODELS, NODES, RUNS
 from tests.unit.reconcile import world as memory
 from tests.unit.runtime.api_server import Answer, ApiServer, Request, refusal
@@ -90,6 +91,7 @@ class Life:
         self._tried: set[tuple[str, str]] = set()
         self._names = 0
         self._is_away_until = 0.0
+        self._longest_way_seconds = 0.02
         self._told = 0
 
     def now(self) -> datetime:
@@ -121,7 +123,7 @@ class Life:
         return await self._faulty(process, asked, timeout_seconds)
 
     async def _passes(self, process: Process) -> None:
-        await asyncio.sleep(self.random.uniform(0.001, 0.02))
+        await asyncio.sleep(self.random.uniform(0.001, self._longest_way_seconds))
         await asyncio.sleep(max(0.0, process.resumes_at - self.loop.time()))
         if process.is_dead or not self.is_up():
             raise aiohttp.ClientConnectionError("connection refused")
@@ -149,6 +151,8 @@ class Life:
                 process.reflector.expire()
             case Kind.REORDERED:
                 process.reflector.longest_delay_seconds = 8.0
+            case Kind.SLOW:
+                self._longest_way_seconds = 2.0
             case Kind.RESTARTED | Kind.AWAY:
                 self._is_away_until = self.loop.time() + (8 if kind is Kind.RESTARTED else 40)
                 for one in self.processes.values():
@@ -275,7 +279,7 @@ class Life:
             and status.get("observedGeneration") == model["metadata"]["generation"]
             and not any(self.cluster.of(JOBS))
             and not any("ownerReferences" in run["metadata"] for run in self.cluster.of(RUNS))
-            and any(one["metadata"]["labels"]["mtp-operator.dev/n-spec"] == str(n_spec) for one in self._servers())
+            and any(one["metadata"]["labels"][N_SPEC_LABEL] == str(n_spec) for one in self._servers())
         )
 
     def _servers(self) -> list[dict[str, Any]]:
@@ -349,6 +353,8 @@ def _in_process(note: structlog.typing.Processor) -> Iterator[None]:
         with (
             mock.patch("mtp_operator.runtime.api_client.ApiClient", lambda transport: transport),
             mock.patch("mtp_operator.runtime.app.REGISTRY", CollectorRegistry(auto_describe=False)),
+            # Signals are for the tests' own process.
+            mock.patch("mtp_operator.runtime.app._stop_on_signals", return_value=None),
         ):
             yield
     finally:

@@ -25,6 +25,8 @@ from mtp_operator.runtime.server_time import ServerTime
 from tests.unit.reconcile import world as memory
 from tests.unit.runtime.api_server import Answer, ApiServer, Change, Request
 
+from .faults import SWEEP_SECONDS
+
 CONFIGURATION: Final = Configuration()
 CONFIGURATION.host = ""
 
@@ -144,7 +146,7 @@ class MemoryReflector:
 
     def _tell(self, resource: Resource, change: Change) -> None:
         if self._listener is not None:
-            (self._listener.deleted if change.is_deleted else self._listener.seen)(resource, change.body)
+            (self._listener.deleted if change.type == "DELETED" else self._listener.seen)(resource, change.body)
 
     def _later(self, path: str, what: Callable[[], object]) -> None:
         delay = self._network.random.uniform(0.01, self.longest_delay_seconds)
@@ -216,5 +218,5 @@ SETTINGS: Final[dict[str, Any]] = {
     "namespaces": (memory.NAMESPACE,),
     "pod_namespace": memory.NAMESPACE,
     "workers": 2,
-    "sweep_seconds": 60,
+    "sweep_seconds": SWEEP_SECONDS,
 }

@@ -6,6 +6,7 @@ ownership of fields by several managers. Those are tested against the real one i
 """
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,9 @@ from typing import Any
 
 from aiohttp import web
 from kubernetes.aio.client import Configuration
+
+from mtp_operator.runtime.api_client import NODES, Resource
+from mtp_operator.runtime.object_cache import RESOURCES
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class Answer:
 class Change:
     """One change of an object, as a watch brings it; the body of one that is gone is its last state."""
 
+    type: str
     version: int
     path: str
     body: dict[str, Any]
-    is_deleted: bool = False
 
     @property
     def collection(self) -> str:
@@ -67,6 +71,8 @@ class ApiServer:
     url: str = ""
     changes: list[Change] = field(default_factory=list)
     """Everything that has happened, for watches."""
+    oldest: int = 0
+    """Version up to which changes are forgotten."""
     applied: dict[str, Any] = field(default_factory=dict)
     """What was last applied to a path: a field of it that is not applied any more is removed."""
 
@@ -79,7 +85,8 @@ class ApiServer:
         if stored is not None and "generation" in stored["metadata"] and stored.get("spec") != body.get("spec"):
             metadata["generation"] = stored["metadata"]["generation"] + 1
         self.objects[path] = {**body, "metadata": metadata}
-        self.changes.append(Change(self.version, path, self.objects[path]))
+        type_ = "ADDED" if stored is None else "MODIFIED"
+        self.changes.append(Change(type_, self.version, path, self.objects[path]))
         return self.objects[path]
 
     def remove(self, path: str) -> None:
@@ -88,7 +95,12 @@ class ApiServer:
         body = self.objects.pop(path)
         self.applied.pop(path, None)
         body = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.version)}}
-        self.changes.append(Change(self.version, path, body, is_deleted=True))
+        self.changes.append(Change("DELETED", self.version, path, body))
+
+    def expire(self) -> None:
+        """What has happened so far cannot be watched any more: 410 Gone, and a new list."""
+        self.version += 1
+        self.oldest = self.version
 
     def writes(self) -> list[tuple[str, str]]:
         """Method and path of each write, in order."""
@@ -100,11 +112,13 @@ class ApiServer:
         configuration.host = self.url
         return configuration
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json() if request.can_read_body else None
         asked = Request(request.method, request.path, dict(request.query), body, request.headers["Accept"])
         self.requests.append(asked)
         await asyncio.sleep(self.delay_seconds(asked))
+        if "watch" in asked.query:
+            return await self._watch(request, asked)
         page = self.interrupt(asked)
         if page is not None:
             return web.Response(text=page)
@@ -115,8 +129,24 @@ class ApiServer:
         failure = self.fail_after(asked)
         return _response(answer if failure is None else refusal(failure, "", message=self.failure_message))
 
+    async def _watch(self, request: web.Request, asked: Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        since = int(asked.query["resourceVersion"])
+        while since >= self.oldest:
+            new = [change for change in self.changes if change.version > since and change.collection == asked.path]
+            for change in new:
+                await response.write(json.dumps({"type": change.type, "object": change.body}).encode() + b"\n")
+            since = max([since, *(change.version for change in new)])
+            await asyncio.sleep(0.02)
+        await response.write(json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410}}).encode() + b"\n")
+        return response
+
     def answer(self, asked: Request) -> Answer:
         """Carries a request out."""
+        served = _discovery(asked.path) if asked.method == "GET" else None
+        if served is not None:
+            return Answer(200, served)
         if asked.method == "POST":
             return self._create(asked)
         path = asked.path.removesuffix("/status")
@@ -187,6 +217,11 @@ async def running() -> AsyncIterator[ApiServer]:
         await runner.cleanup()
 
 
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+DEFINITIONS = Resource(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+)
+
 COLLECTIONS = frozenset(
     {
         *("mtpmodels", "mtptuningruns", "jobs", "pods", "nodes", "events", "deployments", "services"),
@@ -197,6 +232,31 @@ COLLECTIONS = frozenset(
 
 def _is_collection(path: str) -> bool:
     return path.rpartition("/")[2] in COLLECTIONS
+
+
+def _discovery(path: str) -> dict[str, Any] | None:
+    """What is served under a path that names no collection."""
+    kinds = (NODES, NAMESPACES, DEFINITIONS, *RESOURCES.values())
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        versions = {one.group: {"version": one.version} for one in kinds if one.group}
+        groups = [{"name": name, "versions": [one], "preferredVersion": one} for name, one in versions.items()]
+        return {"kind": "APIGroupList", "groups": groups}
+    names = {one.plural: one for one in kinds if one.group_version_path == path}
+    if not names:
+        return None
+    resources = [
+        {
+            "name": name,
+            "kind": one.kind,
+            "singularName": one.kind.lower(),
+            "namespaced": one.namespaced,
+            "verbs": ["list", "watch", "patch"],
+        }
+        for name, one in names.items()
+    ]
+    return {"kind": "APIResourceList", "resources": resources}
 
 
 def refusal(status: int, reason: str, field: str = "", message: str = "as the test asked") -> Answer:
