@@ -105,7 +105,8 @@ class Cluster:
         return N_SPEC_LABEL not in job["metadata"]["labels"]
 
     def _end_job(self, job: Body, condition: str, reason: str) -> None:
-        self._set_status(JOBS, job, conditions=[{"type": condition, "status": "True", "reason": reason}])
+        end = {"type": condition, "status": "True", "reason": reason, "lastTransitionTime": format_time(self._now())}
+        self._set_status(JOBS, job, conditions=[end])
 
     # -- servers -------------------------------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ class MemoryReflector:
 
     def _later(self, path: str, what: Callable[[], object]) -> None:
         delay = self._network.random.uniform(0.01, self.longest_delay_seconds)
-        due = max(self._loop.time() + delay, self._due.get(path, 0.0), self._is_frozen_until)
+        due = max(max(self._loop.time(), self._is_frozen_until) + delay, self._due.get(path, 0.0))
         self._due[path] = due
         if due < float("inf"):
             self._loop.call_at(due, what)

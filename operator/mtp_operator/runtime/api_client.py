@@ -185,6 +185,12 @@ class Client:
         items = (await self._request("GET", EVENTS.path(namespace), query)).get("items") or []
         return sorted(items, key=lambda event: int(event["metadata"]["resourceVersion"]))
 
+    async def list_pods_of(self, namespace: str, job_uid: str) -> list[dict[str, Any]]:
+        """Pods that a Job has made, as they are now."""
+        query = {"labelSelector": f"batch.kubernetes.io/controller-uid={job_uid}", "limit": str(PAGE_SIZE)}
+        items: list[dict[str, Any]] = (await self._request("GET", PODS.path(namespace), query)).get("items") or []
+        return items
+
     async def create(self, resource: Resource, body: Body) -> dict[str, Any]:
         """POST."""
         return await self._write("POST", resource.path(body["metadata"]["namespace"]), body)

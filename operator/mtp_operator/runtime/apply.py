@@ -176,6 +176,11 @@ class Applier:
             self._cache.forget(target.uid)
         self._cache.fetched(resource, live)
 
+    async def seek_pods(self, job: Reference) -> None:
+        """One live LIST of the pods of a Job."""
+        for pod in await self._client.list_pods_of(job.namespace, job.uid):
+            self._cache.fetched(PODS, pod)
+
     async def _update_status(self, update: StatusUpdate, applied: Applied) -> None:
         target = update.target
         body = self._cache.body(target.uid)

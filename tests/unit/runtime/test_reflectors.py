@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -91,18 +91,10 @@ class World:
         self.told = len(self.server.changes)
 
 
-@pytest.fixture
-def loggers() -> Iterator[None]:
-    """Kopf's reflector silences loggers when it ends, as the process does then."""
-    names = ("kopf", "asyncio")
-    levels = [logging.getLogger(name).level for name in names]
-    yield
-    for name, level in zip(names, levels, strict=True):
-        logging.getLogger(name).setLevel(level)
-
-
 @pytest.fixture(params=["Kopf", "in memory"])
-async def world(request: pytest.FixtureRequest, loggers: None) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    # Kopf's reflector silences these when it ends, as the process does then.
+    levels = {name: logging.getLogger(name).level for name in ("kopf", "asyncio")}
     async with running() as server:
         is_kopf = request.param == "Kopf"
         reflector = KopfReflector(server.configuration()) if is_kopf else MemoryReflector(Wire(server))
@@ -112,6 +104,8 @@ async def world(request: pytest.FixtureRequest, loggers: None) -> AsyncIterator[
         it.told = len(server.changes)
         yield it
         await reflector.stop()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 async def test_all_lists_are_in_before_it_says_so(world: World) -> None:
