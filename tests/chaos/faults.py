@@ -86,5 +86,7 @@ class Fault:
 
     @property
     def delay_seconds(self) -> float:
-        """How much longer a life may take with it."""
+        """How much longer a life may take with it; with one that strikes again and again it may take its time."""
+        if self.every or self.first_tries:
+            return float("inf")
         return DELAYS_SECONDS.get(self.kind, 10)
