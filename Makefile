@@ -68,6 +68,10 @@ lock: setup  ## Resolve the requirements anew.
 unit: setup  ## The tests without a cluster.
 	.venv/bin/pytest --numprocesses=auto tests/unit
 
+.PHONY: chaos
+chaos: setup  ## A model's whole life, with a fault at every write: killed, refused, frozen, late, without the Lease; no cluster.
+	.venv/bin/pytest --numprocesses=auto tests/chaos
+
 .PHONY: test
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
 	$(PYTHON) -m tests.cluster down

@@ -28,7 +28,6 @@ from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.service import service
 from mtp_operator.resources.tuning_run import run_settings
-from mtp_operator.runtime import watches
 from mtp_operator.runtime.api_client import (
     DEPLOYMENTS,
     JOBS,
@@ -40,9 +39,11 @@ from mtp_operator.runtime.api_client import (
     load_configuration,
 )
 from mtp_operator.runtime.apply import Applied, Applier, NameTakenError, StalePlanError
+from mtp_operator.runtime.kopf_reflector import KopfReflector
+from mtp_operator.runtime.mirror import Mirror
 from mtp_operator.runtime.object_cache import Cache
+from mtp_operator.runtime.reflector import Scope
 from mtp_operator.runtime.sweep import Sweep
-from mtp_operator.runtime.watches import Scope
 from tests.cluster.node import kubectl
 from tests.e2e import harness
 
@@ -360,9 +361,9 @@ async def test_watches_fill_the_cache_write_nothing_and_agree_with_the_sweep(pla
         stranger["metadata"]["labels"] = {}
         kubectl("create", "--filename=-", document=stranger)
         scopes = tuple(Scope(resource, place) for resource in (MODELS, RUNS, JOBS, PODS))
-        registry = watches.make_registry(scopes, it.cache, woken.append, await load_configuration(2))
+        reflector = KopfReflector(await load_configuration(2))
 
-        watching = await watches.start(registry, watches.make_settings(), (place,))
+        await reflector.start(scopes, Mirror(it.cache, woken.append))
         try:
             await until(lambda: it.key in woken, "the first event")
             assert it.jobs() == ["before"]
@@ -381,8 +382,7 @@ async def test_watches_fill_the_cache_write_nothing_and_agree_with_the_sweep(pla
             assert kept["metadata"].get("finalizers") is None
             assert not any("kopf" in name for name in kept["metadata"].get("annotations", {}))
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            await reflector.stop()
 
 
 def served(place: str, replicas: int = 0, n_spec: int = 3, port: int = 8000) -> tuple[Apply, ...]:

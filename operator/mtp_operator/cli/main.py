@@ -51,13 +51,14 @@ def operator() -> None:
     """Run the operator; its settings are environment variables whose names begin with MTP_OPERATOR_."""
     from mtp_operator.runtime.app import run_operator
     from mtp_operator.runtime.installation import SettingsError, load_settings
+    from mtp_operator.runtime.kopf_reflector import KopfReflector
 
     try:
         settings = load_settings()
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(REFUSED) from None
-    raise typer.Exit(run_operator(settings))
+    raise typer.Exit(run_operator(settings, KopfReflector))
 
 
 @app.command()

@@ -182,6 +182,14 @@ def view_job(body: Body) -> Job:
     )
 
 
+def has_ended(body: Body) -> bool:
+    """Whether a Job has ended, as far as it can be read."""
+    try:
+        return bool(view_job(body).finished)
+    except Exception:  # whatever somebody has put into an object
+        return False
+
+
 def view_pod(body: Body) -> Pod:
     """One pod: of a trial, of a fetch or of a server."""
     status = body.get("status", {})

@@ -141,8 +141,8 @@ def _judged(
             )
         )
     plan = WeightsPlan(False, FETCHING, f"{_asked(model)}: waits for its pod", status)
-    if job.finished == "Complete":
-        # Nobody saw its result; the next one finds everything there.
+    if job.finished == "Complete" and (pod is None or pod.is_over):
+        # Nobody saw its result; the next one finds everything there. News of the pod may come after that of its Job.
         return plan.and_then(*_deletes(model, [job]))
     plan = plan.kept_from(_obstacle(job, pod, result, observed, asked, settings, now))
     if pod is not None and pod.fetch.running:

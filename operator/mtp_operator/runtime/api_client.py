@@ -24,6 +24,7 @@ from mtp_operator.api.base import GROUP, VERSION
 from mtp_operator.resources.labels import MANAGER
 
 from .metrics import REQUEST_ERRORS
+from .server_time import ServerTime
 
 Body = Mapping[str, Any]
 
@@ -123,15 +124,21 @@ class Client:
         configuration: server and credentials.
         request_timeout_seconds: of each request.
         may_write: asked before every write; false raises `WritesStoppedError`.
+        server_time: learns the time from every answer.
     """
 
     def __init__(
-        self, configuration: Configuration, request_timeout_seconds: float, may_write: Callable[[], bool] = lambda: True
+        self,
+        configuration: Configuration,
+        request_timeout_seconds: float,
+        may_write: Callable[[], bool] = lambda: True,
+        server_time: ServerTime | None = None,
     ) -> None:
         self._api = ApiClient(configuration)
         self._api.user_agent = MANAGER
         self._timeout = aiohttp.ClientTimeout(total=request_timeout_seconds)
         self._may_write = may_write
+        self._server_time = server_time or ServerTime()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -177,6 +184,12 @@ class Client:
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(PAGE_SIZE)}
         items = (await self._request("GET", EVENTS.path(namespace), query)).get("items") or []
         return sorted(items, key=lambda event: int(event["metadata"]["resourceVersion"]))
+
+    async def list_pods_of(self, namespace: str, job_uid: str) -> list[dict[str, Any]]:
+        """Pods that a Job has made, as they are now."""
+        query = {"labelSelector": f"batch.kubernetes.io/controller-uid={job_uid}", "limit": str(PAGE_SIZE)}
+        items: list[dict[str, Any]] = (await self._request("GET", PODS.path(namespace), query)).get("items") or []
+        return items
 
     async def create(self, resource: Resource, body: Body) -> dict[str, Any]:
         """POST."""
@@ -256,6 +269,7 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             REQUEST_ERRORS.labels(method=method, code="0").inc()
             raise TransientError(0, type(error).__name__, f"{method} {path}: {self._words(error)}") from error
+        self._server_time.hear(response.headers.get("Date"))
         if response.status >= 400:
             REQUEST_ERRORS.labels(method=method, code=str(response.status)).inc()
             raise _error(response.status, f"{method} {path}", data)
@@ -319,6 +333,6 @@ async def load_configuration(connections: int) -> Configuration:
     else:
         await load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
     configuration.connection_pool_maxsize = connections
-    # Like Kopf's own sessions: proxies of the environment are for the internet, not for the API server.
+    # As for the watches: proxies of the environment are for the internet, not for the API server.
     configuration.client_session_kwargs = {"trust_env": False}
     return configuration

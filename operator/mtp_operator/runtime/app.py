@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections import Counter
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -20,12 +22,14 @@ from .fatal import FatalError
 from .health import Health
 from .installation import Settings
 from .lease import Lease, LeaseLostError
-from .logs import configure_logging, quieten_kopf
+from .logs import configure_logging
+from .mirror import Mirror
 from .model_metrics import ModelMetrics
 from .object_cache import Cache
 from .queue import WorkQueue
+from .reflector import START_SECONDS, Reflector, Scope, watched_scopes
+from .server_time import ServerTime
 from .sweep import Sweep
-from .watches import START_SECONDS, Scope, guard, make_registry, make_settings, start, watched_scopes
 from .worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -33,22 +37,26 @@ log = structlog.get_logger(__name__)
 SPARE_CONNECTIONS: Final = 4
 """Connections beside one for each worker: sweep, Lease and what hangs."""
 
-STOP_SECONDS: Final = 5.0
-"""Time that the watches have to end."""
+MakeReflector = Callable[[Configuration], Reflector]
+"""Makes what lists and watches, for the server and credentials that are given."""
 
 
-def run_operator(settings: Settings) -> int:
+def run_operator(settings: Settings, make_reflector: MakeReflector) -> int:
     """Runs the operator until SIGTERM or SIGINT, or until it cannot go on.
+
+    Args:
+        settings: what the installation says.
+        make_reflector: what lists and watches.
 
     Returns:
         The exit status: 0 after a signal, 1 after anything else.
     """
     configure_logging(settings.log_level)
-    # Not asyncio.run, which waits for every task that is left: a watch of Kopf's can swallow its cancellation.
-    return asyncio.new_event_loop().run_until_complete(_run(settings))
+    # Not asyncio.run, which waits for every task that is left: a watch may swallow its cancellation.
+    return asyncio.new_event_loop().run_until_complete(_run(settings, make_reflector))
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, make_reflector: MakeReflector) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     try:
@@ -56,9 +64,10 @@ async def _run(settings: Settings) -> int:
     except (ConfigException, OSError) as error:
         log.error("no way to the API server", error=str(error))
         return 1
-    lease_client = Client(configuration, settings.lease_request_timeout_seconds)
-    lease = Lease(lease_client, settings)
-    client = Client(configuration, settings.request_timeout_seconds, may_write=lease.is_held)
+    server_time = ServerTime()
+    lease_client = Client(configuration, settings.lease_request_timeout_seconds, server_time=server_time)
+    lease = Lease(lease_client, settings, now=server_time.now)
+    client = Client(configuration, settings.request_timeout_seconds, lease.is_held, server_time)
     health = Health()
     try:
         servers = await health.serve(settings.health_address, settings.health_port, settings.metrics_port)
@@ -67,7 +76,8 @@ async def _run(settings: Settings) -> int:
             await _until(stop, _wait_for_kinds(client, watched_scopes(settings), absent))
             health.is_ready = True
             await _until(stop, lease.acquire())
-            await _lead(settings, configuration, client, lease, health, stop, absent)
+            reflector = make_reflector(configuration)
+            await lead(settings, reflector, client, lease, health, stop, absent, now=server_time.now)
         finally:
             await lease.release()
             for server in servers:
@@ -82,57 +92,73 @@ async def _run(settings: Settings) -> int:
     return 0
 
 
-async def _lead(
+async def lead(
     settings: Settings,
-    configuration: Configuration,
+    reflector: Reflector,
     client: Client,
     lease: Lease,
     health: Health,
     stop: asyncio.Event,
     absent: Collection[str],
+    *,
+    now: Callable[[], datetime],
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Watches and works while the Lease is held, until `stop`; all but the namespaces that are `absent`."""
+    """Watches and works while the Lease is held, until `stop`.
+
+    Args:
+        settings: what the installation says.
+        reflector: lists and watches.
+        client: writes only while the Lease is held.
+        lease: is held.
+        health: is shown the sweep.
+        stop: ends it in an orderly way.
+        absent: namespaces that are left out.
+        now: the time.
+        clock: monotonic seconds, those of the event loop.
+
+    Raises:
+        FatalError: the process cannot go on.
+        LeaseLostError: the Lease is lost.
+        WritesStoppedError: likewise.
+    """
     if stop.is_set():
         return
-    namespaces = tuple(one for one in settings.namespaces if one not in absent)
     scopes = tuple(one for one in watched_scopes(settings) if one.namespace not in absent)
-    cache = Cache()
+    cache = Cache(clock)
     model_metrics = ModelMetrics(cache)
     REGISTRY.register(model_metrics)
-    queue: WorkQueue[ModelKey] = WorkQueue()
-    applier = Applier(client, cache, wake=queue.add)
-    sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds, absent=absent)
+    queue: WorkQueue[ModelKey] = WorkQueue(clock)
+    applier = Applier(client, cache, now, wake=queue.add)
+    sweep = Sweep(client, cache, queue.add, scopes, settings.sweep_seconds, absent=absent, clock=clock)
     health.sweep = sweep
-    worker = Worker(queue, cache, applier, settings.for_decisions())
+    worker = Worker(queue, cache, applier, settings.for_decisions(), clock=clock, now=now)
 
     keeper = asyncio.create_task(lease.keep(), name="lease")
     workers = [asyncio.create_task(worker.run(), name=f"worker {number}") for number in range(settings.workers)]
     sweeper = asyncio.create_task(sweep.run(), name="sweep")
     ours = {keeper, *workers, sweeper}
-    registry = make_registry(scopes, cache, queue.add, configuration)
-    watches = await start(registry, make_settings(), namespaces)
-    _stop_on_signals(stop)  # Kopf has just put handlers of its own there
-    guardian = asyncio.create_task(guard(scopes), name="guard")
+    await reflector.start(scopes, Mirror(cache, queue.add))
+    _stop_on_signals(stop)  # the reflector may just have put handlers of its own there
+    watches = asyncio.create_task(reflector.wait(), name="watches")
     is_drained = False
     try:
-        await _until(stop, _first_failure({*ours, watches, guardian}))
+        await _until(stop, _first_failure({*ours, watches}))
         queue.close()
         log.info("stopping: decisions in hand are finished", seconds=settings.drain_seconds)
         _, unfinished = await asyncio.wait(workers, timeout=settings.drain_seconds)
         is_drained = not unfinished
     finally:
-        for task in (guardian, *ours):
+        for task in (watches, *ours):
             task.cancel()
-        await asyncio.gather(guardian, *ours, return_exceptions=True)
+        await asyncio.gather(watches, *ours, return_exceptions=True)
         await applier.close()
         # A write that was cut off may still be under way at the API server: then the Lease has to run out.
         if is_drained:
             await lease.release()
         else:
             lease.abandon()
-        quieten_kopf()
-        watches.cancel()
-        await asyncio.wait({watches}, timeout=STOP_SECONDS)
+        await reflector.stop()
         REGISTRY.unregister(model_metrics)
 
 

@@ -174,6 +174,11 @@ class Applier:
             self._cache.forget(target.uid)
         self._cache.fetched(resource, live)
 
+    async def seek_pods(self, job: Reference) -> None:
+        """One live LIST of the pods of a Job."""
+        for pod in await self._client.list_pods_of(job.namespace, job.uid):
+            self._cache.fetched(PODS, pod)
+
     async def _update_status(self, update: StatusUpdate, applied: Applied) -> None:
         target = update.target
         body = self._cache.body(target.uid)
@@ -296,8 +301,14 @@ class Applier:
         before = self._cache.version(target.uid)
         try:
             reply = await self._client.delete(RESOURCES[target.kind], target.namespace, target.name, target.uid)
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
             self._cache.forget(target.uid)
+            applied.learned = True
+            return
+        except ConflictError as error:
+            await self.refresh(target)
+            if self._cache.body(target.uid) is not None:
+                raise StalePlanError(str(error)) from error
             applied.learned = True
             return
         if reply["kind"] == "Status":

@@ -30,18 +30,9 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    if level != "debug":
-        # Kopf reports each handler's success: that is each watch event.
-        logging.getLogger("kopf").setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         cache_logger_on_first_use=True,
     )
-
-
-def quieten_kopf() -> None:
-    """Hides what Kopf reports while it is stopped: watches that it cuts off, object by object."""
-    for name in ("kopf", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

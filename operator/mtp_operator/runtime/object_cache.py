@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.observed import APPLIED_KINDS, Kind, ModelKey, SeenProgress
-from mtp_operator.reconcile.views import is_controlled
+from mtp_operator.reconcile.views import has_ended, is_controlled
 from mtp_operator.resources.labels import APPLIED_ANNOTATION, KNOWN_LABELS, MODEL_LABEL
 from mtp_operator.resources.server_deployment import RECORD_ANNOTATION
 
@@ -100,6 +100,8 @@ class Entry:
     events: tuple[datetime, Sequence[Body]] | None = None
     progress: SeenProgress | None = None
     resisted: Resisted | None = None
+    pods_sought: bool = False
+    """Of a Job: whether its pods have been listed since it ended."""
 
     @property
     def is_lagging(self) -> bool:
@@ -252,6 +254,24 @@ class Cache:
     def lagging(self, key: ModelKey) -> list[Entry]:
         """Objects of the key whose watch has yet to bring our newest write."""
         return [entry for entry in self._by_key.get(key, {}).values() if entry.is_lagging]
+
+    def ended_without_pod(self, key: ModelKey) -> list[Entry]:
+        """Jobs of the key that have ended, whose pods are not known and have not been sought yet."""
+        entries = self._by_key.get(key, {}).values()
+        owners = {
+            owner.get("uid")
+            for entry in entries
+            if entry.resource is PODS
+            for owner in entry.body["metadata"].get("ownerReferences", ())
+        }
+        return [
+            entry
+            for entry in entries
+            if entry.resource is JOBS
+            and not entry.pods_sought
+            and entry.body["metadata"]["uid"] not in owners
+            and has_ended(entry.body)
+        ]
 
     def named(self, resource: Resource, namespace: str, name: str, key: ModelKey) -> Body | None:
         """The newest object of this name among those of a key."""

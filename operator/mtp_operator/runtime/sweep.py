@@ -1,6 +1,6 @@
 """Every few minutes, one metadata-only LIST per kind: the only proof that the watches are alive.
 
-Kopf makes up no DELETED after a re-list, and a watcher can end without a trace.
+A reflector makes up no end of an object that a new list no longer has, and a watch can end without a trace.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from mtp_operator.reconcile.observed import ModelKey
 from .api_client import MODELS, ApiError, Client, ForbiddenError, Resource
 from .fatal import FatalError
 from .object_cache import Cache, version_of
-from .watches import Scope
+from .reflector import Scope
 
 log = structlog.get_logger(__name__)
 

@@ -107,12 +107,16 @@ class Worker:
             logger.info("reconciled", writes=applied.writes, seconds=round(seconds, 3))
 
     async def _catch_up(self, key: ModelKey) -> float | None:
-        """Makes sure that our own writes are seen; otherwise the seconds to wait for them."""
+        """Makes sure that our own writes and the pods of ended Jobs are seen; otherwise the seconds to wait."""
         for entry in self._cache.lagging(key):
             left = entry.floor_raised_at + CATCH_UP_SECONDS - self._clock()
             if left > 0:
                 return left
             await self._applier.refresh(_reference(entry))
+        for entry in self._cache.ended_without_pod(key):
+            # Kinds are watched apart: what comes of the pod may come after the end of its Job.
+            await self._applier.seek_pods(_reference(entry))
+            entry.pods_sought = True
         return None
 
     def _observe(self, key: ModelKey) -> Observed:

@@ -216,6 +216,18 @@ def test_losses_in_a_row_are_waited_out_and_told_and_end_no_run() -> None:
     assert "retryAfter" not in world.run()["status"]["trials"][0]
 
 
+def test_a_clock_that_is_set_back_does_not_keep_a_lost_trial_waiting() -> None:
+    world = World()
+    world.settle()
+    world.lose_trial(1)
+    assert all(job["status"].get("conditions") for job in world.jobs.values())
+
+    world.tick(-31 * 24 * 3600)
+    world.settle()
+
+    world.open_job()
+
+
 def test_a_trial_that_is_lost_eight_times_fails() -> None:
     world = World()
     world.settle()

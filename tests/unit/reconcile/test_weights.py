@@ -254,6 +254,21 @@ def test_a_result_that_nobody_saw_is_looked_up_again() -> None:
     assert world.open_job()["metadata"]["uid"] != job["uid"]
 
 
+def test_nothing_is_fetched_again_where_news_of_the_job_come_before_those_of_its_pod() -> None:
+    world = World(model())
+    world.settle()
+    pod = world.start_fetch(world.open_job())
+    world.settle()
+    world.end_job(pod["job"], "Complete")
+    world.settle()
+    assert pod["job"] in world.jobs
+
+    world.end_fetch(pod, 0, fetched())
+    world.settle()
+    assert world.model_condition("ModelCached")["status"] == "True"
+    assert pod["job"] not in world.jobs
+
+
 def test_progress_is_asked_for_and_written_at_most_every_30_seconds() -> None:
     world = World(model())
     world.settle()

@@ -385,6 +385,17 @@ async def test_what_is_gone_already_counts_as_deleted() -> None:
         assert it.cache.snapshot(KEY).jobs == []
 
 
+async def test_an_object_whose_deletion_is_refused_with_a_conflict_is_not_taken_for_gone() -> None:
+    async with world() as it:
+        job = it.has(Kind.JOB, bodies.job())
+        it.server.fail_before = lambda asked: 409 if asked.method == "DELETE" else None
+
+        with pytest.raises(StalePlanError):
+            await it.apply(Delete(job))
+
+        assert [one["metadata"]["uid"] for one in it.cache.snapshot(KEY).jobs] == ["job-uid"]
+
+
 async def test_an_object_that_ended_meanwhile_makes_the_plan_stale_and_is_forgotten() -> None:
     async with world() as it:
         job = it.has(Kind.JOB, bodies.job())

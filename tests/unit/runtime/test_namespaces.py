@@ -9,8 +9,8 @@ from mtp_operator.runtime.api_client import JOBS, MODELS, NODES, Client, Forbidd
 from mtp_operator.runtime.app import _forbidden_namespaces as forbidden_namespaces
 from mtp_operator.runtime.fatal import FatalError
 from mtp_operator.runtime.object_cache import Cache
+from mtp_operator.runtime.reflector import Scope
 from mtp_operator.runtime.sweep import Sweep
-from mtp_operator.runtime.watches import Scope
 
 from .api_server import ApiServer, running
 

@@ -11,8 +11,8 @@ from mtp_operator.reconcile.observed import ModelKey
 from mtp_operator.runtime.api_client import JOBS, NODES, RUNS, ApiError, Client
 from mtp_operator.runtime.fatal import FatalError
 from mtp_operator.runtime.object_cache import Cache
+from mtp_operator.runtime.reflector import Scope
 from mtp_operator.runtime.sweep import RETRY_SECONDS, WATCH_LATENCY_SECONDS, Sweep
-from mtp_operator.runtime.watches import Scope
 
 from . import bodies
 from .api_server import ApiServer, running

@@ -11,7 +11,7 @@ import pytest
 from mtp_operator.api.spec import EngineType
 from mtp_operator.reconcile.observed import Kind, Lane, ModelKey, Observed, OperatorSettings, Reference
 from mtp_operator.reconcile.plan import Create, Plan, StatusUpdate
-from mtp_operator.runtime.api_client import JOBS, MODELS, Client, WritesStoppedError
+from mtp_operator.runtime.api_client import JOBS, MODELS, PODS, Client, WritesStoppedError
 from mtp_operator.runtime.apply import Applier
 from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.queue import FIRST_BACKOFF_SECONDS, WorkQueue
@@ -23,6 +23,7 @@ from .clock import Clock
 
 KEY = ModelKey(bodies.NAMESPACE, "tiny")
 JOB_PATH = "/apis/batch/v1/namespaces/llm/jobs/new"
+
 SETTINGS = OperatorSettings(engine_images={EngineType.VLLM: "v", EngineType.LLAMA_CPP: "l"}, bench_image="b")
 CREATE = Plan.of(Lane.TUNING, Create(Kind.JOB, bodies.job("new", "new")))
 
@@ -105,6 +106,22 @@ async def test_a_watch_that_does_not_bring_our_write_is_replaced_by_one_live_get
 
         assert [(one.method, one.path) for one in it.server.requests[gets:]] == [("GET", JOB_PATH)]
         assert [len(observed.jobs) for observed in it.seen] == [0, 1]
+
+
+async def test_the_pod_of_a_job_that_has_ended_is_sought_once_before_anything_is_decided_without_it() -> None:
+    ended = {"conditions": [{"type": "Complete", "status": "True"}]}
+    async with world(Plan(), Plan()) as it:
+        it.server.put(JOB_PATH, bodies.job("new", "new", status=ended))
+        pod = bodies.pod("new-x", "new-pod")
+        pod["metadata"] |= {"ownerReferences": [{"kind": "Job", "name": "new", "uid": "new", "controller": True}]}
+        it.server.put(PODS.path(bodies.NAMESPACE, "new-x"), pod)
+        it.watch_brings(JOB_PATH)
+        await it.settle()
+        it.queue.add(KEY)
+        await it.settle()
+
+        assert [[pod.name for pod in observed.pods] for observed in it.seen] == [["new-x"], ["new-x"]]
+        assert [one.path for one in it.server.requests] == [PODS.path(bodies.NAMESPACE)]
 
 
 async def test_a_write_whose_object_is_gone_before_the_watch_saw_it_is_forgotten() -> None:

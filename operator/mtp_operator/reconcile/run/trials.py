@@ -155,7 +155,9 @@ def _losses(trial: TrialStatus) -> int:
 
 def pause_seconds(trial: TrialStatus, now: datetime) -> float:
     """Time until the next attempt of a trial that was lost; not positive where it may begin."""
-    return (parse_time(trial.retry_after) - now).total_seconds() if trial.retry_after else 0.0
+    left = (parse_time(trial.retry_after) - now).total_seconds() if trial.retry_after else 0.0
+    # A longer one than there is was written by another clock.
+    return left if left <= LOSS_PAUSES_SECONDS[-1] else 0.0
 
 
 def pause(trial: TrialStatus, now: datetime) -> Obstacle | None:

@@ -1,15 +1,15 @@
-"""What ends the process when a watch does not do its work."""
+"""What ends the process when a watch of Kopf's does not do its work."""
 
 import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from mtp_operator.runtime import watches
-from mtp_operator.runtime.api_client import JOBS, MODELS, NODES
+from mtp_operator.runtime import kopf_reflector
+from mtp_operator.runtime.api_client import MODELS, NODES
 from mtp_operator.runtime.fatal import FatalError
-from mtp_operator.runtime.installation import Settings
-from mtp_operator.runtime.watches import Scope, guard, watched_scopes
+from mtp_operator.runtime.kopf_reflector import guard
+from mtp_operator.runtime.reflector import Scope
 
 SCOPES = (Scope(MODELS, "llm"), Scope(NODES, None))
 NAMES = ("watcher for mtpmodels.v1alpha1.mtp-operator.dev@llm", "watcher for nodes.v1@None")
@@ -33,12 +33,6 @@ def watch(name: str, ends: asyncio.Event, error: Exception | None = None) -> asy
     return asyncio.create_task(run(), name=name)
 
 
-def settings(**more: object) -> Settings:
-    return Settings.model_validate(
-        {"engine_image_vllm": "v", "engine_image_llama_cpp": "l", "bench_image": "b", **more}
-    )
-
-
 @pytest.mark.parametrize(("error", "told"), [(None, "None"), (RuntimeError("pods is forbidden"), "pods is forbidden")])
 async def test_a_watch_that_ends_with_or_without_an_error_is_fatal(
     tasks: list[asyncio.Task[None]], error: Exception | None, told: str
@@ -58,20 +52,8 @@ async def test_a_watch_that_ends_with_or_without_an_error_is_fatal(
 async def test_a_watch_that_does_not_begin_is_fatal(
     tasks: list[asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watches, "START_SECONDS", 0.05)
+    monkeypatch.setattr(kopf_reflector, "START_SECONDS", 0.05)
     tasks.append(watch(NAMES[0], asyncio.Event()))
 
     with pytest.raises(FatalError, match=f"not begun within 0.05 s: {NAMES[1]}$"):
         await guard(SCOPES)
-
-
-def test_each_kind_is_watched_in_each_namespace_and_nodes_only_where_they_may_be_read() -> None:
-    everywhere = watched_scopes(settings())
-    some = watched_scopes(settings(namespaces=("a", "b"), nodes_readable=False))
-
-    assert {scope.namespace for scope in everywhere} == {None}
-    assert NODES in {scope.resource for scope in everywhere}
-    assert len(some) == 2 * 8
-    assert NODES not in {scope.resource for scope in some}
-    assert Scope(JOBS, "b").selector == "app.kubernetes.io/managed-by=mtp-operator"
-    assert Scope(MODELS, "b").selector == ""

@@ -1,0 +1,85 @@
+"""What the operator needs of whatever lists and watches: an interface, and which collections it covers.
+
+Nothing beyond this file knows how collections are watched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from mtp_operator.reconcile.observed import APPLIED_KINDS
+from mtp_operator.resources.labels import MANAGED_SELECTOR
+
+from .api_client import JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+from .installation import Settings
+from .object_cache import RESOURCES
+
+GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
+"""Nodes that GPU Feature Discovery has labelled."""
+
+CHILDREN: Final = (JOBS, PODS, *(RESOURCES[kind] for kind in APPLIED_KINDS))
+
+SELECTORS: Final = {**dict.fromkeys(CHILDREN, MANAGED_SELECTOR), NODES: GPU_NODE_SELECTOR}
+"""Other kinds are watched whole."""
+
+START_SECONDS: Final = 30.0
+"""Time in which every kind has to be discovered, and its watch to have begun."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One collection that is listed and watched: a resource, in one namespace or in all (None)."""
+
+    resource: Resource
+    namespace: str | None
+
+    @property
+    def selector(self) -> str:
+        """Label selector, obeyed by the API server; empty where the whole collection is meant."""
+        return SELECTORS.get(self.resource, "")
+
+
+def watched_scopes(settings: Settings) -> tuple[Scope, ...]:
+    """All that is held in the cache."""
+    resources = (MODELS, RUNS, *CHILDREN, *((NODES,) if settings.nodes_readable else ()))
+    return tuple(
+        Scope(resource, namespace)
+        for resource in resources
+        for namespace in (settings.namespaces if settings.namespaces and resource.namespaced else (None,))
+    )
+
+
+class Listener(Protocol):
+    """Hears of every object of the collections. Old news may come again, and late."""
+
+    def seen(self, resource: Resource, body: Body) -> None:
+        """An object is there: a list contains it, or it was added or changed."""
+
+    def deleted(self, resource: Resource, body: Body) -> None:
+        """An object is gone; the body is its last state, with the version of its end."""
+
+    def primed(self) -> None:
+        """Everything that was there at the start has been `seen`. Comes once, before any `deleted`.
+
+        Where there is not a single object it may stay away until there is one.
+        """
+
+
+class Reflector(Protocol):
+    """Lists and watches collections, and lists them again whenever a watch cannot be resumed.
+
+    What disappears between a watch and the next list may go without `Listener.deleted`: `Sweep` finds it.
+    """
+
+    async def start(self, scopes: Sequence[Scope], listener: Listener) -> None:
+        """Begins to list and watch. May put signal handlers of its own into the event loop."""
+
+    async def wait(self) -> None:
+        """Waits for the end of any watch.
+
+        Raises:
+            FatalError: always, in the end: a watch did not begin within `START_SECONDS`, or it ended.
+        """
+
+    async def stop(self) -> None:
+        """Ends all watches, as far as they end within a few seconds."""
