@@ -19,7 +19,7 @@ from .records import Kind, Reference, StatusUpdate, Unreadable
 from .run import progress
 from .serving import Standing
 from .standing import standing
-from .summary import summary
+from .table_status import summary
 from .trial import Obstacle
 from .weights import WeightsPlan
 
