@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import threading
@@ -17,10 +19,15 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from mtp_operator.api.reasons import REASONS
+from mtp_operator.cli.kubectl.explain_document import reason_document
 from mtp_operator.cli.kubectl.kubectl_command import app
 from mtp_operator.cli.kubectl.session import as_json
+from mtp_operator.cli.kubectl.status_document import status_document
+from mtp_operator.cli.kubectl.status_view import status_view
+from tests.unit.reconcile.world import World
 
-from .golden import GOLDEN, WIDTHS, documents, files, world_of
+from .golden import GOLDEN, WIDTHS, documents, files, printed, world_of
+from .states import STATES, model_of, runs_of
 
 SCHEMA = json.loads(Path("docs/kubectl-mtp.schema.json").read_text())
 VERBS = ("status", "explain", "watch", "report", "compare", "logs", "retune", "doctor", "plan")
@@ -43,10 +50,27 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
         assert max(map(len, shown)) <= width, path.name
 
 
+def test_a_model_that_nobody_has_looked_at_yet_is_shown_as_that() -> None:
+    document = status_document(model_of(World()), [])
+    assert document.headline == "gemma serves nothing: Not seen by the operator yet"
+    assert "Conditions" in printed(status_view(document, 80), 80)
+
+
+def test_every_reason_that_is_shown_is_explained() -> None:
+    shown = {
+        reason
+        for state in STATES
+        for one in [status_document(model_of(world_of(state)), runs_of(world_of(state)))]
+        for reason in (*(each.reason for each in one.conditions), *(each.reason for each in one.trials if each.reason))
+    }
+    assert len(shown) > len(STATES)
+    assert all(reason_document(one) for one in shown)
+
+
 def test_json_is_what_the_schema_says() -> None:
-    printed = dict(documents())
-    assert len(printed) > len(VERBS)
-    for document in printed.values():
+    found = dict(documents())
+    assert len(found) > len(VERBS)
+    for document in found.values():
         jsonschema.validate(json.loads(as_json(document)), SCHEMA)
 
 
@@ -60,6 +84,7 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, Any] = {}
         self.patches: list[tuple[str, Any]] = []
+        self.has_our_kinds = True
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,9 +92,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        known = path in self.server.objects
         found = self.server.objects.get(path)
-        if found is not None:
+        found = found() if callable(found) else found
+        if path.startswith("/apis/mtp-operator.dev/") and not self.server.has_our_kinds:
+            self._answer(404, "404 page not found")
+        elif found is not None:
             self._answer(200, found)
+        elif known:
+            self._answer(503, {"kind": "Status", "message": "etcdserver: leader changed"})
         elif path.startswith("/apis/mtp-operator.dev/"):
             self._answer(404, {"kind": "Status", "message": "not found"})
         else:
@@ -172,6 +203,37 @@ def test_watch_ends_when_nothing_is_under_way() -> None:
 
 
 @pytest.mark.usefixtures("server")
+def test_watch_draws_the_tree_where_there_is_a_terminal() -> None:
+    command = [sys.executable, "-m", "mtp_operator.cli.kubectl", "watch", "gemma", "--until-settled"]
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        subprocess.run(command, stdout=theirs, check=True, env={**os.environ, "COLUMNS": "80", "TERM": "xterm"})
+        os.close(theirs)
+        drawn = terminal.read(100_000).decode()
+    assert "✔ Tuning" in drawn
+    assert "Speedup over n_spec=0" in drawn
+
+
+def test_watch_outlasts_an_api_server_that_fails(server: ApiServer) -> None:
+    settled = server.objects[f"{OURS}/mtpmodels/gemma"]
+    tuning = world_of("tuning").model
+    bodies = iter([tuning, None, settled])
+    server.objects[f"{OURS}/mtpmodels/gemma"] = lambda: next(bodies)
+
+    watched = run("watch", "gemma", "--until-settled")
+
+    assert watched.exit_code == 0
+    first, *_, last = watched.stdout.splitlines()
+    assert (first, last) == ("gemma: Tuning 2/24, 30s each", "gemma: Serving")
+    assert watched.stderr.count("asking again") == 1
+
+
+def test_an_api_server_without_our_kinds_is_said_to_be_that(server: ApiServer) -> None:
+    server.has_our_kinds = False
+    assert run("status", "gemma").stderr == "error: MTPModel gemma: not served; run kubectl mtp doctor\n"
+
+
+@pytest.mark.usefixtures("server")
 def test_report_and_compare_take_what_the_model_points_to(tmp_path: Path) -> None:
     (name,) = world_of("tuned").runs
     assert run("report", "gemma", "-o", "md", "--to", str(tmp_path / "report.md")).exit_code == 0
@@ -212,9 +274,9 @@ def test_logs_are_those_of_the_trial_before_those_of_a_server(server: ApiServer)
     for found, expected in (([serving, trial], "trial-0"), ([serving], "gemma-0")):
         server.objects[pods] = {"items": found}
         assert run("logs", "gemma").stdout == f"log of {expected}\n"
-    printed = json.loads(run("logs", "gemma", "-o", "json").stdout)
-    jsonschema.validate(printed, SCHEMA)
-    assert printed["lines"] == ["log of gemma-0"]
+    document = json.loads(run("logs", "gemma", "-o", "json").stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert document["lines"] == ["log of gemma-0"]
 
 
 @pytest.mark.usefixtures("server")

@@ -38,6 +38,11 @@ class ClusterError(Exception):
         super().__init__(message)
         self.status = status
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same question may be answered soon: nobody answered, or the server is overloaded or failing."""
+        return not self.status or self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= 500
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -209,12 +214,14 @@ class Connection:
 
 def _refusal(response: Any, what: str, namespace: str) -> str:
     text = response.read().decode(errors="replace")
-    if response.status == HTTPStatus.NOT_FOUND:
-        return f"{what} not found in namespace {namespace}"
     try:
         words = json.loads(text)["message"]
     except (TypeError, ValueError, KeyError):
-        words = text[:200]
+        words = ""
+    if response.status == HTTPStatus.NOT_FOUND:
+        # Without its CRD, a path is no Kubernetes object's, and what answers is no Status.
+        return f"{what} not found in namespace {namespace}" if words else f"{what}: not served; run kubectl mtp doctor"
+    words = words or text[:200]
     hint = _HINTS.get(response.status, f"HTTP {response.status}")
     return f"{what}: {hint}: {words}"
 

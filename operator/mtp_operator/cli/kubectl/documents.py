@@ -229,6 +229,8 @@ class PlannedModel(Schema):
     name: str
     namespace: str
     objects: tuple[PlannedObject, ...]
+    weights: str
+    """What is downloaded, or where the weights are read from."""
     gpus: str
     """What it needs, and what fits now."""
     servers: str

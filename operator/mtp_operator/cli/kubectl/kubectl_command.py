@@ -158,6 +158,8 @@ def logs(
     query = {"container": source.container, "tailLines": str(tail)}
     path, what = f"{pods_path}/{source.pod}/log", f"log of {source.what} pod {source.pod}"
     if session.output is Output.JSON:
+        if follow:
+            _refuse("--follow prints text: leave out one of --follow and -o json")
         from .documents import LogsDocument
 
         lines = tuple(connection.text(path, what, query).splitlines())

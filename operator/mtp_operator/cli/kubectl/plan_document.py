@@ -11,8 +11,11 @@ from mtp_operator.api.spec import EngineType
 from mtp_operator.cli.render import Installation, RenderError, rendered_objects
 from mtp_operator.reconcile.intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec, wish
 from mtp_operator.reconcile.records import OperatorSettings
+from mtp_operator.reconcile.weights import fetched
 from mtp_operator.report.words import minutes
+from mtp_operator.resources.fetch_job import fetched_sources
 from mtp_operator.resources.labels import RUN_LABEL
+from mtp_operator.resources.weights_volumes import claim_name
 
 from .documents import PlannedModel, PlannedObject
 from .gpu_room import room_for
@@ -47,11 +50,20 @@ def planned_model(
         name=model.metadata.name,
         namespace=model.metadata.namespace,
         objects=tuple(_objects(model, asked, runs, is_new=live is None)),
+        weights=_weights(model),
         gpus=room_for(model.spec.accelerator, nodes, pods),
         servers=_servers(model, asked, before),
         tuning=_tuning(asked, runs),
         expectation=_expectation(model, asked, runs),
     )
+
+
+def _weights(model: MTPModel) -> str:
+    downloads = fetched_sources(model)
+    if not downloads:
+        return f"read from {model.spec.model.uri}"
+    uris, claim = " and ".join(source.uri for source in downloads), claim_name(model)
+    return f"{uris}: {'on' if fetched(model) else 'downloaded to'} PVC {claim}"
 
 
 def _objects(model: MTPModel, asked: Wish, runs: Sequence[MTPTuningRun], *, is_new: bool) -> Iterator[PlannedObject]:

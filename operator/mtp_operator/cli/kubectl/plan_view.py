@@ -14,6 +14,7 @@ def plan_view(document: PlanDocument) -> RenderableType:
 
 def _model(one: PlannedModel) -> RenderableType:
     rows = (
+        ("Weights", one.weights),
         ("GPUs", one.gpus),
         ("Tuning", one.tuning),
         ("Expected", one.expectation),

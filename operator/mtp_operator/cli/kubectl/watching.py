@@ -1,11 +1,13 @@
 """The loop of `kubectl mtp watch`: asks again every two seconds, which needs no more rights than `status`."""
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Final
 
 from rich.live import Live
 
+from .cluster import ClusterError
 from .documents import StatusDocument
 from .session import FAILED, Output, Session, as_json
 from .status_document import status_document
@@ -34,7 +36,15 @@ def watch_model(session: Session, name: str, *, until_settled: bool) -> int:
 def _follow(session: Session, name: str, live: Live | None, *, until_settled: bool) -> int:
     before: StatusDocument | None = None
     while True:
-        after = status_document(session.connection.model(name), session.connection.runs())
+        try:
+            after = status_document(session.connection.model(name), session.connection.runs())
+        except ClusterError as error:
+            # Whoever watches for hours outlasts a restart of the API server.
+            if before is None or not error.may_pass:
+                raise
+            print(f"{error}; asking again", file=sys.stderr, flush=True)
+            time.sleep(PAUSE_SECONDS)
+            continue
         if live is not None:
             live.update(watch_view(after, datetime.now(UTC), session.console.width), refresh=True)
         elif session.output is Output.JSON:
