@@ -7,7 +7,7 @@ from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 
 from .records import EventDraft, Reference
-from .trial import Obstacle
+from .trial import TRIAL_LOST, Obstacle
 
 
 def start_events(about: Reference, before: MTPTuningRunStatus, run_name: str) -> list[EventDraft]:
@@ -55,7 +55,7 @@ def _repeated(arm: ArmStatus, older: ArmStatus | None) -> tuple[str, str]:
         return "TrialDrifted", ""
     if arm.reason == TOO_SLOW and (older is None or older.reason != TOO_SLOW):
         return "TrialTooSlow", " with twice the time"
-    return "TrialLost", ""
+    return TRIAL_LOST, ""
 
 
 def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
@@ -79,7 +79,9 @@ def model_events(
     if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
         message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
         events.append(EventDraft(about, "Normal", "ModelCached", message))
-    if obstacle is not None and _ready_reason(before) != obstacle.reason == _ready_reason(after):
+    # A loss is already an Event of its trial.
+    is_new = obstacle is not None and obstacle.reason != TRIAL_LOST
+    if obstacle is not None and is_new and _ready_reason(before) != obstacle.reason == _ready_reason(after):
         events.append(EventDraft(about, "Warning", obstacle.reason, obstacle.message))
     return tuple(events)
 

@@ -1,4 +1,4 @@
-"""`status.summary`: how a model stands, in the one or two words that a table has room for."""
+"""`status.summary`: the state of a model in one or two words, for the column STATUS."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean

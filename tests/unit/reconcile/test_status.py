@@ -193,3 +193,12 @@ def test_events_come_in_their_order_and_none_twice() -> None:
     trials = reasons[1:-2]
     assert trials == ["TrialPlanned", "ArmMeasured"] * (len(trials) // 2)
     assert len(world.events) == len(set(world.events))
+
+
+def test_one_loss_is_one_event() -> None:
+    world = World()
+    world.settle()
+
+    world.lose_trial()
+
+    assert [reason for reason, _ in world.events].count("TrialLost") == 1

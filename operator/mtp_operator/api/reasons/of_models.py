@@ -22,7 +22,7 @@ GENERAL: Final = (
         "NotStalled",
         _BOTH,
         Who.NOBODY,
-        "Stalled is False: no problem needs a change by a person.",
+        "Stalled is False: nothing blocks this generation of the spec.",
         "Nothing.",
         "nobody has to act",
     ),

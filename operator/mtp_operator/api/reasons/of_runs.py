@@ -130,7 +130,7 @@ EVENTS: Final = (
         "ArmFailed",
         _EVENT,
         Who.AUTHOR,
-        "A trial failed; its n_spec is no candidate unless another trial of it succeeds.",
+        "A trial failed; its n_spec is not a candidate unless another trial of it succeeds.",
         "Look up the reason that the message states: `kubectl mtp explain REASON`.",
         "n_spec=8: OOMKilled: the engine exited with code 137",
     ),

@@ -1,1 +1,1 @@
-"""`kubectl mtp`: what stands in the cluster about models, seen and understood from a terminal."""
+"""`kubectl mtp`: the state of models and runs in a cluster, in a terminal."""

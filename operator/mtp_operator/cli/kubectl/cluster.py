@@ -132,7 +132,7 @@ class Connection:
         return True
 
     def ask_for_tuning(self, model: MTPModel, request: int, *, dry_run: bool) -> None:
-        """Set spec.tuning.request, unless somebody else has changed the model since it was read."""
+        """Set spec.tuning.request, unless the model has changed since it was read."""
         patch = {
             "metadata": {"resourceVersion": model.metadata.resource_version},
             "spec": {"tuning": {"request": request}},
@@ -165,7 +165,7 @@ class Connection:
         return list(self.get(path, what, query).get("items") or ())
 
     def text(self, path: str, what: str, query: Mapping[str, str] | None = None) -> str:
-        """What stands at a path that is no object, such as a log."""
+        """The text at a path that does not hold an object, such as a log."""
         return self._request("GET", path, what, query)
 
     def lines(self, path: str, what: str, query: Mapping[str, str]) -> Iterator[str]:
@@ -219,7 +219,7 @@ def _refusal(response: Any, what: str, namespace: str) -> str:
     except (TypeError, ValueError, KeyError):
         words = ""
     if response.status == HTTPStatus.NOT_FOUND:
-        # Without its CRD, a path is no Kubernetes object's, and what answers is no Status.
+        # Where a CRD is missing, the API server answers in plain text, not with a Status.
         return f"{what} not found in namespace {namespace}" if words else f"{what}: not served; run kubectl mtp doctor"
     words = words or text[:200]
     hint = _HINTS.get(response.status, f"HTTP {response.status}")

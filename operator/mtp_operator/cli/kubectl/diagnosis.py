@@ -135,9 +135,7 @@ def _gpus(facts: Facts) -> Iterator[Check]:
         return
     there = gpu_nodes(facts.nodes, () if isinstance(facts.pods, Unseen) else facts.pods)
     if not there:
-        action = (
-            "Install the NVIDIA device plugin or GPU operator; with Dynamic Resource Allocation this is no problem."
-        )
+        action = "Install the NVIDIA device plugin or GPU operator. Ignore this with Dynamic Resource Allocation."
         yield _check("GPUs", "warning", "no node has an allocatable nvidia.com/gpu", action)
         return
     total, free = sum(one.allocatable for one in there), sum(one.free for one in there)
@@ -174,7 +172,7 @@ def _storage(facts: Facts) -> Iterator[Check]:
         yield _check("StorageClass", "ok", f"{_listed(defaults)} is the default")
     else:
         action = "Mark one as default, or name one in spec.storage.newClaim.storageClassName."
-        yield _check("StorageClass", "warning", "there is no default StorageClass", action)
+        yield _check("StorageClass", "warning", "no StorageClass is the default", action)
 
 
 def _images(facts: Facts) -> Iterator[Check]:

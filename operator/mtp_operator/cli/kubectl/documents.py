@@ -5,11 +5,19 @@ docs/kubectl-mtp.schema.json is generated from these records.
 
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from mtp_operator.api.base import Schema
 from mtp_operator.report.data import Fact, Interval, LimitOutcome
 
 
-class ConditionLine(Schema):
+class Document(Schema):
+    """Base of all records: their docstrings are in the schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class ConditionLine(Document):
     """A condition of the model."""
 
     type: str
@@ -18,10 +26,10 @@ class ConditionLine(Schema):
     message: str = ""
     since: str
     action: str | None = None
-    """What to do about it, where somebody has to act."""
+    """What to do about it; None where nothing is to be done."""
 
 
-class LevelLine(Schema):
+class LevelLine(Document):
     """One concurrency level of one n_spec, over its trials."""
 
     concurrency: int
@@ -30,7 +38,7 @@ class LevelLine(Schema):
     time_per_output_token_p50_milliseconds: float | None = None
 
 
-class CandidateLine(Schema):
+class CandidateLine(Document):
     """One n_spec that was tried."""
 
     n_spec: int
@@ -47,14 +55,14 @@ class CandidateLine(Schema):
     failed: str | None = None
 
 
-class Prediction(Schema):
+class Prediction(Document):
     """What the tuner expects of an n_spec that was not measured."""
 
     n_spec: int
     speedup: Interval
 
 
-class TrialLine(Schema):
+class TrialLine(Document):
     """One trial of the run."""
 
     n_spec: int
@@ -71,7 +79,7 @@ class TrialLine(Schema):
     adopted_from: str | None = None
 
 
-class Effort(Schema):
+class Effort(Document):
     """What a run has taken so far."""
 
     ended: int
@@ -82,7 +90,7 @@ class Effort(Schema):
     seconds_per_trial: float | None = None
 
 
-class RunLine(Schema):
+class RunLine(Document):
     """The run that the figures are of."""
 
     name: str
@@ -96,7 +104,7 @@ class RunLine(Schema):
     is_noise_measured: bool = False
 
 
-class WeightsLine(Schema):
+class WeightsLine(Document):
     """How far the download of weights is."""
 
     fetched_bytes: int
@@ -104,7 +112,7 @@ class WeightsLine(Schema):
     remaining_seconds: int | None = None
 
 
-class StatusDocument(Schema):
+class StatusDocument(Document):
     """`kubectl mtp status` and `watch`."""
 
     kind: Literal["Status"] = "Status"
@@ -125,7 +133,7 @@ class StatusDocument(Schema):
     conditions: tuple[ConditionLine, ...]
 
 
-class ExplainDocument(Schema):
+class ExplainDocument(Document):
     """`kubectl mtp explain NAME`."""
 
     kind: Literal["Explanation"] = "Explanation"
@@ -144,7 +152,7 @@ class ExplainDocument(Schema):
     """What would change the answer."""
 
 
-class ReasonDocument(Schema):
+class ReasonDocument(Document):
     """`kubectl mtp explain REASON`."""
 
     kind: Literal["Reason"] = "Reason"
@@ -156,7 +164,7 @@ class ReasonDocument(Schema):
     example: str
 
 
-class ComparisonRow(Schema):
+class ComparisonRow(Document):
     """One figure of both sides."""
 
     label: str
@@ -164,10 +172,10 @@ class ComparisonRow(Schema):
     right: str
     change: str = ""
     is_noise: bool | None = None
-    """Whether the interval of the change holds none at all; None where there is no interval."""
+    """Whether the interval of the change contains zero; None where there is no interval."""
 
 
-class CompareDocument(Schema):
+class CompareDocument(Document):
     """`kubectl mtp compare`."""
 
     kind: Literal["Comparison"] = "Comparison"
@@ -178,7 +186,7 @@ class CompareDocument(Schema):
     """What was measured differently: engine, node, workload, …"""
 
 
-class LogsDocument(Schema):
+class LogsDocument(Document):
     """`kubectl mtp logs`."""
 
     kind: Literal["Logs"] = "Logs"
@@ -187,7 +195,7 @@ class LogsDocument(Schema):
     lines: tuple[str, ...]
 
 
-class RetuneDocument(Schema):
+class RetuneDocument(Document):
     """`kubectl mtp retune`."""
 
     kind: Literal["Retune"] = "Retune"
@@ -199,7 +207,7 @@ class RetuneDocument(Schema):
     message: str
 
 
-class Check(Schema):
+class Check(Document):
     """One thing that the doctor looked at."""
 
     name: str
@@ -208,7 +216,7 @@ class Check(Schema):
     action: str = ""
 
 
-class DoctorDocument(Schema):
+class DoctorDocument(Document):
     """`kubectl mtp doctor`."""
 
     kind: Literal["Diagnosis"] = "Diagnosis"
@@ -216,14 +224,14 @@ class DoctorDocument(Schema):
     checks: tuple[Check, ...]
 
 
-class PlannedObject(Schema):
+class PlannedObject(Document):
     """An object that the operator would create or apply."""
 
     object_kind: str
     name: str
 
 
-class PlannedModel(Schema):
+class PlannedModel(Document):
     """What applying one MTPModel brings about."""
 
     name: str
@@ -239,7 +247,7 @@ class PlannedModel(Schema):
     """Trials and GPU minutes."""
 
 
-class PlanDocument(Schema):
+class PlanDocument(Document):
     """`kubectl mtp plan`."""
 
     kind: Literal["Plan"] = "Plan"

@@ -40,7 +40,7 @@ def planned_model(
         live: the model of that name in the cluster, if there is one.
         runs: of the namespace.
         nodes: of the cluster, or why they are not known.
-        pods: of all namespaces, likewise.
+        pods: of all namespaces, or why they are not known.
     """
     model = stated if live is None else MTPModel(metadata=live.metadata, spec=stated.spec, status=live.status)
     named = [run for run in runs if run.spec.model_name == model.metadata.name]

@@ -86,12 +86,13 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(**arguments: Any) -> None:
-        told: dict[str, Any] = {
+        shared_values: dict[str, Any] = {
             name: arguments.pop(name) if name in shared else default for name, (_, default) in _SHARED.items()
         }
-        connection = Connection(told["namespace"], told["context"], told["kubeconfig"])
+        connection = Connection(shared_values["namespace"], shared_values["context"], shared_values["kubeconfig"])
         try:
-            function(Session(connection, told["output"], console_for(no_color=told["no_color"])), **arguments)
+            console = console_for(no_color=shared_values["no_color"])
+            function(Session(connection, shared_values["output"], console), **arguments)
         except ClusterError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(FAILED) from None

@@ -31,7 +31,7 @@ _EVIDENCE: Final = ("GPU", "Driver", "Node")
 
 
 def run_to_show(model: MTPModel, runs: Sequence[MTPTuningRun]) -> MTPTuningRun | None:
-    """The run under way, else the one whose choice stands."""
+    """The run under way, else the one whose choice is in use."""
     by_name = {run.metadata.name: run for run in runs}
     for reference in (model.status.active_tuning_run_ref, model.status.tuning_run_ref):
         if reference is not None and reference.name in by_name:

@@ -43,7 +43,7 @@ def print_status(console: Console, document: StatusDocument) -> None:
 
 
 def color_of(document: StatusDocument) -> str:
-    """The color of a model: red where somebody has to act, yellow while something is under way."""
+    """The color of a model: red where action is needed, yellow while something is in progress."""
     holds = {one.type: one.status == "True" for one in document.conditions}
     if holds.get("Stalled"):
         return BAD

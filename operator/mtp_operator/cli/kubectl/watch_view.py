@@ -19,14 +19,14 @@ from .text import BAD, BUSY, GOOD, QUIET, counted, duration, heading, short_spee
 
 _CURVE_COLUMNS: Final = 40
 _LABELS_COLUMNS: Final = 40
-"""What stands to the left of a curve."""
+"""Width of the figures to the left of a curve."""
 
 
 def watch_view(document: StatusDocument, now: datetime, width: int) -> RenderableType:
-    """What there is to see now.
+    """The tree and the curve as they are now.
 
     Args:
-        document: how the model stands.
+        document: of the model.
         now: the time, for what is under way.
         width: of the terminal, in columns.
     """
@@ -137,7 +137,7 @@ def watch_lines(before: StatusDocument | None, after: StatusDocument) -> Iterato
 
 
 def is_settled(document: StatusDocument) -> bool:
-    """Whether nothing more happens by itself: Ready without a run under way, or blocked."""
+    """Whether nothing more is about to happen: Ready without a run under way, or blocked."""
     holds = {one.type: one.status == "True" for one in document.conditions}
     is_running = document.run is not None and document.run.verdict == "Running"
     return bool(holds.get("Stalled")) or (bool(holds.get("Ready")) and not is_running)

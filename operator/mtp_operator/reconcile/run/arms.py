@@ -8,7 +8,7 @@ from mtp_operator.api.conditions import format_time, parse_time, shorten
 from mtp_operator.api.run import MAX_LOSSES, ArmState, ArmStatus, MTPTuningRunStatus, job_name
 from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.reconcile.records import Job, Pod
-from mtp_operator.reconcile.trial import Judgement, Lost, MustEnd, Obstacle
+from mtp_operator.reconcile.trial import TRIAL_LOST, Judgement, Lost, MustEnd, Obstacle
 
 LOSS_PAUSES_SECONDS: Final = (10, 60, 300, 900, 1800, 3600)
 """Pauses after the losses of one arm, the last one for all that follow: what takes trials away, such as a device plugin
@@ -130,8 +130,8 @@ def pause(arm: ArmStatus, now: datetime) -> Obstacle | None:
     times = _losses(arm)
     message = f"{arm.message}; the next attempt begins at {arm.retry_after}"
     if times < LOSSES_TO_LOOK_INTO:
-        return Obstacle("TrialLost", message, needs_a_person=False)
-    return Obstacle("TrialLost", f"the trial was lost {times} times: {message}", needs_a_person=True)
+        return Obstacle(TRIAL_LOST, message, needs_a_person=False)
+    return Obstacle(TRIAL_LOST, f"the trial was lost {times} times: {message}", needs_a_person=True)
 
 
 def set_aside(
