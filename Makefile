@@ -31,6 +31,7 @@ check: setup  ## Formatter, linter, types, import contracts, generated files: se
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m mtp_operator.api.crd --check
+	$(PYTHON) -m mtp_operator.cli.kubectl.schema_command --check
 	$(PYTHON) docs/scripts/three_systems.py --check
 	$(PYTHON) docs/scripts/chart_values.py --check
 	$(PYTHON) docs/scripts/argocd_health.py --check
@@ -43,12 +44,14 @@ format: setup  ## Format the code and mend what the linter can.
 .PHONY: generate
 generate: setup  ## Regenerate what follows from the code: CRDs, references, result schema, rendered samples, tables, reports.
 	$(PYTHON) -m mtp_operator.api.crd
+	$(PYTHON) -m mtp_operator.cli.kubectl.schema_command
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) docs/scripts/chart_values.py
 	$(PYTHON) docs/scripts/argocd_health.py
 	$(PYTHON) -m release.manifests
 	$(PYTHON) -m tests.unit.cli.golden
 	$(PYTHON) -m tests.unit.cli.tables
+	$(PYTHON) -m tests.unit.kubectl.golden
 	$(PYTHON) -m tests.unit.report.golden
 
 .PHONY: lock

@@ -14,6 +14,7 @@ import yaml
 from .base import GROUP, VERSION, Schema, rule, validated
 from .model import NAME_LIMIT, MTPModel, MTPModelSpec
 from .model_status import MTPModelStatus
+from .reasons import GROUPS, reasons_page
 from .reference import api_reference, spelled_out
 from .result_schema import result_schema
 from .run import MTPTuningRun, MTPTuningRunSpec, MTPTuningRunStatus
@@ -129,16 +130,15 @@ KINDS: Final = (
         MTPModelStatus,
         short_name="mtpm",
         columns=(
+            Column("STATUS", "string", ".status.summary"),
             Column("N_SPEC", "integer", ".status.nSpec"),
             Column("SPEEDUP", "string", ".status.speedup"),
-            Column("TOK/S", "integer", ".status.outputTokensPerSecond"),
             Column("ACC_LEN", "string", ".status.acceptanceLength"),
-            Column("TUNED", "string", _condition("Tuned", "status")),
+            Column("TOK/S", "integer", ".status.outputTokensPerSecond"),
             Column("READY", "string", _condition("Ready", "status")),
             _AGE,
             Column("GPU", "string", ".status.gpuProduct", wide=True),
             Column("ENGINE", "string", ".spec.engine.type", wide=True),
-            Column("REASON", "string", _condition("Ready", "reason"), wide=True),
             Column("URL", "string", ".status.url", wide=True),
         ),
         rules=(_NAME_RULE,),
@@ -201,7 +201,11 @@ def generated_files() -> dict[str, str]:
         SchemaError: a field has no description, no bound, or a type that the API does not have.
     """
     definitions = [kind.definition() for kind in KINDS]
-    files = {"docs/api-reference.md": api_reference(definitions), "docs/trial-result.schema.json": result_schema()}
+    files = {
+        "docs/api-reference.md": api_reference(definitions),
+        "docs/reasons.md": reasons_page(GROUPS),
+        "docs/trial-result.schema.json": result_schema(),
+    }
     for definition in definitions:
         properties = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
         properties["spec"] = spelled_out(properties["spec"])
@@ -223,7 +227,7 @@ def main(
         bool, typer.Option("--check", help="Write nothing; fail if a file is not what is written.")
     ] = False,
 ) -> None:
-    """Write the CRDs, the chart's copies of them, the API reference and the schema of a trial's result."""
+    """Write the CRDs, the chart's copies of them, the references and the schema of a trial's result."""
     files = {output / path: text for path, text in generated_files().items()}
     stale = [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if check:

@@ -7,8 +7,15 @@ from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 
 from .observed import Reference
-from .obstacles import Obstacle
+from .obstacles import TRIAL_LOST, Obstacle
 from .plan import EventDraft
+
+
+def start_events(about: Reference, before: MTPTuningRunStatus, run_name: str) -> list[EventDraft]:
+    """The start of a run, before anything else is said of it."""
+    if before.started_at is not None:
+        return []
+    return [EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run_name}")]
 
 
 def trial_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
@@ -50,7 +57,7 @@ def _repeated(trial: TrialStatus, older: TrialStatus | None) -> tuple[str, str]:
         return "TrialDrifted", ""
     if trial.reason == TOO_SLOW and (older is None or older.reason != TOO_SLOW):
         return "TrialTooSlow", " with twice the time"
-    return "TrialLost", ""
+    return TRIAL_LOST, ""
 
 
 def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
@@ -60,23 +67,23 @@ def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTunin
         return []
     if verdict.type in CHOICES:
         return [EventDraft(about, "Normal", "NSpecChosen", f"n_spec={verdict.n_spec}: {verdict.message}")]
-    type_ = "Normal" if verdict.type is VerdictType.SUPERSEDED else "Warning"
-    return [EventDraft(about, type_, f"Tuning{verdict.type.value}", verdict.message)]
+    if verdict.type is VerdictType.SUPERSEDED:
+        return [EventDraft(about, "Normal", "TuningSuperseded", verdict.message)]
+    return [EventDraft(about, "Warning", "TuningFailed", verdict.message)]
 
 
 def model_events(
     about: Reference, before: MTPModelStatus, after: MTPModelStatus, obstacle: Obstacle | None
 ) -> tuple[EventDraft, ...]:
-    """Weights that have come, the start of a tuning, and what newly keeps either from going on."""
+    """Weights that have come, and what newly keeps them or a tuning from making progress."""
     events = []
     weights = after.weights
     if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
         message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
         events.append(EventDraft(about, "Normal", "ModelCached", message))
-    run = after.active_tuning_run_ref
-    if run is not None and run != before.active_tuning_run_ref and _ready_reason(after) == "Tuning":
-        events.append(EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run.name}"))
-    if obstacle is not None and _ready_reason(before) != obstacle.reason == _ready_reason(after):
+    # A loss is already an Event of its trial.
+    is_new = obstacle is not None and obstacle.reason != TRIAL_LOST
+    if obstacle is not None and is_new and _ready_reason(before) != obstacle.reason == _ready_reason(after):
         events.append(EventDraft(about, "Warning", obstacle.reason, obstacle.message))
     return tuple(events)
 

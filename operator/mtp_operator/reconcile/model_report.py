@@ -21,6 +21,7 @@ from .plan import StatusUpdate
 from .run import progress
 from .serving import Standing
 from .standing import standing
+from .table_status import summary
 from .weights import WeightsPlan
 
 
@@ -83,6 +84,7 @@ def model_status(
     conditions = _conditions(model, asked, situation, cache, serving, now)
     after = before.replace(
         observed_generation=model.metadata.generation,
+        summary=summary(conditions, run, cache.status, replicas=model.spec.serving.replicas),
         resolved=asked.images,
         weights=cache.status,
         **choice,

@@ -26,6 +26,8 @@ IMAGE_UNAVAILABLE: Final = "ImageUnavailable"
 
 QUEUED: Final = "Queued"
 
+TRIAL_LOST: Final = "TrialLost"
+
 _IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONTAINER_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 

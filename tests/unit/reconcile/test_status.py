@@ -185,3 +185,65 @@ def test_two_trials_of_a_candidate_measure_the_noise() -> None:
     again = len({trial["candidate"] for trial in trials}) < len(trials)
     assert again
     assert verdict["noise"]["source"] == "Measured"
+
+
+def summaries(world: World, *steps: Any) -> list[str]:
+    """What the table says after each step, once all is settled."""
+    said = []
+    for step in steps:
+        step()
+        world.settle()
+        said.append(status(world)["summary"])
+    return said
+
+
+def test_the_table_says_how_far_a_tuning_is_and_what_is_served_after_it() -> None:
+    world = World(model_body(serving={"replicas": 1}))
+
+    said = summaries(world, lambda: None, world.run_trial, world.run_trial, world.finish, world.replace_servers)
+
+    assert said == ["Tuning 0/24", "Tuning 1/24, 30s each", "Tuning 2/24, 30s each", "Starting", "Serving"]
+    assert summaries(world, lambda: world.change_spec(serving={"replicas": 0})) == ["Tuned"]
+
+
+def test_the_table_names_what_is_in_the_way() -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job(), phase="Pending", startTime=None, initContainerStatuses=[])
+    waiting = {"name": "engine", "state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}}
+    pod["status"] |= {"containerStatuses": [], "initContainerStatuses": [waiting]}
+
+    assert summaries(world, lambda: None) == ["Blocked: ImageUnavailable"]
+
+
+def test_the_table_says_why_nothing_is_drafted() -> None:
+    off, doubtful, pinned = World(), World(model_body(tuning={"maxNSpec": 4, "budget": {"maxTrials": 3}})), World()
+    off.finish({n_spec: 57.0 - 3 * n_spec for n_spec in range(9)})
+    doubtful.finish({n_spec: 57.0 + 0.9 * n_spec for n_spec in range(9)})
+    pinned.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    pinned.settle()
+
+    assert [status(one)["summary"] for one in (off, doubtful, pinned)] == ["Off", "Not proven", "Pinned"]
+
+
+def test_events_come_in_their_order_and_none_twice() -> None:
+    world = World(model_body(serving={"replicas": 1}))
+    world.finish()
+    world.replace_servers()
+    world.settle()
+
+    reasons = [reason for reason, _ in world.events]
+    assert reasons[0] == "TuningStarted"
+    assert reasons[-2:] == ["NSpecChosen", "NSpecServed"]
+    trials = reasons[1:-2]
+    assert trials == ["TrialPlanned", "TrialMeasured"] * (len(trials) // 2)
+    assert len(world.events) == len(set(world.events))
+
+
+def test_one_loss_is_one_event() -> None:
+    world = World()
+    world.settle()
+
+    world.lose_trial()
+
+    assert [reason for reason, _ in world.events].count("TrialLost") == 1

@@ -18,7 +18,7 @@ from mtp_operator.api.run import (
 )
 from mtp_operator.api.trial_documents import DRIFTING, IMPLAUSIBLE, TOO_SLOW
 from mtp_operator.reconcile import gpus, obstacles, trial_conversion
-from mtp_operator.reconcile.events import trial_events, verdict_events
+from mtp_operator.reconcile.events import start_events, trial_events, verdict_events
 from mtp_operator.reconcile.judgement import (
     Broken,
     Drifted,
@@ -101,7 +101,11 @@ def advance(
         elif job is None and obstacles.in_the_way(observed.pods) is not None:
             wake = ENDS_WITHIN.total_seconds()
     status = with_conditions(run, status, obstacle, now)
-    events = trial_events(about, before, status) + verdict_events(about, before, status)
+    events = [
+        *start_events(about, before, run.metadata.name),
+        *trial_events(about, before, status),
+        *verdict_events(about, before, status),
+    ]
     creates = _creates(run, observed, jobs, settings, now) if hold is None else ()
     plan = Plan.of(
         Lane.TUNING,

@@ -10,7 +10,7 @@ from mtp_operator.api.run import MAX_LOSSES, MTPTuningRun, MTPTuningRunStatus, T
 from mtp_operator.api.trial_documents import TOO_SLOW
 from mtp_operator.reconcile.judgement import Broken, Failed, Judgement, Lost, Measured, MustEnd
 from mtp_operator.reconcile.observed import Job, Pod
-from mtp_operator.reconcile.obstacles import Obstacle
+from mtp_operator.reconcile.obstacles import TRIAL_LOST, Obstacle
 
 LOSS_PAUSES_SECONDS: Final = (10, 60, 300, 900, 1800, 3600)
 """Pauses after the losses of one trial, the last one for all that follow: what takes pods away, such as a device
@@ -167,8 +167,8 @@ def pause(trial: TrialStatus, now: datetime) -> Obstacle | None:
     times = _losses(trial)
     message = f"{trial.message}; the next attempt begins at {trial.retry_after}"
     if times < LOSSES_TO_LOOK_INTO:
-        return Obstacle("TrialLost", message, needs_a_person=False)
-    return Obstacle("TrialLost", f"the trial was lost {times} times: {message}", needs_a_person=True)
+        return Obstacle(TRIAL_LOST, message, needs_a_person=False)
+    return Obstacle(TRIAL_LOST, f"the trial was lost {times} times: {message}", needs_a_person=True)
 
 
 def set_aside(
