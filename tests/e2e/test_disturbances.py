@@ -148,7 +148,7 @@ def assert_decided_by_the_arms(document: dict[str, Any]) -> None:
     def decision(known: Sequence[ArmStatus]) -> Measure | Verdict:
         trials = TrialCounters(gpu_seconds=sum(arm.gpu_seconds or 0 for arm in known))
         settings = arm_conversion.tuner_settings(spec, known, trials)
-        return next_step(arm_conversion.tuner_arms(known, spec.objective), settings)
+        return next_step(arm_conversion.tuner_arms(known, spec.objective, spec.speculation.method), settings)
 
     for place, arm in enumerate(arms):
         step = decision(arms[:place])

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .base import Schema, rule, validated
+from .base import MAX_BLOCK_SIZE, Schema, rule, validated
 
 HUB_SCHEME: Final = "hf://"
 CLAIM_SCHEME: Final = "pvc://"
@@ -230,6 +230,14 @@ class FetchedSource(WeightsSource):
     """
 
     revision: Commit
+    block_size: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_BLOCK_SIZE,
+            description="Tokens of one block, by the checkpoint's config.json, where it drafts whole blocks.",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _is_a_path(self) -> Self:

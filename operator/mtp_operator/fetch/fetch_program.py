@@ -27,6 +27,7 @@ from mtp_operator.api.fetch import (
 )
 from mtp_operator.api.weights_source import HUB_SCHEME, FetchedSource, WeightsSource
 
+from .checkpoint import CONFIGURATION, LARGEST_CONFIGURATION, block_size
 from .fetch_errors import FetchError, StoppedError
 from .hub import Hub
 from .listing import RemoteFile
@@ -109,7 +110,8 @@ class Fetch:
             found = [self._find(source) for source in self._plan.sources]
             for source, files in found:
                 self._fetch(source, files)
-        return FetchResult(fetched=tuple(source for source, _ in found), total_bytes=self._meter.total_bytes)
+            fetched = tuple(source.replace(block_size=self._block_size(source, files)) for source, files in found)
+        return FetchResult(fetched=fetched, total_bytes=self._meter.total_bytes)
 
     def _find(self, source: WeightsSource) -> tuple[FetchedSource, tuple[RemoteFile, ...]]:
         """The source without doubt, and its files."""
@@ -141,6 +143,13 @@ class Fetch:
             self._all(missing, lambda file: self._fetch_file(store, repository, source.revision, file))
             for file in missing:
                 store.publish(file)
+
+    def _block_size(self, source: FetchedSource, files: tuple[RemoteFile, ...]) -> int | None:
+        """How many tokens the checkpoint drafts at once, where it says so."""
+        for file in files:
+            if file.path == CONFIGURATION and file.size <= LARGEST_CONFIGURATION:
+                return block_size(self._store(source).content(file))
+        return None
 
     def _all(self, files: list[RemoteFile], work: Callable[[RemoteFile], None]) -> None:
         """Several files at once; the first failure ends the others too."""

@@ -22,7 +22,7 @@ from mtp_operator.api.run import (
 from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
-from mtp_operator.api.spec import LatencyConstraint, Level, Maximize, Objective
+from mtp_operator.api.spec import BLOCK_DRAFTERS, LatencyConstraint, Level, Maximize, Objective, SpeculationMethod
 from mtp_operator.api.trial_documents import (
     SIMULATED,
     SLOWEST,
@@ -190,13 +190,16 @@ def _lacks_interactivity(level: LevelResult | ArmLevel, objective: Objective) ->
     return objective.maximize is Maximize.INTERACTIVITY and min(map(float, level.interactivity or (0,))) < SLOWEST
 
 
-def tuner_arms(arms: Iterable[ArmStatus], objective: Objective) -> tuple[tuner.Arm, ...]:
+def tuner_arms(arms: Iterable[ArmStatus], objective: Objective, method: SpeculationMethod) -> tuple[tuner.Arm, ...]:
     """The arms that count, as the tuner knows them: ended, and not set aside.
 
     Args:
         arms: of the run.
         objective: what the tuner's windows are of, and which latencies it counts.
+        method: what drafts. Where it drafts whole blocks, a position's acceptance is that of its own n alone, and the
+            tuner, which predicts other n from it, does not get it.
     """
+    carries = method not in BLOCK_DRAFTERS
     counted = sorted((arm for arm in arms if counts(arm)), key=lambda arm: (arm.n_spec, arm.boot))
     boots: dict[int, int] = {}
     answer = []
@@ -207,7 +210,7 @@ def tuner_arms(arms: Iterable[ArmStatus], objective: Objective) -> tuple[tuner.A
             tuner.Arm(
                 n_spec=arm.n_spec,
                 boot=boot,
-                levels=tuple(_tuner_level(level, objective) for level in arm.levels)
+                levels=tuple(_tuner_level(level, objective, carries=carries) for level in arm.levels)
                 if arm.state is ArmState.MEASURED
                 else (),
                 failed=(arm.reason or "Failed") if arm.state is ArmState.FAILED else None,
@@ -224,9 +227,9 @@ def counts(arm: ArmStatus) -> bool:
     return arm.state in (ArmState.MEASURED, ArmState.FAILED)
 
 
-def _tuner_level(level: ArmLevel, objective: Objective) -> tuner.LevelMeasurement:
+def _tuner_level(level: ArmLevel, objective: Objective, *, carries: bool) -> tuner.LevelMeasurement:
     per_position = None
-    if level.drafts:
+    if level.drafts and carries:
         drafts = level.drafts
         per_position = tuple(min(accepted / drafts, 1.0) for accepted in level.accepted_per_position)
     windows = level.interactivity if objective.maximize is Maximize.INTERACTIVITY else level.windows

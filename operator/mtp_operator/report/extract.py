@@ -106,7 +106,7 @@ def _progress(run: MTPTuningRun) -> str:
 def _evidence(run: MTPTuningRun) -> tuple[Evidence | None, str | None]:
     """What the tuner makes of the arms, or why it can make nothing of them."""
     try:
-        arms = tuner_arms(run.status.arms, run.spec.objective)
+        arms = tuner_arms(run.status.arms, run.spec.objective, run.spec.speculation.method)
         evidence = Evidence.of(arms, tuner_settings(run.spec, run.status.arms, run.status.trials))
     except ValueError as error:
         return None, f"The trials do not fit together: {error}"

@@ -32,7 +32,8 @@ def run_settings(
 
     target = source(spec.model)
     speculation = spec.speculation.to_wire()
-    speculation.pop("nSpec", None)
+    for decides_nothing_that_boots in ("nSpec", "blockSize"):
+        speculation.pop(decides_nothing_that_boots, None)
     if spec.speculation.drafter is not None:
         speculation["drafter"] |= source(spec.speculation.drafter)
     return RunSettings.model_validate(
@@ -50,7 +51,7 @@ def run_settings(
             "speculation": speculation,
             "files": [one.to_wire() for one in spec.files],
             "resources": spec.template.resources.to_wire(),
-            "maxNSpec": spec.tuning.max_n_spec,
+            "maxNSpec": model.max_n_spec,
             "workload": spec.tuning.workload.of(spec.engine).to_wire(),
             "objective": spec.tuning.objective.to_wire(),
             "budget": spec.tuning.budget.to_wire(),

@@ -20,6 +20,7 @@ import pytest
 
 from mtp_operator.api.fetch import PERMANENT_FAILURE, FetchPlan, FetchProgress, FetchResult, path_of
 from mtp_operator.api.weights_source import WeightsSource
+from mtp_operator.fetch.checkpoint import block_size
 from mtp_operator.fetch.fetch_errors import FetchError
 from mtp_operator.fetch.hub import Hub as RealHub
 from tests.hub import Hub, Repository
@@ -135,6 +136,39 @@ def test_a_repository_is_fetched_as_an_engine_needs_it(hub: Hub, claim: Path, re
     assert [path for path in (claim / "fetching").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     modes = {path.stat().st_mode & 0o777 for path in (claim / "models").rglob("*")}
     assert modes == {0o755, 0o644}
+
+
+def test_a_drafter_of_blocks_says_how_long_they_are(claim: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "drafter"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.json").write_text('{"dflash_config": {"block_size": 16}}')
+
+    with Hub(Repository(NAME, folder)) as hub:
+        _, result = Fetching(hub, claim).run()
+
+    assert result.fetched[0].block_size == 16
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        ('{"block_size": 16}', 16),
+        ('{"dspark_block_size": 5, "block_size": 8}', 5),
+        ('{"text_config": {"dspark_block_size": 5}}', 5),
+        ('{"dflash_config": null, "block_size": "16"}', None),
+        ('{"block_size": true}', None),
+        ('{"block_size": 0}', None),
+        ('{"block_size": 1000000}', None),
+        ("{}", None),
+        ("[1]", None),
+        ("{", None),
+        ("[" * 100_000, None),
+        ("\ufffe", None),
+    ],
+)
+def test_whatever_a_configuration_contains(content: str, size: int | None) -> None:
+    assert block_size(content.encode("utf-16" if content == "\ufffe" else "utf-8")) == size
 
 
 def test_what_is_there_is_not_fetched_again(hub: Hub, claim: Path, repository: Repository) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.run import ArmState, ArmStatus, MTPTuningRunSpec, Observed, TrialCounters
-from mtp_operator.api.spec import EngineType, Level, Objective
+from mtp_operator.api.spec import EngineType, Level, Objective, SpeculationMethod
 from mtp_operator.api.trial_documents import Latencies, LevelResult, TrialResult, TrialWarning
 from mtp_operator.engines import engine_for
 from mtp_operator.reconcile import arm_conversion
@@ -35,10 +35,23 @@ def trial(**level: Any) -> TrialResult:
 def test_the_tuner_gets_the_windows_of_what_is_maximized(maximize: str, windows: tuple[float, ...]) -> None:
     arm = arm_conversion.measured_arm(PLANNED, trial(interactivity=[140.0, 141.5]), [Level(concurrency=1)])
 
-    (told,) = arm_conversion.tuner_arms([arm], objective(maximize))
+    (told,) = arm_conversion.tuner_arms([arm], objective(maximize), SpeculationMethod.MTP)
 
     assert told.levels[0].windows == windows
     assert arm.output_tokens_per_second == "101.00"
+
+
+@pytest.mark.parametrize("method", SpeculationMethod)
+def test_the_acceptance_of_a_block_says_nothing_of_another_n(method: SpeculationMethod) -> None:
+    counters = {"drafts": 100, "draftTokens": 300, "acceptedTokens": 180, "acceptedPerPosition": [90, 60, 30]}
+    arm = arm_conversion.measured_arm(PLANNED, trial(**counters), [Level(concurrency=1)])
+
+    (told,) = arm_conversion.tuner_arms([arm], objective(), method)
+
+    acceptance = told.levels[0].acceptance
+    assert (acceptance is None) == (method in {SpeculationMethod.DFLASH, SpeculationMethod.DSPARK})
+    assert acceptance is None or acceptance.per_position == (0.9, 0.6, 0.3)
+    assert arm.acceptance_length == "2.80"
 
 
 def test_limits_and_their_counts_reach_the_tuner() -> None:
@@ -47,7 +60,9 @@ def test_limits_and_their_counts_reach_the_tuner() -> None:
     arm = arm_conversion.measured_arm(PLANNED, trial(limits=[COUNT]), [Level(concurrency=1)])
 
     asked = arm_conversion.tuner_settings(spec, [arm], TrialCounters())
-    (told,) = arm_conversion.tuner_arms([ArmStatus.model_validate(arm.to_wire())], spec.objective)
+    (told,) = arm_conversion.tuner_arms(
+        [ArmStatus.model_validate(arm.to_wire())], spec.objective, spec.speculation.method
+    )
 
     assert [one.model_dump(by_alias=True) for one in asked.constraints] == [CONSTRAINT]
     assert [one.model_dump(by_alias=True) for one in told.levels[0].latencies] == [COUNT]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mtp_operator.api.run import ArmState, ArmStatus
-from mtp_operator.api.spec import EngineType, Objective
+from mtp_operator.api.spec import EngineType, Objective, SpeculationMethod
 from mtp_operator.api.spec import Level as WorkloadLevel
 from mtp_operator.engines import engine_for
 from mtp_operator.reconcile import arm_conversion
@@ -24,7 +24,9 @@ def tuned(curve: str, seed: int) -> tuple[Verdict, list[ArmStatus]]:
     """The verdict, and the arms that led to it."""
     settings = Settings(n_specs=tuple(range(LARGEST + 1)), max_trials=12, levels=(Level(concurrency=1),))
     arms: list[ArmStatus] = []
-    while isinstance(step := next_step(arm_conversion.tuner_arms(arms, Objective()), settings), Measure):
+    while isinstance(
+        step := next_step(arm_conversion.tuner_arms(arms, Objective(), SpeculationMethod.MTP), settings), Measure
+    ):
         options = {"boot_noise": BOOT_NOISE, "seed": f"{seed}-{step.boot}"}
         result, _ = run_in_virtual_time(measured(arguments(step.n_spec, curve, **options), step.n_spec))
         planned = ArmStatus(n_spec=step.n_spec, boot=step.boot, job_name="job", state=ArmState.RUNNING)

@@ -82,7 +82,7 @@ def _evidence(source: MTPTuningRun, run: MTPTuningRun) -> Mapping[str, ArmStatus
     found = {}
     try:
         for arm in filter(lambda one: _is_evidence(one, run), judged_outputs(source.status.arms)):
-            arm_conversion.tuner_arms((arm,), objective)
+            arm_conversion.tuner_arms((arm,), objective, run.spec.speculation.method)
             origin = arm.adopted_from or source.metadata.name
             weighted = arm_conversion.weighted_arm(arm, levels)
             found[arm.job_uid or arm.job_name] = weighted.replace(adopted_from=origin)

@@ -250,7 +250,7 @@ def _started_over(status: MTPTuningRunStatus, arm: ArmStatus, why: str) -> MTPTu
 def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MTPTuningRunStatus:
     """The status with the next arm, or with the verdict."""
     step = next_step(
-        arm_conversion.tuner_arms(status.arms, run.spec.objective),
+        arm_conversion.tuner_arms(status.arms, run.spec.objective, run.spec.speculation.method),
         arm_conversion.tuner_settings(run.spec, status.arms, status.trials),
     )
     if isinstance(step, Verdict):
