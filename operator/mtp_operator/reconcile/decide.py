@@ -67,6 +67,7 @@ def _with_model(
         model,
         asked,
         intent.chosen_n_spec(asked.intent, usable),
+        intent.measured_product(asked.intent, usable),
         tuning=_tuning(no_trials, usable),
         observed=observed,
         settings=settings,

@@ -1,8 +1,10 @@
 """What a model wants: derived once from its spec, and matched by everything that is decided about it."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mtp_operator.api.affinity import LABEL_LENGTH, LABEL_VALUE
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.model_status import ResolvedImages
 from mtp_operator.api.run import ArmState, MTPTuningRun, RunSettings, run_name
@@ -12,6 +14,7 @@ from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
 from . import weights
+from .arm_conversion import UNKNOWN
 from .records import OperatorSettings
 
 
@@ -170,6 +173,21 @@ def chosen_n_spec(wanted: Intent, run: MTPTuningRun | None) -> int | None:
     if fixed is None and isinstance(wanted, Tune) and verdict is not None and verdict.type in CHOICES:
         return verdict.n_spec
     return fixed
+
+
+def measured_product(wanted: Intent, run: MTPTuningRun | None) -> str | None:
+    """The GPU product whose measurement has chosen to speculate; None where a person or nobody has chosen, or n=0.
+
+    Args:
+        wanted: what the model wants.
+        run: the run that finds it, if it exists.
+    """
+    if fixed_n_spec(wanted) is not None or not chosen_n_spec(wanted, run):
+        return None
+    observed = run.status.observed if run is not None else None
+    product = observed.gpu_product if observed is not None else UNKNOWN
+    is_label = len(product) <= LABEL_LENGTH and re.fullmatch(LABEL_VALUE, product) is not None
+    return product if is_label and product not in ("", UNKNOWN) else None
 
 
 def why_no_trials(wanted: Intent) -> str | None:
