@@ -86,6 +86,7 @@ def test_schema_and_values_name_the_same(chart: Any) -> None:
         ({"extraLabels": {"app.kubernetes.io/name": "mine"}}, "/extraLabels/app.kubernetes.io~1name"),
         ({"extraEnv": [{"name": "MTP_OPERATOR_LEASE_NAME", "value": "x"}]}, "/extraEnv/0/name"),
         ({"crds": {"enabled": "yes"}}, "/crds/enabled"),
+        ({"hub": {"caBundle": {"configMap": "Corporate CA"}}}, "/hub/caBundle/configMap"),
         ({"template": {"runtimeClass": "nvidia"}}, "/template"),
         ({"template": ["nvidia"]}, "/template"),
     ],
@@ -109,6 +110,13 @@ def test_the_image_runs_in_the_operator_and_in_the_pods_of_models(image: dict[st
 
     assert pod(found)["containers"][0]["image"] == reference
     assert environment(found)["MTP_OPERATOR_BENCH_IMAGE"] == reference
+
+
+def test_authorities_of_the_hub_reach_the_operator() -> None:
+    found = environment(template({"hub": {"caBundle": {"configMap": "trust", "key": "bundle.pem"}}}))
+
+    assert (found["MTP_OPERATOR_HUB_CA_CONFIG_MAP"], found["MTP_OPERATOR_HUB_CA_KEY"]) == ("trust", "bundle.pem")
+    assert "MTP_OPERATOR_HUB_CA_CONFIG_MAP" not in environment(template())
 
 
 def test_defaults_of_all_pods_reach_the_operator() -> None:

@@ -180,6 +180,7 @@ _FROM_HUB: Final = (
 )
 
 
+_FETCHED_FILE: Final = "self.model.uri.matches('^hf://[^/]+/[^/]+/')"
 _TUNED: Final = "(self.tuning.mode == 'Advisory' || self.tuning.mode == 'Auto' && !has(self.speculation.nSpec))"
 _DRAFTS_FROM: Final = "(has(self.speculation.drafter) ? self.speculation.drafter.uri : self.model.uri)"
 
@@ -232,6 +233,17 @@ class MTPModelSpec(Schema):
                 "must be left out where model.uri or speculation.drafter.uri begins with hf://: compile caches are "
                 "kept beside the fetched weights",
                 field_path=".storage.cacheClaim",
+            ),
+            rule(
+                f"!has(self.storage) || !has(self.storage.caBundle) || {_FROM_HUB}",
+                "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
+                field_path=".storage.caBundle",
+            ),
+            rule(
+                f"!has(self.model.mmproj) || self.engine.type == 'LlamaCpp' && {_FETCHED_FILE}",
+                "may be set only where engine.type is LlamaCpp and model.uri names a file of the hub (hf://); for a "
+                "projector that lies elsewhere, write --mmproj=<path> into engine.extraArgs",
+                field_path=".model.mmproj",
             ),
             rule(
                 f"!has(self.model.tokenSecretRef) || {_FROM_HUB}",

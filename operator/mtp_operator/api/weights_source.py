@@ -174,6 +174,31 @@ class NewClaim(Schema):
     ] = AccessMode.READ_WRITE_ONCE
 
 
+class CABundle(Schema):
+    """Certificates of authorities, in a ConfigMap of the same namespace."""
+
+    name: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Name of the ConfigMap.",
+            json_schema_extra=validated(
+                rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a ConfigMap")
+            ),
+        ),
+    ]
+    key: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Key that holds the certificates, as PEM.",
+            json_schema_extra=validated(
+                rule("self.matches('^[-._a-zA-Z0-9]+$')", "must be a key: letters, digits, '-', '_' and '.'")
+            ),
+        ),
+    ] = "ca.crt"
+
+
 class StorageSpec(Schema):
     """Where fetched weights are kept, or compile caches where none are fetched: exactly one claim."""
 
@@ -208,6 +233,13 @@ class StorageSpec(Schema):
                     "is immutable: the operator makes the claim once; enlarge the PersistentVolumeClaim itself",
                 )
             ),
+        ),
+    ] = None
+    ca_bundle: Annotated[
+        CABundle | None,
+        Field(
+            description="Authorities that the hub or a proxy is trusted by, beside the public ones: a ConfigMap with "
+            "their certificates. Default: the chart's hub.caBundle.",
         ),
     ] = None
     cache_claim: Annotated[

@@ -22,10 +22,11 @@ from mtp_operator.api.fetch import (
     FetchPlan,
     FetchResult,
     FetchStage,
+    PlannedSource,
     folder_of,
     hub_parts,
 )
-from mtp_operator.api.weights_source import HUB_SCHEME, FetchedSource, WeightsSource
+from mtp_operator.api.weights_source import HUB_SCHEME, FetchedSource
 
 from .checkpoint import CONFIGURATION, LARGEST_CONFIGURATION, block_size
 from .fetch_errors import FetchError, StoppedError
@@ -97,7 +98,7 @@ class Fetch:
         self._claim = Path(plan.folder)
         self._meter = meter
         self._stop = threading.Event()
-        self._hub = Hub(token, self._stop)
+        self._hub = Hub(token, self._stop, plan.ca_file)
 
     def run(self) -> FetchResult:
         """Fetches what is not there yet.
@@ -113,12 +114,14 @@ class Fetch:
             fetched = tuple(source.replace(block_size=self._block_size(source, files)) for source, files in found)
         return FetchResult(fetched=fetched, total_bytes=self._meter.total_bytes)
 
-    def _find(self, source: WeightsSource) -> tuple[FetchedSource, tuple[RemoteFile, ...]]:
+    def _find(self, source: PlannedSource) -> tuple[FetchedSource, tuple[RemoteFile, ...]]:
         """The source without doubt, and its files."""
         repository, path = hub_parts(source.uri)
         listing = self._hub.list_files(repository, source.revision)
         try:
             files, entry = select(listing.files, path)
+            if source.projector is not None:
+                files += tuple(file for file in select(listing.files, source.projector)[0] if file not in files)
         except FetchError as error:
             raise FetchError(error.reason, f"hf://{repository} at {listing.commit}: {error}") from error
         uri = HUB_SCHEME + "/".join(part for part in (repository, entry) if part)

@@ -46,7 +46,7 @@ def _of_the_hub(model: WeightsSource, words: list[str]) -> list[str]:
     if not model.is_fetched:
         return words
     repository, file = hub_parts(model.uri)
-    return ["--hf-repo", repository, "--hf-file", file, *without_flag(words, "--model")]
+    return ["--hf-repo", repository, "--hf-file", file, *without_flag(without_flag(words, "--model"), "--mmproj")]
 
 
 def without_flag(words: list[str], flag: str) -> list[str]:

@@ -97,7 +97,8 @@ def _llmkube_model(run: MTPTuningRun, source: WeightsSource) -> dict[str, Any]:
         return {"source": source.uri, "format": "gguf", **hardware}
     repository, file = _hub_repository("llmkube", source), hub_parts(source.uri)[1]
     revision = f"@{source.revision}" if source.revision else ""
-    return {"source": f"hf://{repository}{revision}", "files": [file], "format": "gguf", **hardware}
+    projector = {"mmproj": run.spec.model.mmproj} if source is run.spec.model and run.spec.model.mmproj else {}
+    return {"source": f"hf://{repository}{revision}", "files": [file], **projector, "format": "gguf", **hardware}
 
 
 def _llmkube_vllm(run: MTPTuningRun, n_spec: int) -> dict[str, Any]:

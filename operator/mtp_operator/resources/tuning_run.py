@@ -42,6 +42,7 @@ def run_settings(
                 **target,
                 "servedName": spec.model.served_name or model.metadata.name,
                 "aliases": spec.model.aliases,
+                "mmproj": spec.model.mmproj,
             },
             "weightsClaim": claim_name(model),
             "cacheClaim": spec.storage and spec.storage.cache_claim,

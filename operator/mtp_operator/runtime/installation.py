@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.spec import EngineType
 from mtp_operator.api.template import PodTemplateSpec
+from mtp_operator.api.weights_source import CABundle
 from mtp_operator.reconcile.records import OperatorSettings
 from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
@@ -82,6 +83,10 @@ class Settings(BaseSettings):
     """HTTPS_PROXY of fetches."""
     fetch_no_proxy: Annotated[str, Field(max_length=2048)] = ""
     """NO_PROXY of fetches."""
+    hub_ca_config_map: Annotated[str, Field(max_length=253)] = ""
+    """ConfigMap of each model's namespace with certificates of authorities that fetches trust; empty: none."""
+    hub_ca_key: Annotated[str, Field(max_length=253)] = "ca.crt"
+    """Its key with the certificates."""
     progress_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
     """Time between two questions how far a fetch is: the least between two writes of its status."""
     template: PodTemplateSpec = PodTemplateSpec()
@@ -157,6 +162,7 @@ class Settings(BaseSettings):
             nodes_readable=self.nodes_readable,
             progress_seconds=self.progress_seconds,
             fetch_environment=self._fetch_environment(),
+            ca_bundle=CABundle(name=self.hub_ca_config_map, key=self.hub_ca_key) if self.hub_ca_config_map else None,
             template=self.template,
             network_policies=self.network_policies,
             server_clients=self.server_clients,

@@ -12,9 +12,9 @@ from mtp_operator.api.template import PodTemplate
 from mtp_operator.reconcile.server_placement import placed
 from mtp_operator.resources.tuning_run import run_settings
 
-from .world import NODE, World, model_body
+from .world import World, model_body
 
-MEASURED = NODE["metadata"]["labels"]["nvidia.com/gpu.product"]
+MEASURED = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
 BASELINE = {"replicas": 1, "whileTuning": "Baseline"}
 
 
