@@ -18,11 +18,11 @@ from mtp_operator.tuner.step import next_step
 from mtp_operator.tuner.tuner_records import Measure, Verdict
 
 from . import harness
-from .construction import assert_counters_agree
 
 pytestmark = pytest.mark.alone
 
 NAME = "demo-llamacpp"
+SIMULATED = "demo-simulated"
 UNSERVED: dict[str, Any] = {"spec__serving": {"replicas": 0}}
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
 
@@ -90,15 +90,11 @@ def kill_operator() -> None:
     )
 
 
-@pytest.mark.usefixtures("exact_trials")
 def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
-    harness.ensure_model_claim(namespace)
+    harness.ensure_simulated_claim(namespace)
     with watched(namespace):
-        # New operators start beside the first trials and take of their pace: the proof takes more boots, which short
-        # prompts make shorter.
-        prompts = harness.own_prompts(namespace, '{"prompt": "Where is my parcel?"}\n{"prompt": "May I return it?"}\n')
-        begun = harness.sample(NAME, spec__tuning__workload__prompts=prompts)
-        harness.apply(begun, namespace)
+        # Trials long enough for everything that happens within one of them.
+        harness.apply(harness.sample(SIMULATED), namespace)
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),
@@ -111,23 +107,21 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
             lambda: len(harness.items("jobs", namespace)) >= 2,
         ]
         for number, moment in enumerate(moments):
-            harness.wait_until(moment, f"moment {number}", 120, lambda: harness.story(namespace, NAME))
+            harness.wait_until(moment, f"moment {number}", 180, lambda: harness.story(namespace, SIMULATED))
             kill_operator()
-        # The third arm has only begun, and runs for longer than the operator takes to end.
-        harness.wait_until(lambda: arm(namespace, "Running", place=2), "the third arm", 120)
-        harness.scale_operator(0)
-        # Only now is it the operator's last word: until it had ended, it could still write the pod's node.
-        running = arm(namespace, "Running")
+        # The tenth moment: between a Job's end and the status that says so. A trial may end before the operator has:
+        # then it is the next one's.
+        running = harness.wait_until(lambda: stopped_in_a_trial(namespace), "a trial that outlives the operator", 300)
         assert running is not None
-        # The tenth moment: between a Job's end and the status that says so.
-        harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job", 120)
+        harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job", 180)
         assert arm(namespace, "Running") == running
         harness.scale_operator(1)
-        model = harness.wait_until_tuned(namespace, NAME, 480)
+        model = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "Selected", 480)
 
     assert model["status"]["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
+    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] >= 4
     run = harness.run_of(model)
-    assert_counters_agree(run, drafts_past_end=False)
+    harness.assert_unsuspected(run)
     assert_decided_by_the_arms(run)
     assert "ownerReferences" not in run["metadata"]
     assert "NSpecChosen" in harness.kubectl("describe", "mtpm", "-n", namespace)
@@ -138,6 +132,18 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
     harness.wait_until(lambda: watches_of_the_operator(offset) >= {"deployments", "pods"}, "it watches again", 60)
     time.sleep(10)
     assert writes_of_the_operator(offset) <= {("create", "leases"), ("update", "leases")}
+
+
+def stopped_in_a_trial(namespace: str) -> dict[str, Any] | None:
+    """Ends the operator while a trial runs: the trial, as the operator's last word has it; None if it ended first."""
+    if arm(namespace, "Running") is None:
+        return None
+    harness.scale_operator(0)
+    running = arm(namespace, "Running")
+    if running is None or is_complete(namespace, running["jobName"]):
+        harness.scale_operator(1)
+        return None
+    return running
 
 
 def assert_decided_by_the_arms(document: dict[str, Any]) -> None:

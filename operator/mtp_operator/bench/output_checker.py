@@ -124,7 +124,7 @@ class OutputChecker:
                 scores = await self._scores(answers)
                 altered = [answer for answer in answers if not await self._is_faithful(answer)]
                 divergence = await self._first_divergence(scores, altered, tolerance)
-                structured = await structured_output(self._session, self._served_name)
+                structured = await structured_output(self._session, self._served_name, together)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             return unverified(f"the engine's answers do not say what its target model thinks of a text ({error!r})")
         except TimeoutError:

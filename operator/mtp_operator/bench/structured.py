@@ -25,8 +25,8 @@ cut off and proves nothing."""
 THINKING_TOKENS: Final = 512
 """The same where the model thinks as it likes."""
 
-TOGETHER: Final = 8
-"""Requests of one form in flight together, every other one streamed."""
+MOST_TOGETHER: Final = 8
+"""Requests of one form in flight together, every other one streamed, if the engine decodes that many."""
 
 LIMIT_SECONDS: Final = 180.0
 """What both forms may take; what has not come by then is not checked."""
@@ -53,9 +53,18 @@ class Structured:
 
 
 async def structured_output(
-    session: aiohttp.ClientSession, served_name: str, limit_seconds: float = LIMIT_SECONDS
+    session: aiohttp.ClientSession,
+    served_name: str,
+    together: int = MOST_TOGETHER,
+    limit_seconds: float = LIMIT_SECONDS,
 ) -> Structured:
     """Ask for both forms; an engine that is not set up for one refuses it, and then it is not checked.
+
+    Args:
+        session: to the engine.
+        served_name: the model.
+        together: how many requests the engine decodes together: more would wait in line, and show nothing more.
+        limit_seconds: how long all this may take.
 
     Raises:
         aiohttp.ClientError: the engine ended.
@@ -64,9 +73,11 @@ async def structured_output(
     constrained = {"response_format": {"type": "json_schema", "json_schema": {"name": "lamps", "schema": schema}}}
     function = {"name": "set_lamps", "description": "Sets all lamps of the hall.", "parameters": schema}
     tool = {"tools": [{"type": "function", "function": function}], "tool_choice": "required"}
+    # One of each kind at least: streamed, and not.
+    in_flight = max(2, min(MOST_TOGETHER, together))
     return Structured(
-        json_schema=await _form(session, served_name, constrained, limit_seconds / 2),
-        tool_call=await _form(session, served_name, tool, limit_seconds / 2),
+        json_schema=await _form(session, served_name, constrained, in_flight, limit_seconds / 2),
+        tool_call=await _form(session, served_name, tool, in_flight, limit_seconds / 2),
     )
 
 
@@ -78,7 +89,7 @@ class _Outcome(Enum):
 
 
 async def _form(
-    session: aiohttp.ClientSession, served_name: str, form: Mapping[str, Any], limit_seconds: float
+    session: aiohttp.ClientSession, served_name: str, form: Mapping[str, Any], in_flight: int, limit_seconds: float
 ) -> StructuredOutput:
     """Failed if one answer is broken; Passed if there is a good one of each kind, streamed and not."""
     plain = {**form, "max_tokens": MAX_TOKENS, "chat_template_kwargs": {"enable_thinking": False}}
@@ -89,7 +100,7 @@ async def _form(
             if alone is _Outcome.REFUSED:
                 return StructuredOutput.NOT_CHECKED
             together = await asyncio.gather(
-                *(_outcome(session, served_name, thinking, stream=number % 2 == 0) for number in range(TOGETHER))
+                *(_outcome(session, served_name, thinking, stream=number % 2 == 0) for number in range(in_flight))
             )
     except TimeoutError:
         return StructuredOutput.NOT_CHECKED

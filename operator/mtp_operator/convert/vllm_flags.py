@@ -222,8 +222,9 @@ def note_n(draft: Draft, n_spec: int) -> None:
     """Say what becomes of the n that was set by hand."""
     draft.n_spec = n_spec
     draft.notes.append(
-        f"n_spec was {n_spec}: it is among those that are measured, and the report says how it fares; "
+        f"n_spec was {n_spec}: it is compared with n_spec 0 first, and the report says how it fares; "
         f"`speculation: {{nSpec: {n_spec}}}` keeps it without measuring"
     )
+    draft.put("tuning.firstNSpec", min(n_spec, MAX_N_SPEC))
     if n_spec > 8:
         draft.put("tuning.maxNSpec", min(n_spec, MAX_N_SPEC))

@@ -30,7 +30,7 @@ def run_settings(
         used = next(weights, stated) if stated.is_fetched else stated
         return {"uri": used.uri, "revision": used.revision}
 
-    target = source(spec.model)
+    target, first = source(spec.model), spec.tuning.first_n_spec
     speculation = spec.speculation.to_wire()
     for decides_nothing_that_boots in ("nSpec", "blockSize"):
         speculation.pop(decides_nothing_that_boots, None)
@@ -53,6 +53,7 @@ def run_settings(
             "files": [one.to_wire() for one in spec.files],
             "resources": spec.template.resources.to_wire(),
             "maxNSpec": model.max_n_spec,
+            "firstNSpec": first and min(first, model.max_n_spec),
             "workload": spec.tuning.workload.of(spec.engine).to_wire(),
             "objective": spec.tuning.objective.to_wire(),
             "budget": spec.tuning.budget.to_wire(),

@@ -91,7 +91,8 @@ def test_a_drafter_of_blocks_drafts_no_more_than_one(
 
 @pytest.mark.parametrize(("block_size", "most"), [(2, 2), (4, 4), (9, 6)])
 def test_no_n_above_the_block_is_measured(block_size: int, most: int) -> None:
-    world = World(model_body(speculation={"method": "DSpark", "blockSize": block_size}))
+    tuning = {"maxNSpec": 6, "firstNSpec": 6}
+    world = World(model_body(speculation={"method": "DSpark", "blockSize": block_size}, tuning=tuning))
 
     world.finish()
 
