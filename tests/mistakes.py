@@ -130,6 +130,28 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.model.tokenSecretRef",
         "nothing else is fetched",
     ),
+    "projector beside weights that are not fetched": (
+        model(("spec.model.mmproj", "mmproj.gguf"), engine="LlamaCpp"),
+        "spec.model.mmproj",
+        "may be set only where engine.type is LlamaCpp and model.uri names a file of the hub",
+    ),
+    "projector of vLLM": (
+        hub_model("hf://google/gemma", ("spec.model.mmproj", "mmproj.gguf")),
+        "spec.model.mmproj",
+        "may be set only where engine.type is LlamaCpp",
+    ),
+    "projector that leaves its repository": (
+        hub_model(
+            "hf://google/gemma/q8.gguf", ("spec.model.mmproj", "../mmproj.gguf"), ("spec.engine", {"type": "LlamaCpp"})
+        ),
+        "spec.model.mmproj",
+        "must be the path of a .gguf file in the repository",
+    ),
+    "authorities of nothing": (
+        model(("spec.storage", {"cacheClaim": "caches", "caBundle": {"name": "ca"}})),
+        "spec.storage.caBundle",
+        "may be set only where model.uri or speculation.drafter.uri begins with hf://",
+    ),
     "token without a Secret": (
         hub_model("hf://google/gemma", ("spec.model.tokenSecretRef", {"key": "token"})),
         "spec.model.tokenSecretRef.name",

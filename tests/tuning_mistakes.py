@@ -62,6 +62,21 @@ TUNING_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.speculation.drafter.uri",
         "must start with hf://, pvc:// or oci://",
     ),
+    "block of a drafter that has none": (
+        model(("spec.speculation.blockSize", 8)),
+        "spec.speculation.blockSize",
+        "may be set only where method is DFlash or DSpark",
+    ),
+    "drafter of blocks whose size nobody knows": (
+        model(("spec.speculation", {"method": "DFlash", "drafter": {"uri": "pvc://weights/dflash"}})),
+        "spec.speculation.blockSize",
+        "must be set where method is DFlash or DSpark and the drafter's weights are no repository of the hub",
+    ),
+    "pin above the block": (
+        model(("spec.speculation", {"method": "DSpark", "blockSize": 5, "nSpec": 6})),
+        "spec.speculation.nSpec",
+        "must be at most blockSize",
+    ),
     "pin too large": (model(("spec.speculation.nSpec", 17)), "spec.speculation.nSpec", "less than or equal to 16"),
     "negative pin": (model(("spec.speculation.nSpec", -1)), "spec.speculation.nSpec", "greater than or equal to 0"),
     "unknown mode": (model(("spec.tuning.mode", "Manual")), "spec.tuning.mode", '"Auto", "Advisory", "Disabled"'),

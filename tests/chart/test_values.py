@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from mtp_operator.api.base import GROUP
+from mtp_operator.api.template import PodTemplateSpec
 from tests.chart.rendering import (
     CHART,
     CRDS_CHART,
@@ -59,7 +60,8 @@ def test_schema_and_values_name_the_same(chart: Any) -> None:
             if not (path == "resources" and name == "claims"):
                 yield f"{path}.{name}"
         for name, of in schema["properties"].items():
-            if of.get("additionalProperties") is False and name in values:
+            # What a cluster asks of pods has no default to be named.
+            if of.get("additionalProperties") is False and name in values and name != "template":
                 yield from differences(of, values[name], name)
 
     assert list(differences(schema, values, "")) == []
@@ -84,6 +86,9 @@ def test_schema_and_values_name_the_same(chart: Any) -> None:
         ({"extraLabels": {"app.kubernetes.io/name": "mine"}}, "/extraLabels/app.kubernetes.io~1name"),
         ({"extraEnv": [{"name": "MTP_OPERATOR_LEASE_NAME", "value": "x"}]}, "/extraEnv/0/name"),
         ({"crds": {"enabled": "yes"}}, "/crds/enabled"),
+        ({"hub": {"caBundle": {"configMap": "Corporate CA"}}}, "/hub/caBundle/configMap"),
+        ({"template": {"runtimeClass": "nvidia"}}, "/template"),
+        ({"template": ["nvidia"]}, "/template"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused(values: dict[str, Any], message: str) -> None:
@@ -105,6 +110,27 @@ def test_the_image_runs_in_the_operator_and_in_the_pods_of_models(image: dict[st
 
     assert pod(found)["containers"][0]["image"] == reference
     assert environment(found)["MTP_OPERATOR_BENCH_IMAGE"] == reference
+
+
+def test_authorities_of_the_hub_reach_the_operator() -> None:
+    found = environment(template({"hub": {"caBundle": {"configMap": "trust", "key": "bundle.pem"}}}))
+
+    assert (found["MTP_OPERATOR_HUB_CA_CONFIG_MAP"], found["MTP_OPERATOR_HUB_CA_KEY"]) == ("trust", "bundle.pem")
+    assert "MTP_OPERATOR_HUB_CA_CONFIG_MAP" not in environment(template())
+
+
+def test_defaults_of_all_pods_reach_the_operator() -> None:
+    stated = {"runtimeClassName": "nvidia", "tolerations": [{"key": "sku", "value": "gpu"}], "labels": {"a": "$(b)"}}
+
+    assert json.loads(environment(template({"template": stated}))["MTP_OPERATOR_TEMPLATE"]) == stated
+    assert "MTP_OPERATOR_TEMPLATE" not in environment(template())
+
+
+def test_defaults_may_have_what_a_model_may_state() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["template"]
+    fields = {field.alias or name for name, field in PodTemplateSpec.model_fields.items()}
+
+    assert set(schema["properties"]) == fields
 
 
 def test_engine_images_may_have_digests() -> None:

@@ -153,7 +153,7 @@ def assert_decided_by_the_trials(document: dict[str, Any]) -> None:
     def decision(known: Sequence[TrialStatus]) -> Measure | Verdict:
         counters = TrialCounters(gpu_seconds=sum(trial.gpu_seconds or 0 for trial in known))
         settings = trial_conversion.tuner_settings(spec, known, counters)
-        return next_step(trial_conversion.tuner_arms(known, spec.objective), settings)
+        return next_step(trial_conversion.tuner_arms(known, spec.objective, spec.speculation.method), settings)
 
     for place, trial in enumerate(trials):
         step = decision(trials[:place])

@@ -10,6 +10,8 @@ from .base import Schema, rule, validated
 LABEL_KEY = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 LABEL_VALUE = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 
+LABEL_LENGTH = 63
+
 LabelKey = Annotated[
     str,
     Field(
@@ -25,7 +27,7 @@ LabelKey = Annotated[
 LabelValue = Annotated[
     str,
     Field(
-        max_length=63,
+        max_length=LABEL_LENGTH,
         json_schema_extra=validated(
             rule(
                 f"self.matches('{LABEL_VALUE}')",

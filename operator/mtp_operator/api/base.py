@@ -11,6 +11,9 @@ GROUP: Final = "mtp-operator.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
+MAX_BLOCK_SIZE: Final = 1024
+"""Most tokens of one block of a drafter that drafts whole blocks."""
+
 MAX_N_SPEC: Final = 16
 """The largest n_spec that the API accepts; published curves peak between 2 and 8."""
 

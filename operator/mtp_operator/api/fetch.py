@@ -32,14 +32,23 @@ MESSAGE_LIMIT: Final = 700
 Bytes = Annotated[int, Field(ge=0, le=1 << 60)]
 
 
+class PlannedSource(WeightsSource):
+    """Weights to fetch, and what comes with them."""
+
+    projector: str | None = None
+    """A file of the same repository: llama.cpp's multimodal projector."""
+
+
 class FetchPlan(Schema):
     """What the fetch program shall do."""
 
-    sources: Annotated[tuple[WeightsSource, ...], Field(min_length=1, max_length=2)]
+    sources: Annotated[tuple[PlannedSource, ...], Field(min_length=1, max_length=2)]
     folder: str
     """Where the claim is mounted."""
     token_file: str | None = None
     """File with the hub's token."""
+    ca_file: str | None = None
+    """File with certificates of authorities that are trusted beside the public ones."""
 
 
 class FetchStage(StrEnum):
@@ -90,6 +99,18 @@ def folder_of(source: FetchedSource) -> str:
     """The folder below `MODELS_FOLDER` with the files of a source."""
     repository, _ = hub_parts(source.uri)
     return f"{repository}/{source.revision}"
+
+
+def projector_path(model_path: str, uri: str, projector: str) -> str:
+    """Where a projector lies that was fetched with a file of the same repository.
+
+    Args:
+        model_path: of that file.
+        uri: of that file; hf://.
+        projector: path in the repository.
+    """
+    _, file = hub_parts(uri)
+    return f"{model_path.removesuffix(file)}{projector}"
 
 
 def path_of(source: FetchedSource) -> str:

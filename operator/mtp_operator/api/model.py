@@ -13,6 +13,7 @@ from .files import EngineFiles
 from .hashing import canonical_hash
 from .model_status import MTPModelStatus
 from .spec import (
+    BLOCK_DRAFTERS,
     PROMPT_RESERVE_TOKENS,
     AcceleratorSpec,
     Budget,
@@ -193,6 +194,11 @@ _FROM_HUB: Final = (
 )
 
 
+_FETCHED_FILE: Final = "self.model.uri.matches('^hf://[^/]+/[^/]+/')"
+_TUNED: Final = "(self.tuning.mode == 'Advisory' || self.tuning.mode == 'Auto' && !has(self.speculation.nSpec))"
+_DRAFTS_FROM: Final = "(has(self.speculation.drafter) ? self.speculation.drafter.uri : self.model.uri)"
+
+
 def _loadable(uri: str, field_path: str, applies: str) -> tuple[dict[str, str], ...]:
     """What an engine can load of a URI that is in order."""
     return (
@@ -243,6 +249,17 @@ class MTPModelSpec(Schema):
                 field_path=".storage.cacheClaim",
             ),
             rule(
+                f"!has(self.storage) || !has(self.storage.caBundle) || {_FROM_HUB}",
+                "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
+                field_path=".storage.caBundle",
+            ),
+            rule(
+                f"!has(self.model.mmproj) || self.engine.type == 'LlamaCpp' && {_FETCHED_FILE}",
+                "may be set only where engine.type is LlamaCpp and model.uri names a file of the hub (hf://); for a "
+                "projector that lies elsewhere, write --mmproj=<path> into engine.extraArgs",
+                field_path=".model.mmproj",
+            ),
+            rule(
                 f"!has(self.model.tokenSecretRef) || {_FROM_HUB}",
                 "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
                 field_path=".model.tokenSecretRef",
@@ -251,6 +268,13 @@ class MTPModelSpec(Schema):
                 f"self.engine.type != 'LlamaCpp' || self.speculation.method in {list(llamacpp_settings.METHODS)!r}",
                 f"must be one of {', '.join(llamacpp_settings.METHODS)} where engine.type is LlamaCpp",
                 field_path=".speculation.method",
+            ),
+            rule(
+                f"!(self.speculation.method in {[str(one) for one in BLOCK_DRAFTERS]!r}) || "
+                f"has(self.speculation.blockSize) || !{_TUNED} || {_DRAFTS_FROM}.matches('^hf://[^/]+/[^/]+$')",
+                "must be set where method is DFlash or DSpark and the drafter's weights are no repository of the hub: "
+                "the most tokens that it drafts at once, block_size in its config.json",
+                field_path=".speculation.blockSize",
             ),
             rule(
                 "self.engine.type == 'VLLM' || !has(self.speculation.vllm)",
@@ -384,6 +408,21 @@ class MTPModel(Schema):
     metadata: ObjectMeta
     spec: MTPModelSpec
     status: MTPModelStatus = MTPModelStatus()
+
+    @property
+    def block_size(self) -> int | None:
+        """Most tokens that a drafter of whole blocks drafts at once; None where another drafts, or nobody knows."""
+        speculation, weights = self.spec.speculation, self.status.weights
+        if speculation.method not in BLOCK_DRAFTERS or speculation.block_size is not None:
+            return speculation.block_size
+        drafts = speculation.drafter or self.spec.model
+        fetched = weights.fetched if weights is not None and drafts.is_fetched else ()
+        return fetched[-1].block_size if fetched else None
+
+    @property
+    def max_n_spec(self) -> int:
+        """The largest n_spec that is tried."""
+        return min(self.spec.tuning.max_n_spec, self.block_size or MAX_N_SPEC)
 
     @classmethod
     def from_wire(cls, body: dict[str, Any]) -> "MTPModel":

@@ -407,4 +407,5 @@ class PodTemplateSpec(PodTemplate):
     @property
     def pod(self) -> PodTemplate:
         """What changes no measurement."""
-        return PodTemplate(**{name: getattr(self, name) for name in PodTemplate.model_fields})
+        # Each field has been validated; what the installation adds may be more than one model could state.
+        return PodTemplate.model_construct(**{name: getattr(self, name) for name in PodTemplate.model_fields})

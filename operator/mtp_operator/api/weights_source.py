@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .base import Schema, rule, validated
+from .base import MAX_BLOCK_SIZE, Schema, rule, validated
 
 HUB_SCHEME: Final = "hf://"
 CLAIM_SCHEME: Final = "pvc://"
@@ -174,6 +174,31 @@ class NewClaim(Schema):
     ] = AccessMode.READ_WRITE_ONCE
 
 
+class CABundle(Schema):
+    """Certificates of authorities, in a ConfigMap of the same namespace."""
+
+    name: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Name of the ConfigMap.",
+            json_schema_extra=validated(
+                rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a ConfigMap")
+            ),
+        ),
+    ]
+    key: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Key that holds the certificates, as PEM.",
+            json_schema_extra=validated(
+                rule("self.matches('^[-._a-zA-Z0-9]+$')", "must be a key: letters, digits, '-', '_' and '.'")
+            ),
+        ),
+    ] = "ca.crt"
+
+
 class StorageSpec(Schema):
     """Where fetched weights are kept, or compile caches where none are fetched: exactly one claim."""
 
@@ -210,6 +235,13 @@ class StorageSpec(Schema):
             ),
         ),
     ] = None
+    ca_bundle: Annotated[
+        CABundle | None,
+        Field(
+            description="Authorities that the hub or a proxy is trusted by, beside the public ones: a ConfigMap with "
+            "their certificates. Default: the chart's hub.caBundle.",
+        ),
+    ] = None
     cache_claim: Annotated[
         str | None,
         Field(
@@ -230,6 +262,14 @@ class FetchedSource(WeightsSource):
     """
 
     revision: Commit
+    block_size: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_BLOCK_SIZE,
+            description="Tokens of one block, by the checkpoint's config.json, where it drafts whole blocks.",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _is_a_path(self) -> Self:

@@ -20,7 +20,11 @@ def register(app: typer.Typer) -> None:
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="An MTPTuningRun as YAML or JSON; - is standard input.")],
     to: Annotated[
-        str, typer.Option(help="args (a command line), compose, kserve, or vllm-recipe (vllm serve --config).")
+        str,
+        typer.Option(
+            help="args (a command line), compose, kserve, llmkube, kaito, aiconfigurator, or vllm-recipe (vllm serve "
+            "--config)."
+        ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the run, where RUN contains several.")] = None,
     n_spec: Annotated[
@@ -32,7 +36,8 @@ def export(
 
     kubectl get mtpr NAME -o yaml | mtp export - --to args
     """
-    from mtp_operator.report.export import ExportError, Format, exported
+    from mtp_operator.report.export import Format, exported
+    from mtp_operator.report.exported_engine import ExportError
     from mtp_operator.report.source import ReportError, run_in
 
     if to not in tuple(Format):

@@ -9,7 +9,7 @@ import yaml
 
 from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import NAME_LIMIT
-from mtp_operator.api.spec import FLOORS, EngineType
+from mtp_operator.api.spec import BLOCK_DRAFTERS, FLOORS, EngineType
 
 from . import llamacpp_flags, vllm_flags
 from .extra import add_environment
@@ -20,6 +20,7 @@ _ORDER: Final = (
 )
 
 _SIZE: Final = "200Gi"
+_BLOCK_SIZE: Final = 8
 
 
 def converted(deployed: Deployed, is_here: Callable[[str], bool] | None = None) -> tuple[Json, Draft]:
@@ -48,9 +49,25 @@ def converted(deployed: Deployed, is_here: Callable[[str], bool] | None = None) 
     if "hf://" in f"{uri} {draft.get('speculation.drafter.uri')}":
         draft.put("storage.newClaim.size", _SIZE)
         _note(draft, f"storage.newClaim.size: {_SIZE} is a guess; it has to hold what is fetched")
+    _block_size(draft)
     name = model_name(deployed.name or str(draft.get("model.servedName") or "") or _last(uri))
     spec = {part: draft.spec[part] for part in _ORDER if draft.spec.get(part)}
     return {"apiVersion": API_VERSION, "kind": "MTPModel", "metadata": {"name": name}, "spec": spec}, draft
+
+
+def _block_size(draft: Draft) -> None:
+    """What the operator cannot read for a drafter of whole blocks: its checkpoint is not a repository of the hub."""
+    drafts = draft.get("speculation.drafter.uri") or draft.get("model.uri")
+    if draft.get("speculation.method") not in BLOCK_DRAFTERS:
+        return
+    if re.fullmatch("hf://[^/]+/[^/]+", drafts) and not draft.is_of_this_machine:
+        return
+    size = draft.n_spec or _BLOCK_SIZE
+    draft.put("speculation.blockSize", size)
+    draft.notes.append(
+        f"speculation.blockSize: {size} is a guess; block_size in the drafter's config.json is the most tokens that it "
+        "drafts at once"
+    )
 
 
 def _note(draft: Draft, of_a_cluster: str) -> None:

@@ -67,6 +67,8 @@ class Draft:
         self.paths: dict[str, str] = {}
         """Field of weights -> their path on this machine."""
         self.spec: Json = {"model": {}, "engine": {"type": deployed.engine.value}}
+        self.n_spec: int | None = None
+        """The n_spec that was set by hand."""
         self.left_out: list[str] = list(deployed.left_out)
         self.notes: list[str] = list(deployed.notes)
 

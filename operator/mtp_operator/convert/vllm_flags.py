@@ -220,6 +220,7 @@ def _note_n(draft: Draft, stated: Any) -> None:
 
 def note_n(draft: Draft, n_spec: int) -> None:
     """Say what becomes of the n that was set by hand."""
+    draft.n_spec = n_spec
     draft.notes.append(
         f"n_spec was {n_spec}: it is compared with n_spec 0 first, and the report says how it fares; "
         f"`speculation: {{nSpec: {n_spec}}}` keeps it without measuring"

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mtp_operator.api.base import MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS
 from mtp_operator.api.engines.llamacpp_settings import METHODS, FlashAttention, LlamaCppSettings, LlamaCppSpeculation
+from mtp_operator.api.fetch import projector_path
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import EngineType, SpeculationMethod
 
@@ -71,6 +72,7 @@ class LlamaCpp(Engine):
             # Otherwise what is not set here would be fitted to the free memory, differently for each n.
             "--fit": "off",
             "--log-file": self.log_path,
+            **_projector(settings, model_path),
             **_speculation(settings, n_spec, drafter_path, layers),
         }
         switches = (
@@ -203,6 +205,11 @@ def _batches(llama: LlamaCppSettings) -> dict[str, str]:
     width = llama.parallel * (MAX_N_SPEC + 1)
     defaults = {"--batch-size": BATCH_TOKENS, "--ubatch-size": MICRO_BATCH_TOKENS}
     return {flag: str(width) for flag, default in defaults.items() if width > default}
+
+
+def _projector(settings: EngineSettings, model_path: str) -> dict[str, str]:
+    model = settings.model
+    return {} if model.mmproj is None else {"--mmproj": projector_path(model_path, model.uri, model.mmproj)}
 
 
 def _speculation(settings: EngineSettings, n_spec: int, drafter_path: str | None, layers: str) -> dict[str, str]:

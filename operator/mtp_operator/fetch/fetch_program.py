@@ -22,11 +22,13 @@ from mtp_operator.api.fetch import (
     FetchPlan,
     FetchResult,
     FetchStage,
+    PlannedSource,
     folder_of,
     hub_parts,
 )
-from mtp_operator.api.weights_source import HUB_SCHEME, FetchedSource, WeightsSource
+from mtp_operator.api.weights_source import HUB_SCHEME, FetchedSource
 
+from .checkpoint import CONFIGURATION, LARGEST_CONFIGURATION, block_size
 from .fetch_errors import FetchError, StoppedError
 from .hub import Hub
 from .listing import RemoteFile
@@ -96,7 +98,7 @@ class Fetch:
         self._claim = Path(plan.folder)
         self._meter = meter
         self._stop = threading.Event()
-        self._hub = Hub(token, self._stop)
+        self._hub = Hub(token, self._stop, plan.ca_file)
 
     def run(self) -> FetchResult:
         """Fetches what is not there yet.
@@ -109,14 +111,17 @@ class Fetch:
             found = [self._find(source) for source in self._plan.sources]
             for source, files in found:
                 self._fetch(source, files)
-        return FetchResult(fetched=tuple(source for source, _ in found), total_bytes=self._meter.total_bytes)
+            fetched = tuple(source.replace(block_size=self._block_size(source, files)) for source, files in found)
+        return FetchResult(fetched=fetched, total_bytes=self._meter.total_bytes)
 
-    def _find(self, source: WeightsSource) -> tuple[FetchedSource, tuple[RemoteFile, ...]]:
+    def _find(self, source: PlannedSource) -> tuple[FetchedSource, tuple[RemoteFile, ...]]:
         """The source without doubt, and its files."""
         repository, path = hub_parts(source.uri)
         listing = self._hub.list_files(repository, source.revision)
         try:
             files, entry = select(listing.files, path)
+            if source.projector is not None:
+                files += tuple(file for file in select(listing.files, source.projector)[0] if file not in files)
         except FetchError as error:
             raise FetchError(error.reason, f"hf://{repository} at {listing.commit}: {error}") from error
         uri = HUB_SCHEME + "/".join(part for part in (repository, entry) if part)
@@ -141,6 +146,13 @@ class Fetch:
             self._all(missing, lambda file: self._fetch_file(store, repository, source.revision, file))
             for file in missing:
                 store.publish(file)
+
+    def _block_size(self, source: FetchedSource, files: tuple[RemoteFile, ...]) -> int | None:
+        """How many tokens the checkpoint drafts at once, where it says so."""
+        for file in files:
+            if file.path == CONFIGURATION and file.size <= LARGEST_CONFIGURATION:
+                return block_size(self._store(source).content(file))
+        return None
 
     def _all(self, files: list[RemoteFile], work: Callable[[RemoteFile], None]) -> None:
         """Several files at once; the first failure ends the others too."""

@@ -5,6 +5,7 @@ of their process, which a fetch of hours on nodes that come and go cannot afford
 """
 
 import ipaddress
+import ssl
 import threading
 from collections.abc import Callable
 from typing import BinaryIO, Final, TypeVar
@@ -50,10 +51,15 @@ class Hub:
     Args:
         token: the hub's token, if there is one.
         stop: ends every wait and every download.
+        ca_file: certificates of authorities that are trusted beside the public ones.
+
+    Raises:
+        FetchError: that file has no certificates.
     """
 
-    def __init__(self, token: str | None, stop: threading.Event) -> None:
-        set_client_factory(_client)
+    def __init__(self, token: str | None, stop: threading.Event, ca_file: str | None = None) -> None:
+        trusted = _trusted(ca_file)
+        set_client_factory(lambda: _client(trusted))
         # False, not None: a token of the environment is nobody's here.
         self._api = HfApi(token=token or False)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -178,10 +184,30 @@ def _retry_after(error: HfHubHTTPError | httpx2.TransportError) -> float | None:
     return float(value) if value.isdigit() else None
 
 
-def _client() -> httpx2.Client:
+def _trusted(ca_file: str | None) -> ssl.SSLContext:
+    """The public authorities, and those of a file.
+
+    Raises:
+        FetchError: the file has no certificates.
+    """
+    context = httpx2.create_ssl_context()
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        message = "the ConfigMap of storage.caBundle, or of the chart's hub.caBundle, has no certificates in PEM form"
+        raise FetchError("CABundleUnreadable", message) from error
+    return context
+
+
+def _client(trusted: ssl.SSLContext) -> httpx2.Client:
     """What all requests are made with."""
     return httpx2.Client(
-        event_hooks={"request": [_check_destination]}, follow_redirects=True, max_redirects=_REDIRECTS, timeout=_TIMEOUT
+        verify=trusted,
+        event_hooks={"request": [_check_destination]},
+        follow_redirects=True,
+        max_redirects=_REDIRECTS,
+        timeout=_TIMEOUT,
     )
 
 

@@ -124,6 +124,10 @@ class Store:
             _sha256(path) == file.sha256 if file.sha256 else _git_sha1(path) == file.git_sha1
         )
 
+    def content(self, file: RemoteFile) -> bytes:
+        """What a whole file contains."""
+        return (self._whole / file.path).read_bytes()
+
     def discard(self, file: RemoteFile) -> None:
         """Throws away what has come."""
         (self._fetching / file.path).unlink()

@@ -8,6 +8,7 @@ from typing import Final
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun, RunSettings
+from mtp_operator.api.template_defaults import with_template_defaults
 from mtp_operator.resources.network_policy import trials_network_policy
 from mtp_operator.resources.tuning_run import tuning_run
 
@@ -44,7 +45,13 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
     if model is None or model.metadata.deletion_timestamp is not None:
         # How many its model wanted to keep is gone with it: what it had kept is kept, as long as evidence is.
         return Plan.all(_history(ours, None, len(ours), now), foreign)
+    model = _with_template_defaults(model, settings)
     return Plan.all(_with_model(model, ours, strangers, observed, settings, now), foreign)
+
+
+def _with_template_defaults(model: MTPModel, settings: OperatorSettings) -> MTPModel:
+    template = with_template_defaults(model.spec.template, settings.template)
+    return model.model_copy(update={"spec": model.spec.model_copy(update={"template": template})})
 
 
 def _with_model(
@@ -68,6 +75,7 @@ def _with_model(
         model,
         asked,
         intent.chosen_n_spec(asked.intent, usable),
+        intent.measured_product(asked.intent, usable),
         tuning=_tuning(no_trials, usable),
         observed=observed,
         settings=settings,

@@ -1,17 +1,21 @@
 """What a model wants: derived once from its spec, and matched by everything that is decided about it."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mtp_operator.api.affinity import LABEL_LENGTH, LABEL_VALUE
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.model_status import ResolvedImages
 from mtp_operator.api.run import MTPTuningRun, RunSettings, TrialState, run_name
+from mtp_operator.api.spec import BLOCK_DRAFTERS
 from mtp_operator.api.verdicts import CHOICES, VerdictType
 from mtp_operator.engines import engine_for
 from mtp_operator.resources.tuning_run import run_settings
 
 from . import weights
 from .observed import OperatorSettings
+from .trial_conversion import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ def intent(
         return Refused("; ".join(refusals))
     if not are_weights_there:
         return NotYet("the weights are not there yet")
+    if refusal := _block_refusal(model):
+        return Refused(refusal)
     if not spec.is_measured:
         n_spec = spec.speculation.n_spec
         if n_spec is None:
@@ -121,6 +127,26 @@ def intent(
     epoch = _epoch(model, same)
     held = "tuning is suspended by spec.tuning.suspend" if spec.tuning.suspend else None
     return Tune(run_name(model.metadata.name, asked, request, epoch), epoch, held, spec.stated_n_spec)
+
+
+def _block_refusal(model: MTPModel) -> str | None:
+    """Why this many tokens cannot be drafted at once, once the weights have said how many can."""
+    speculation = model.spec.speculation
+    if speculation.method not in BLOCK_DRAFTERS:
+        return None
+    size, n_spec = model.block_size, speculation.n_spec
+    drafts = speculation.drafter or model.spec.model
+    is_last_word = model.status.weights is not None or not drafts.is_fetched
+    if size is None and model.spec.is_measured and is_last_word:
+        return (
+            f"spec.speculation.blockSize: must be set, for no config.json states block_size for {drafts.uri}: the most "
+            "tokens that the drafter drafts at once"
+        )
+    if size is not None and n_spec is not None and n_spec > size:
+        return (
+            f"spec.speculation.nSpec: must be at most {size}, the block_size of the drafter's checkpoint, not {n_spec}"
+        )
+    return None
 
 
 def fixed_n_spec(wanted: Intent) -> int | None:
@@ -147,6 +173,21 @@ def chosen_n_spec(wanted: Intent, run: MTPTuningRun | None) -> int | None:
     if fixed is None and isinstance(wanted, Tune) and verdict is not None and verdict.type in CHOICES:
         return verdict.n_spec
     return fixed
+
+
+def measured_product(wanted: Intent, run: MTPTuningRun | None) -> str | None:
+    """The GPU product whose measurement has chosen to speculate; None where a person or nobody has chosen, or n=0.
+
+    Args:
+        wanted: what the model wants.
+        run: the run that finds it, if it exists.
+    """
+    if fixed_n_spec(wanted) is not None or not chosen_n_spec(wanted, run):
+        return None
+    observed = run.status.observed if run is not None else None
+    product = observed.gpu_product if observed is not None else UNKNOWN
+    is_label = len(product) <= LABEL_LENGTH and re.fullmatch(LABEL_VALUE, product) is not None
+    return product if is_label and product not in ("", UNKNOWN) else None
 
 
 def why_no_trials(wanted: Intent) -> str | None:

@@ -14,6 +14,8 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.serving_record import ServingRecord
 from mtp_operator.api.spec import EngineType
+from mtp_operator.api.template import PodTemplateSpec
+from mtp_operator.api.weights_source import CABundle
 from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
 
@@ -48,6 +50,10 @@ class OperatorSettings:
     """Time between two questions how far a fetch is, and so between two writes of a status about it."""
     fetch_environment: Mapping[str, str] = field(default_factory=dict)
     """Environment of a fetch: which hub, through which proxy."""
+    ca_bundle: CABundle | None = None
+    """Whom fetches trust beside the public authorities, where a model does not say."""
+    template: PodTemplateSpec = field(default_factory=PodTemplateSpec)
+    """Defaults of `spec.template` of all models."""
     network_policies: bool = True
     """Whether servers and trials get a NetworkPolicy."""
     server_clients: Sequence[Mapping[str, Any]] = DEFAULT_CLIENTS

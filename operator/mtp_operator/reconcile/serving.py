@@ -21,6 +21,7 @@ from .observed import Container, Kind, Lane, Observed, OperatorSettings, Referen
 from .obstacles import Obstacle
 from .patience import limits, next_limit_seconds
 from .plan import Apply, Delete, Ensure, EventsRead, Plan
+from .server_placement import placed
 
 CRASHES_OF_A_BROKEN_SERVER: Final = 2
 """An engine that ended so often before it was ever ready will not become so."""
@@ -59,6 +60,7 @@ def serve(
     model: MTPModel,
     asked: Wish,
     n_spec: int | None,
+    product: str | None,
     *,
     tuning: Tuning,
     observed: Observed,
@@ -71,6 +73,7 @@ def serve(
         model: the model.
         asked: what it asks for.
         n_spec: what was chosen for these settings; None before there is a choice.
+        product: the GPU product that it was measured on; None where it follows from no measurement.
         tuning: whether trials want the GPU.
         observed: everything of this model's name.
         settings: the operator's.
@@ -79,7 +82,7 @@ def serve(
     server = observed.server
     record = None
     if model.spec.serving.replicas > 0:
-        record = _record(model, asked, n_spec, observed, settings, now)
+        record = _record(model, asked, n_spec, product, observed, settings, now)
         if record is None and server is not None:
             # Somebody has spoilt what says what is served, and there is no choice yet to serve instead.
             return Plan(), _standing(model, asked, None, observed, settings, now)
@@ -139,6 +142,7 @@ def _record(
     model: MTPModel,
     asked: Wish,
     n_spec: int | None,
+    product: str | None,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
@@ -147,7 +151,7 @@ def _record(
     record = observed.server.record if observed.server is not None else None
     servable, pod = asked.servable, model.spec.template.pod
     if servable is not None and n_spec is not None:
-        wanted = Served.of(servable, n_spec, pod)
+        wanted = Served.of(placed(servable, product, record), n_spec, pod)
     elif record is not None:
         # What is served goes on until there is something better.
         wanted = record.failed.served if record.failed is not None else record.served
@@ -287,7 +291,7 @@ def _standing(
     now: datetime,
 ) -> Standing:
     ready = [one for one in observed.server_pods if one.is_ready]
-    fitting = [one for one in ready if _fits(model, asked, one)]
+    fitting = [one for one in ready if _fits(model, asked, record, one)]
     selector = ",".join(f"{name}={value}" for name, value in server_selector(model.metadata.name).items())
     standing = replace(
         _told(model, record, ready, observed, settings, now),
@@ -301,12 +305,13 @@ def _standing(
     return replace(standing, stalled=standing.stalled and not standing.satisfied)
 
 
-def _fits(model: MTPModel, asked: Wish, one: ServerPod) -> bool:
+def _fits(model: MTPModel, asked: Wish, record: ServingRecord | None, one: ServerPod) -> bool:
     """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
     if asked.servable is None:
         return False
     fixed = fixed_n_spec(asked.intent)
-    wanted = Served.of(asked.servable, fixed or 0, model.spec.template.pod)
+    settings = placed(asked.servable, None, record)
+    wanted = Served.of(settings, fixed or 0, model.spec.template.pod)
     return one.settings_hash == wanted.settings_hash and fixed in (None, one.n_spec)
 
 

@@ -24,7 +24,7 @@ from mtp_operator.api.run import (
     Observed as ObservedByTrial,
 )
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import LatencyConstraint, Level, Maximize, Objective
+from mtp_operator.api.spec import BLOCK_DRAFTERS, LatencyConstraint, Level, Maximize, Objective, SpeculationMethod
 from mtp_operator.api.trial_documents import (
     SIMULATED,
     SLOWEST,
@@ -188,13 +188,16 @@ def _lacks_interactivity(level: LevelResult | TrialLevel, objective: Objective) 
     return objective.maximize is Maximize.INTERACTIVITY and min(map(float, level.interactivity or (0,))) < SLOWEST
 
 
-def tuner_arms(trials: Iterable[TrialStatus], objective: Objective) -> tuple[tuner.Arm, ...]:
+def tuner_arms(trials: Iterable[TrialStatus], objective: Objective, method: SpeculationMethod) -> tuple[tuner.Arm, ...]:
     """The trials that count, as the tuner knows them: ended, and not set aside. It tells candidates apart by n.
 
     Args:
         trials: of the run.
         objective: what the tuner's windows are of, and which latencies it counts.
+        method: what drafts. Where it drafts whole blocks, a position's acceptance is that of its own n alone, and the
+            tuner, which predicts other n from it, does not get it.
     """
+    carries = method not in BLOCK_DRAFTERS
     counted = sorted((trial for trial in trials if counts(trial)), key=lambda trial: (trial.n_spec, trial.number))
     boots: Counter[int] = Counter()
     answer = []
@@ -203,7 +206,7 @@ def tuner_arms(trials: Iterable[TrialStatus], objective: Objective) -> tuple[tun
             tuner.Arm(
                 n_spec=trial.n_spec,
                 boot=boots[trial.n_spec],
-                levels=tuple(_tuner_level(level, objective) for level in trial.levels)
+                levels=tuple(_tuner_level(level, objective, carries=carries) for level in trial.levels)
                 if trial.state is TrialState.MEASURED
                 else (),
                 failed=(trial.reason or "Failed") if trial.state is TrialState.FAILED else None,
@@ -221,9 +224,9 @@ def counts(trial: TrialStatus) -> bool:
     return trial.state in (TrialState.MEASURED, TrialState.FAILED)
 
 
-def _tuner_level(level: TrialLevel, objective: Objective) -> tuner.LevelMeasurement:
+def _tuner_level(level: TrialLevel, objective: Objective, *, carries: bool) -> tuner.LevelMeasurement:
     per_position = None
-    if level.drafts:
+    if level.drafts and carries:
         drafts = level.drafts
         per_position = tuple(min(accepted / drafts, 1.0) for accepted in level.accepted_per_position)
     windows = level.interactivity if objective.maximize is Maximize.INTERACTIVITY else level.windows

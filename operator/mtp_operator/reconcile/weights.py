@@ -97,7 +97,7 @@ def _advance(
         wanted = model.spec.storage.new_claim if model.spec.storage else None
         plan = plan.and_then(
             Ensure(Kind.CLAIM, new_claim(model, wanted)) if wanted else None,
-            Create(Kind.JOB, fetch_job(model, settings.bench_image, settings.fetch_environment)),
+            Create(Kind.JOB, fetch_job(model, settings.bench_image, settings.fetch_environment, settings.ca_bundle)),
         )
     return plan.and_then(*_deletes(model, (job for job in jobs if job.name != name)))
 

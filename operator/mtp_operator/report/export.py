@@ -3,30 +3,20 @@
 import json
 import shlex
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any, Final
 
 import yaml
 
-from mtp_operator.api.fetch import hub_parts
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.spec import EngineType
-from mtp_operator.api.weights_source import WeightsSource
-from mtp_operator.engines import NO_LOG_FILE, engine_for
-from mtp_operator.resources.trial_job import served_name
-from mtp_operator.resources.weights_volumes import sources
+from mtp_operator.engines import engine_for
 
 from .data import Candidate, ReportData
+from .exported_engine import ExportError, exported_arguments
 from .extract import report_data
+from .other_systems import aiconfigurator_experiment, kaito_objects, llmkube_objects
 
 _ENTRY: Final = {EngineType.VLLM: ("vllm", "serve"), EngineType.LLAMA_CPP: ("llama-server",)}
-
-_BELONG_TO_A_POD: Final = frozenset({"--offline", "--no-ui"})
-"""Switches that make sense only where everything lies on a volume, behind a Service."""
-
-
-class ExportError(ValueError):
-    """There is nothing to export; the message says why."""
 
 
 class Format(StrEnum):
@@ -35,7 +25,20 @@ class Format(StrEnum):
     ARGS = "args"
     COMPOSE = "compose"
     KSERVE = "kserve"
+    LLMKUBE = "llmkube"
+    KAITO = "kaito"
+    AICONFIGURATOR = "aiconfigurator"
     VLLM_RECIPE = "vllm-recipe"
+
+
+_NOTES: Final = {
+    Format.KAITO: (
+        "KAITO runs the vLLM of its own image and the newest revision of the weights, not those that were measured",
+        "where KAITO provisions nodes, add spec.template.resource.instanceType",
+    ),
+    Format.AICONFIGURATOR: ("for aiconfigurator cli exp --yaml-path; add isl, the input tokens of your requests",),
+}
+"""What has to be known of a form beside the figures."""
 
 
 def exported(run: MTPTuningRun, form: Format, n_spec: int | None = None) -> str:
@@ -54,7 +57,7 @@ def exported(run: MTPTuningRun, form: Format, n_spec: int | None = None) -> str:
     candidate = next((one for one in data.candidates if one.n_spec == n_spec), None)
     if candidate is None or candidate.output_tokens_per_second is None:
         raise ExportError(f"n_spec {n_spec} was not measured; measured are {_measured(data)}")
-    comment = "".join(f"# {line}\n" for line in _figures(run, data, candidate))
+    comment = "".join(f"# {line}\n" for line in (*_figures(run, data, candidate), *_NOTES.get(form, ())))
     match form:
         case Format.ARGS:
             return f"{comment}{_command_line(run, n_spec)}\n"
@@ -62,6 +65,12 @@ def exported(run: MTPTuningRun, form: Format, n_spec: int | None = None) -> str:
             return comment + _yaml(_compose(run, n_spec))
         case Format.KSERVE:
             return comment + _yaml(_inference_service(run, n_spec))
+        case Format.LLMKUBE:
+            return comment + _yaml(*llmkube_objects(run, n_spec))
+        case Format.KAITO:
+            return comment + _yaml(*kaito_objects(run, n_spec))
+        case Format.AICONFIGURATOR:
+            return comment + _yaml(aiconfigurator_experiment(run, n_spec, candidate.acceptance_length))
         case Format.VLLM_RECIPE:
             return comment + _yaml(_recipe(run, n_spec))
 
@@ -95,40 +104,9 @@ def _figures(run: MTPTuningRun, data: ReportData, candidate: Candidate) -> list[
     return lines
 
 
-def _arguments(run: MTPTuningRun, n_spec: int) -> list[str]:
-    """As measured, but with repositories by their names: nothing of the operator's volumes is there elsewhere."""
-    engine = engine_for(run.spec.engine.type, NO_LOG_FILE)
-    stated = [run.spec.model, *([run.spec.speculation.drafter] if run.spec.speculation.drafter else [])]
-    places = [_place(source, path.container_path) for source, path in zip(stated, sources(run.spec), strict=True)]
-    words = list(
-        engine.arguments(run.spec, n_spec, served_name(run), places[0], places[1] if len(places) > 1 else None)
-    )
-    if run.spec.engine.type is not EngineType.LLAMA_CPP:
-        revision = run.spec.model.revision
-        return [*words, *([f"--revision={revision}"] if revision and run.spec.model.is_fetched else [])]
-    return _of_the_hub(run.spec.model, [word for word in _without(words, "--log-file") if word not in _BELONG_TO_A_POD])
-
-
-def _place(source: WeightsSource, path: str) -> str:
-    return hub_parts(source.uri)[0] if source.is_fetched and not hub_parts(source.uri)[1] else path
-
-
-def _of_the_hub(model: WeightsSource, words: list[str]) -> list[str]:
-    if not model.is_fetched:
-        return words
-    repository, file = hub_parts(model.uri)
-    return ["--hf-repo", repository, "--hf-file", file, *_without(words, "--model")]
-
-
-def _without(words: list[str], flag: str) -> list[str]:
-    """Without a flag and the value that follows it."""
-    dropped = {index for index, (one, _) in enumerate(pairwise(words)) if one == flag}
-    return [word for index, word in enumerate(words) if index not in dropped and index - 1 not in dropped]
-
-
 def _command_line(run: MTPTuningRun, n_spec: int) -> str:
     variables = [f"{one.name}={shlex.quote(one.value)}" for one in run.spec.engine.env]
-    return " ".join((*variables, *_ENTRY[run.spec.engine.type], shlex.join(_arguments(run, n_spec))))
+    return " ".join((*variables, *_ENTRY[run.spec.engine.type], shlex.join(exported_arguments(run, n_spec))))
 
 
 def _compose(run: MTPTuningRun, n_spec: int) -> dict[str, Any]:
@@ -139,7 +117,7 @@ def _compose(run: MTPTuningRun, n_spec: int) -> dict[str, Any]:
             run.spec.model_name: {
                 "image": run.spec.engine.image,
                 # Compose would replace a single dollar.
-                "command": [word.replace("$", "$$") for word in _arguments(run, n_spec)],
+                "command": [word.replace("$", "$$") for word in exported_arguments(run, n_spec)],
                 "environment": {one.name: one.value.replace("$", "$$") for one in run.spec.engine.env},
                 "ports": [f"{port}:{port}"],
                 "shm_size": "16g",
@@ -155,7 +133,7 @@ def _inference_service(run: MTPTuningRun, n_spec: int) -> dict[str, Any]:
     container = {
         "name": "kserve-container",
         "image": run.spec.engine.image,
-        "args": _arguments(run, n_spec),
+        "args": exported_arguments(run, n_spec),
         "env": [{"name": one.name, "value": one.value} for one in run.spec.engine.env],
         "ports": [{"containerPort": engine.port, "protocol": "TCP"}],
         "resources": {"limits": gpus, "requests": gpus},
@@ -173,7 +151,7 @@ def _recipe(run: MTPTuningRun, n_spec: int) -> dict[str, Any]:
     """The configuration file that `vllm serve --config` reads."""
     if run.spec.engine.type is not EngineType.VLLM:
         raise ExportError("vllm-recipe is a configuration file of vLLM, and the run measured another engine")
-    model, *words = _arguments(run, n_spec)
+    model, *words = exported_arguments(run, n_spec)
     recipe: dict[str, Any] = {"model": model}
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
@@ -188,5 +166,16 @@ def _plain(text: str) -> Any:
         return text
 
 
-def _yaml(document: dict[str, Any]) -> str:
-    return yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+class _Dumper(yaml.SafeDumper):
+    """A file inside a ConfigMap stands in lines of its own."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _yaml(*documents: dict[str, Any]) -> str:
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)

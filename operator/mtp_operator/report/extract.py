@@ -107,7 +107,7 @@ def _progress(run: MTPTuningRun) -> str:
 def _evidence(run: MTPTuningRun) -> tuple[Evidence | None, str | None]:
     """What the tuner makes of the trials, or why it can make nothing of them."""
     try:
-        arms = tuner_arms(run.status.trials, run.spec.objective)
+        arms = tuner_arms(run.status.trials, run.spec.objective, run.spec.speculation.method)
         evidence = Evidence.of(arms, tuner_settings(run.spec, run.status.trials, run.status.counters))
     except ValueError as error:
         return None, f"The trials do not fit together: {error}"

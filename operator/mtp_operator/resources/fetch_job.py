@@ -5,10 +5,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mtp_operator.api.fetch import PERMANENT_FAILURE, PROGRESS_PORT, FetchPlan
+from mtp_operator.api.fetch import PERMANENT_FAILURE, PROGRESS_PORT, FetchPlan, PlannedSource
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.template import PodTemplate
-from mtp_operator.api.weights_source import WeightsSource
+from mtp_operator.api.weights_source import CABundle
 
 from .engine_pod import container_security, literal, without_mesh
 from .labels import child_labels, owned_by
@@ -25,13 +25,17 @@ REFUSED_PLAN: Final = 2
 
 CLAIM_FOLDER: Final = "/claim"
 CREDENTIALS_FOLDER: Final = "/var/run/hub"
+AUTHORITIES_FOLDER: Final = "/var/run/authorities"
 
 
-def fetched_sources(model: MTPModel) -> tuple[WeightsSource, ...]:
+def fetched_sources(model: MTPModel) -> tuple[PlannedSource, ...]:
     """What has to be fetched: the model, its drafter, both or nothing."""
-    stated = (model.spec.model, model.spec.speculation.drafter)
+    target, drafter = model.spec.model, model.spec.speculation.drafter
+    stated = ((target, target.mmproj), *([(drafter, None)] if drafter else []))
     return tuple(
-        WeightsSource(uri=source.uri, revision=source.revision) for source in stated if source and source.is_fetched
+        PlannedSource(uri=source.uri, revision=source.revision, projector=projector)
+        for source, projector in stated
+        if source.is_fetched
     )
 
 
@@ -47,6 +51,8 @@ def request_hash(model: MTPModel) -> str:
 def fetch_job_name(model: MTPModel) -> str:
     """The name of the Job that answers what is asked for now; after a failure, `spec.tuning.request` makes another."""
     asked: list[Any] = [request_hash(model), model.spec.tuning.request, token(model)]
+    if model.spec.storage is not None and model.spec.storage.ca_bundle is not None:
+        asked.append(model.spec.storage.ca_bundle.to_wire())
     template = model.spec.template.pod
     if template != PodTemplate():
         # A pod that nothing takes in is recreated where the user says how.
@@ -61,13 +67,16 @@ def token(model: MTPModel) -> list[str] | None:
     return [reference.name, reference.key] if reference else None
 
 
-def fetch_job(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def fetch_job(
+    model: MTPModel, image: str, environment: Mapping[str, str], ca_bundle: CABundle | None = None
+) -> dict[str, Any]:
     """The Job that fetches what the model asks for. It is created once and never changed.
 
     Args:
         model: the model, which owns the Job.
         image: the operator's own.
         environment: which hub, through which proxy.
+        ca_bundle: whom to trust beside the public authorities, where the model does not say.
     """
     labels = child_labels(model.metadata.name)
     return {
@@ -98,7 +107,7 @@ def fetch_job(model: MTPModel, image: str, environment: Mapping[str, str]) -> di
             },
             "template": {
                 "metadata": without_mesh(_pod_metadata(model, labels)),
-                "spec": _pod(model, image, environment),
+                "spec": _pod(model, image, environment, ca_bundle),
             },
         },
     }
@@ -109,13 +118,19 @@ def _pod_metadata(model: MTPModel, labels: dict[str, str]) -> dict[str, Any]:
     return {"labels": {**template.labels, **labels}, "annotations": dict(template.annotations)}
 
 
-def _pod(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def _pod(model: MTPModel, image: str, environment: Mapping[str, str], ca_bundle: CABundle | None) -> dict[str, Any]:
     template = model.spec.template
+    ca_bundle = (model.spec.storage and model.spec.storage.ca_bundle) or ca_bundle
     plan = FetchPlan(
         sources=fetched_sources(model),
         folder=CLAIM_FOLDER,
         token_file=f"{CREDENTIALS_FOLDER}/token" if token(model) else None,
+        ca_file=f"{AUTHORITIES_FOLDER}/ca.crt" if ca_bundle else None,
     )
+    read_only = {
+        **({"token": CREDENTIALS_FOLDER} if token(model) else {}),
+        **({"authorities": AUTHORITIES_FOLDER} if ca_bundle else {}),
+    }
     # Only the fetch's own program reads these: nobody is told about it, and nothing looks for a newer version.
     variables = {
         "HOME": "/tmp",  # noqa: S108
@@ -146,7 +161,7 @@ def _pod(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[st
                 "volumeMounts": [
                     {"name": "claim", "mountPath": CLAIM_FOLDER},
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-                    *([{"name": "token", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}] if token(model) else []),
+                    *({"name": name, "mountPath": folder, "readOnly": True} for name, folder in read_only.items()),
                 ],
             }
         ],
@@ -154,6 +169,7 @@ def _pod(model: MTPModel, image: str, environment: Mapping[str, str]) -> dict[st
             {"name": "claim", "persistentVolumeClaim": {"claimName": claim_name(model)}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
             *_token_volumes(model),
+            *_authorities_volumes(ca_bundle),
         ],
     }
 
@@ -164,3 +180,10 @@ def _token_volumes(model: MTPModel) -> list[dict[str, Any]]:
         return []
     item = {"key": reference.key, "path": "token"}
     return [{"name": "token", "secret": {"secretName": reference.name, "items": [item], "defaultMode": 0o440}}]
+
+
+def _authorities_volumes(bundle: CABundle | None) -> list[dict[str, Any]]:
+    if bundle is None:
+        return []
+    item = {"key": bundle.key, "path": "ca.crt"}
+    return [{"name": "authorities", "configMap": {"name": bundle.name, "items": [item]}}]

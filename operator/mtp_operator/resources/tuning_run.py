@@ -30,9 +30,10 @@ def run_settings(
         used = next(weights, stated) if stated.is_fetched else stated
         return {"uri": used.uri, "revision": used.revision}
 
-    target = source(spec.model)
+    target, first = source(spec.model), spec.tuning.first_n_spec
     speculation = spec.speculation.to_wire()
-    speculation.pop("nSpec", None)
+    for decides_nothing_that_boots in ("nSpec", "blockSize"):
+        speculation.pop(decides_nothing_that_boots, None)
     if spec.speculation.drafter is not None:
         speculation["drafter"] |= source(spec.speculation.drafter)
     return RunSettings.model_validate(
@@ -41,6 +42,7 @@ def run_settings(
                 **target,
                 "servedName": spec.model.served_name or model.metadata.name,
                 "aliases": spec.model.aliases,
+                "mmproj": spec.model.mmproj,
             },
             "weightsClaim": claim_name(model),
             "cacheClaim": spec.storage and spec.storage.cache_claim,
@@ -50,8 +52,8 @@ def run_settings(
             "speculation": speculation,
             "files": [one.to_wire() for one in spec.files],
             "resources": spec.template.resources.to_wire(),
-            "maxNSpec": spec.tuning.max_n_spec,
-            "firstNSpec": spec.tuning.first_n_spec,
+            "maxNSpec": model.max_n_spec,
+            "firstNSpec": first and min(first, model.max_n_spec),
             "workload": spec.tuning.workload.of(spec.engine).to_wire(),
             "objective": spec.tuning.objective.to_wire(),
             "budget": spec.tuning.budget.to_wire(),

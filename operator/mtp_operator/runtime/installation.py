@@ -4,12 +4,16 @@ import os
 import re
 import socket
 import uuid
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.spec import EngineType
+from mtp_operator.api.template import PodTemplateSpec
+from mtp_operator.api.weights_source import CABundle
 from mtp_operator.reconcile.observed import OperatorSettings
 from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
@@ -79,8 +83,14 @@ class Settings(BaseSettings):
     """HTTPS_PROXY of fetches."""
     fetch_no_proxy: Annotated[str, Field(max_length=2048)] = ""
     """NO_PROXY of fetches."""
+    hub_ca_config_map: Annotated[str, Field(max_length=253)] = ""
+    """ConfigMap of each model's namespace with certificates of authorities that fetches trust; empty: none."""
+    hub_ca_key: Annotated[str, Field(max_length=253)] = "ca.crt"
+    """Its key with the certificates."""
     progress_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
     """Time between two questions how far a fetch is: the least between two writes of its status."""
+    template: PodTemplateSpec = PodTemplateSpec()
+    """Defaults of spec.template of all models, as JSON."""
 
     health_address: str = "0.0.0.0"  # noqa: S104  # kubelet's probes and scrapers come from outside the pod
     health_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
@@ -101,6 +111,19 @@ class Settings(BaseSettings):
             if not _NAMESPACE.match(name):
                 raise ValueError(f"{name!r} must be the name of a namespace: a DNS label of at most 63 characters")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("template", mode="before")
+    @classmethod
+    def _is_a_template(cls, value: Any) -> Any:
+        """By the API's own rules: what no model could state is no default either."""
+        if isinstance(value, Mapping) and value:
+            # Only a default that is set needs what judges objects.
+            from mtp_operator.api.validation import complaints
+
+            found = [str(one) for one in complaints(_model_with(value))]
+            if found:
+                raise ValueError("; ".join(one.removeprefix("spec.template") for one in found))
+        return value
 
     @model_validator(mode="after")
     def _lease_times_fit(self) -> Self:
@@ -139,6 +162,8 @@ class Settings(BaseSettings):
             nodes_readable=self.nodes_readable,
             progress_seconds=self.progress_seconds,
             fetch_environment=self._fetch_environment(),
+            ca_bundle=CABundle(name=self.hub_ca_config_map, key=self.hub_ca_key) if self.hub_ca_config_map else None,
+            template=self.template,
             network_policies=self.network_policies,
             server_clients=self.server_clients,
         )
@@ -151,6 +176,12 @@ class Settings(BaseSettings):
             "NO_PROXY": self.fetch_no_proxy,
         }
         return {name: value for name, value in variables.items() if value}
+
+
+def _model_with(template: Mapping[str, Any]) -> dict[str, Any]:
+    """A model that is in order, but for its template perhaps."""
+    spec = {"model": {"uri": "pvc://weights/model"}, "engine": {"type": "VLLM"}, "template": template}
+    return {"apiVersion": API_VERSION, "kind": "MTPModel", "metadata": {"name": "model"}, "spec": spec}
 
 
 def load_settings() -> Settings:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import httpx
 import pytest
 
 from mtp_operator.api.fetch import PERMANENT_FAILURE, FetchPlan, FetchProgress, FetchResult, path_of
-from mtp_operator.api.weights_source import WeightsSource
+from mtp_operator.fetch.checkpoint import block_size
 from mtp_operator.fetch.fetch_errors import FetchError
 from mtp_operator.fetch.hub import Hub as RealHub
 from tests.hub import Hub, Repository
@@ -70,9 +71,8 @@ class Fetching:
     prefix: tuple[str, ...] = ()
 
     def start(self) -> subprocess.Popen[str]:
-        plan = FetchPlan(
-            sources=(WeightsSource(uri=self.uri, revision=self.revision),), folder=str(self.claim), **(self.more or {})
-        )
+        sources = [{"uri": self.uri, "revision": self.revision}]
+        plan = FetchPlan.model_validate({"sources": sources, "folder": str(self.claim), **(self.more or {})})
         self.log.unlink(missing_ok=True)
         command = [*self.prefix, str(MTP), "fetch", "--plan", json.dumps(plan.to_wire())]
         return subprocess.Popen(
@@ -135,6 +135,39 @@ def test_a_repository_is_fetched_as_an_engine_needs_it(hub: Hub, claim: Path, re
     assert [path for path in (claim / "fetching").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     modes = {path.stat().st_mode & 0o777 for path in (claim / "models").rglob("*")}
     assert modes == {0o755, 0o644}
+
+
+def test_a_drafter_of_blocks_says_how_long_they_are(claim: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "drafter"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.json").write_text('{"dflash_config": {"block_size": 16}}')
+
+    with Hub(Repository(NAME, folder)) as hub:
+        _, result = Fetching(hub, claim).run()
+
+    assert result.fetched[0].block_size == 16
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        ('{"block_size": 16}', 16),
+        ('{"dspark_block_size": 5, "block_size": 8}', 5),
+        ('{"text_config": {"dspark_block_size": 5}}', 5),
+        ('{"dflash_config": null, "block_size": "16"}', None),
+        ('{"block_size": true}', None),
+        ('{"block_size": 0}', None),
+        ('{"block_size": 1000000}', None),
+        ("{}", None),
+        ("[1]", None),
+        ("{", None),
+        ("[" * 100_000, None),
+        ("\ufffe", None),
+    ],
+)
+def test_whatever_a_configuration_contains(content: str, size: int | None) -> None:
+    assert block_size(content.encode("utf-16" if content == "\ufffe" else "utf-8")) == size
 
 
 def test_what_is_there_is_not_fetched_again(hub: Hub, claim: Path, repository: Repository) -> None:
@@ -298,6 +331,71 @@ def test_a_wrong_token(hub: Hub, claim: Path) -> None:
     reason, message = Fetching(hub, claim, more=secret(claim, "hf_other")).fails()
 
     assert (reason, "hf_other" in message) == ("TokenRefused", False)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate that no public authority knows, and a server with it."""
+    certificate, key = tmp_path / "ca.crt", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    return certificate, tls
+
+
+def test_a_hub_of_a_private_authority(
+    authority: tuple[Path, ssl.SSLContext], claim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, tls = authority
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    repository = Repository(NAME, folder)
+    with Hub(repository, tls=tls) as hub:
+        status, _ = Fetching(hub, claim, more={"ca_file": str(certificate)}).run()
+
+        assert status == 0
+        assert_whole(claim, repository, {"model.safetensors"})
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        monkeypatch.setattr("mtp_operator.fetch.hub.FIRST_WAIT_SECONDS", 0.0)
+        with pytest.raises(FetchError, match="certificate verify failed"):
+            RealHub(None, threading.Event()).list_files(NAME, None)
+
+
+def test_a_bundle_without_certificates(claim: Path, hub: Hub, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.crt"
+    bundle.write_text("no certificate")
+
+    reason, message = Fetching(hub, claim, more={"ca_file": str(bundle)}).fails()
+
+    assert reason == "CABundleUnreadable"
+    assert "storage.caBundle" in message
+
+
+def test_a_projector_comes_with_its_model(claim: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gguf"
+    folder.mkdir()
+    for name in ("q4.gguf", "q8.gguf", "mmproj-F16.gguf"):
+        (folder / name).write_bytes(name.encode() * 1000)
+    repository = Repository(NAME, folder)
+    source = {"uri": f"hf://{NAME}/*q8*.gguf", "projector": "mmproj-F16.gguf"}
+
+    with Hub(repository) as hub:
+        status, result = Fetching(hub, claim, more={"sources": [source]}).run()
+        missing = Fetching(hub, claim, more={"sources": [{**source, "projector": "mmproj-F32.gguf"}]}).fails()
+
+    assert (status, result.fetched[0].uri) == (0, f"hf://{NAME}/q8.gguf")
+    assert_whole(claim, repository, {"q8.gguf", "mmproj-F16.gguf"})
+    assert missing[0] == "FileNotFound"
+    assert "mmproj-F32.gguf" in missing[1]
 
 
 def test_a_repository_that_is_not_there(hub: Hub, claim: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.run import MTPTuningRunSpec, Observed, TrialCounters, TrialState, TrialStatus
-from mtp_operator.api.spec import EngineType, Level, Objective
+from mtp_operator.api.spec import EngineType, Level, Objective, SpeculationMethod
 from mtp_operator.api.trial_documents import Latencies, LevelResult, TrialResult, TrialWarning
 from mtp_operator.reconcile import trial_conversion
 from mtp_operator.tuner import tuner_records as tuner
@@ -34,10 +34,23 @@ def result(**level: Any) -> TrialResult:
 def test_the_tuner_gets_the_windows_of_what_is_maximized(maximize: str, windows: tuple[float, ...]) -> None:
     trial = trial_conversion.measured_trial(PLANNED, result(interactivity=[140.0, 141.5]), [Level(concurrency=1)])
 
-    (told,) = trial_conversion.tuner_arms([trial], objective(maximize))
+    (told,) = trial_conversion.tuner_arms([trial], objective(maximize), SpeculationMethod.MTP)
 
     assert told.levels[0].windows == windows
     assert trial.output_tokens_per_second == "101.00"
+
+
+@pytest.mark.parametrize("method", SpeculationMethod)
+def test_the_acceptance_of_a_block_says_nothing_of_another_n(method: SpeculationMethod) -> None:
+    counters = {"drafts": 100, "draftTokens": 300, "acceptedTokens": 180, "acceptedPerPosition": [90, 60, 30]}
+    trial = trial_conversion.measured_trial(PLANNED, result(**counters), [Level(concurrency=1)])
+
+    (told,) = trial_conversion.tuner_arms([trial], objective(), method)
+
+    acceptance = told.levels[0].acceptance
+    assert (acceptance is None) == (method in {SpeculationMethod.DFLASH, SpeculationMethod.DSPARK})
+    assert acceptance is None or acceptance.per_position == (0.9, 0.6, 0.3)
+    assert trial.acceptance_length == "2.80"
 
 
 def test_limits_and_their_counts_reach_the_tuner() -> None:
@@ -46,7 +59,9 @@ def test_limits_and_their_counts_reach_the_tuner() -> None:
     trial = trial_conversion.measured_trial(PLANNED, result(limits=[COUNT]), [Level(concurrency=1)])
 
     asked = trial_conversion.tuner_settings(spec, [trial], TrialCounters())
-    (told,) = trial_conversion.tuner_arms([TrialStatus.model_validate(trial.to_wire())], spec.objective)
+    (told,) = trial_conversion.tuner_arms(
+        [TrialStatus.model_validate(trial.to_wire())], spec.objective, SpeculationMethod.MTP
+    )
 
     assert [one.model_dump(by_alias=True) for one in asked.constraints] == [CONSTRAINT]
     assert [one.model_dump(by_alias=True) for one in told.levels[0].latencies] == [COUNT]

@@ -21,6 +21,7 @@ from mtp_operator.reconcile.intent import (
     why_no_trials,
     wish,
 )
+from mtp_operator.resources.fetch_job import request_hash
 
 from .givens import SETTINGS, model_body
 from .world import World
@@ -58,6 +59,47 @@ def test_one_thing_is_wanted(
     assert fixed_n_spec(found) == chosen_n_spec(found, None) == n_spec
     assert (no_trials or "") in (why_no_trials(found) or "")
     assert (no_trials is None) == (why_no_trials(found) is None)
+
+
+def drafting(block_size: int | None, **speculation: Any) -> Intent:
+    """What is wanted once a DSpark checkpoint has been fetched, whose config.json states this block."""
+    body = model_body(**FETCHED, speculation={"method": "DSpark", **speculation})
+    source = {"uri": "hf://google/gemma", "revision": "a" * 40, "blockSize": block_size}
+    asked = request_hash(MTPModel.from_wire(body))
+    body["status"]["weights"] = {"requestHash": asked, "claim": "gemma-weights", "fetched": [source]}
+    return wish(MTPModel.from_wire(body), SETTINGS, ()).intent
+
+
+@pytest.mark.parametrize(
+    ("block_size", "speculation", "why"),
+    [
+        pytest.param(5, {}, None, id="the checkpoint says it"),
+        pytest.param(None, {"blockSize": 5}, None, id="the spec says it"),
+        pytest.param(4, {"blockSize": 5, "nSpec": 5}, None, id="the spec knows better"),
+        pytest.param(None, {}, "spec.speculation.blockSize: must be set", id="nobody says it"),
+        pytest.param(None, {"nSpec": 3}, None, id="nobody has to: it is pinned"),
+        pytest.param(5, {"nSpec": 6}, "spec.speculation.nSpec: must be at most 5", id="a pin above it"),
+    ],
+)
+def test_a_drafter_of_blocks_drafts_no_more_than_one(
+    block_size: int | None, speculation: dict[str, Any], why: str | None
+) -> None:
+    found = drafting(block_size, **speculation)
+
+    assert isinstance(found, Refused) == (why is not None)
+    assert (why or "") in (why_no_trials(found) or "")
+
+
+@pytest.mark.parametrize(("block_size", "most"), [(2, 2), (4, 4), (9, 6)])
+def test_no_n_above_the_block_is_measured(block_size: int, most: int) -> None:
+    tuning = {"maxNSpec": 6, "firstNSpec": 6}
+    world = World(model_body(speculation={"method": "DSpark", "blockSize": block_size}, tuning=tuning))
+
+    world.finish()
+
+    run = world.run()
+    assert run["spec"]["maxNSpec"] == most
+    assert max(arm["nSpec"] for arm in run["status"]["arms"]) <= most
 
 
 def test_what_a_run_has_found_stands_while_tuning_is_suspended() -> None:

@@ -91,7 +91,11 @@ def test_another_measured_n_may_be_exported() -> None:
     ("body", "options", "said"),
     [
         (runs.selected, ("--to=args", "--n-spec=15"), "n_spec 15 was not measured; measured are 0, "),
-        (runs.selected, ("--to=docker",), "--to: must be one of args, compose, kserve, vllm-recipe, not docker"),
+        (
+            runs.selected,
+            ("--to=docker",),
+            "--to: must be one of args, compose, kserve, llmkube, kaito, aiconfigurator, vllm-recipe, not docker",
+        ),
         (runs.failed, ("--to=args",), "the run has chosen nothing (Failed)"),
     ],
 )

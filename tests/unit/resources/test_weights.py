@@ -10,6 +10,10 @@ import pytest
 from mtp_operator.api.fetch import FetchPlan
 from mtp_operator.api.model import NAME_LIMIT, MTPModel
 from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
+from mtp_operator.api.spec import EngineType
+from mtp_operator.api.weights_source import CABundle, FetchedSource
+from mtp_operator.engines import engine_for
+from mtp_operator.resources import tuning_run
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, request_hash
 from mtp_operator.resources.private_cache import private_cache
 from mtp_operator.resources.trial_job import trial_job
@@ -108,6 +112,50 @@ def test_the_hubs_token_is_a_file_and_nothing_else() -> None:
     (mount,) = (one for one in container["volumeMounts"] if one["name"] == "token")
     assert plan.token_file.startswith(mount["mountPath"])
     assert mount["readOnly"] is True
+
+
+@pytest.mark.parametrize(
+    ("storage", "default", "expected"),
+    [
+        ({}, None, None),
+        ({}, CABundle(name="cluster-ca"), ("cluster-ca", "ca.crt")),
+        (
+            {"caBundle": {"name": "team-ca", "key": "bundle.pem"}},
+            CABundle(name="cluster-ca"),
+            ("team-ca", "bundle.pem"),
+        ),
+    ],
+)
+def test_whom_a_fetch_trusts(
+    storage: dict[str, Any], default: CABundle | None, expected: tuple[str, str] | None
+) -> None:
+    asked = model(storage={"newClaim": {"size": "10Gi"}, **storage})
+
+    spec = pod(fetch_job(asked, "operator:1", {}, default))
+
+    (container,) = spec["containers"]
+    plan = FetchPlan.model_validate_json(container["args"][2])
+    volumes = [one["configMap"] for one in spec["volumes"] if "configMap" in one]
+    assert [(one["name"], one["items"][0]["key"]) for one in volumes] == ([expected] if expected else [])
+    mounts = [one["mountPath"] for one in container["volumeMounts"] if one["name"] == "authorities"]
+    assert plan.ca_file == (f"{mounts[0]}/ca.crt" if expected else None)
+
+
+def test_a_projector_is_fetched_and_loaded() -> None:
+    source = {"uri": "hf://google/gemma/gguf/q8.gguf", "mmproj": "mmproj/F16.gguf"}
+    fields: dict[str, Any] = {"model": source, "engine": {"type": "LlamaCpp"}}
+    asked = model(**fields)
+
+    plan = FetchPlan.model_validate_json(pod(fetch_job(asked, "operator:1", {}))["containers"][0]["args"][2])
+    fetched = FetchedSource(uri=source["uri"], revision=COMMIT)
+    settings = tuning_run.run_settings(asked, "engine:1", "operator:1", [fetched])
+    arguments = engine_for(EngineType.LLAMA_CPP).arguments(
+        settings, 0, "gemma", f"/hub/google/gemma/{COMMIT}/gguf/q8.gguf", None
+    )
+
+    assert [one.projector for one in plan.sources] == ["mmproj/F16.gguf"]
+    assert arguments[arguments.index("--mmproj") + 1] == f"/hub/google/gemma/{COMMIT}/mmproj/F16.gguf"
+    assert request_hash(asked) != request_hash(model(**{**fields, "model": {"uri": source["uri"]}}))
 
 
 def test_the_program_is_told_what_and_whereto() -> None:

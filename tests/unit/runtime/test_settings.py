@@ -38,6 +38,34 @@ def test_only_the_installation_says_which_hub_is_asked(monkeypatch: pytest.Monke
     }
 
 
+def test_the_installations_template_reaches_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MTP_OPERATOR_TEMPLATE", '{"runtimeClassName": "nvidia", "tolerations": [{"key": "sku"}]}')
+
+    template = load_settings().for_decisions().template
+
+    assert template.runtime_class_name == "nvidia"
+    assert [one.key for one in template.tolerations] == ["sku"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('{"runtimeClass": "nvidia"}', "runtimeClass"),
+        ('{"labels": {"mtp-operator.dev/model": "mine"}}', ".labels"),
+        ('{"sharedMemory": "lots"}', ".sharedMemory: Invalid value: must be a size"),
+        ('{"tolerations": [{"key": "sku", "operator": "Like"}]}', ".tolerations[0].operator"),
+        ("[]", "MTP_OPERATOR_TEMPLATE"),
+    ],
+)
+def test_what_no_model_could_state_is_no_default(monkeypatch: pytest.MonkeyPatch, given: str, said: str) -> None:
+    monkeypatch.setenv("MTP_OPERATOR_TEMPLATE", given)
+
+    with pytest.raises(SettingsError, match=r"^MTP_OPERATOR_TEMPLATE=") as refused:
+        load_settings()
+
+    assert said in str(refused.value)
+
+
 @pytest.mark.parametrize(("given", "namespaces"), [("", ()), ("llm", ("llm",)), ("llm, lab,llm,", ("llm", "lab"))])
 def test_namespaces_are_a_list_with_commas(
     monkeypatch: pytest.MonkeyPatch, given: str, namespaces: tuple[str, ...]

@@ -24,7 +24,9 @@ def tuned(curve: str, seed: int) -> tuple[Verdict, list[TrialStatus]]:
     """The verdict, and the trials that led to it."""
     settings = Settings(n_specs=tuple(range(LARGEST + 1)), max_trials=12, levels=(Level(concurrency=1),))
     trials: list[TrialStatus] = []
-    while isinstance(step := next_step(trial_conversion.tuner_arms(trials, Objective()), settings), Measure):
+    while isinstance(
+        step := next_step(trial_conversion.tuner_arms(trials, Objective(), SpeculationMethod.MTP), settings), Measure
+    ):
         options = {"boot_noise": BOOT_NOISE, "seed": f"{seed}-{step.boot}"}
         result, _ = run_in_virtual_time(measured(arguments(step.n_spec, curve, **options), step.n_spec))
         planned = TrialStatus(

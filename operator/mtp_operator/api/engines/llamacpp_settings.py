@@ -40,6 +40,7 @@ REFUSED: Final = {
     "--draft-min": Refusal("has been removed from llama-server; the operator sets --spec-draft-n-max"),
     "--draft-n": Refusal("has been removed from llama-server; the operator sets --spec-draft-n-max"),
     "--draft-n-min": Refusal("has been removed from llama-server; the operator sets --spec-draft-n-max"),
+    "--draft-p-min": Refusal("is spec.speculation.llamaCpp.pMinMilli"),
     "--embd-gemma-default": Refusal("downloads another model: name it in spec.model.uri"),
     "--embedding": Refusal("turns text generation off"),
     "--embeddings": Refusal("turns text generation off"),

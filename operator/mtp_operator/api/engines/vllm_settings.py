@@ -33,6 +33,7 @@ REFUSED: Final = {
     "--config": Refusal("hides other arguments: write them out"),
     "--convert": Refusal("turns text generation off", ("auto", "none")),
     "--data-parallel-size": Refusal("is spec.engine.vllm.dataParallelSize", ("1",)),
+    "--device-memory-utilization": Refusal("is spec.engine.vllm.gpuMemoryUtilizationPercent"),
     "--disable-log-stats": Refusal("turns the counters off that prove that speculation works"),
     "--disable-prefix-caching": Refusal("is spec.engine.vllm.prefixCaching"),
     "--distributed-executor-backend": Refusal("starts processes that the operator does not know", ("mp", "uni")),
@@ -43,6 +44,7 @@ REFUSED: Final = {
     "--enable-trace-replay": Refusal("lets a request decide what is generated"),
     "--gpu-memory-utilization": Refusal("is spec.engine.vllm.gpuMemoryUtilizationPercent"),
     "--grpc": Refusal("is set by the operator"),
+    "--grpc-port": Refusal("opens a second server, which nothing measures"),
     "--headless": Refusal("turns the server off that the bench asks"),
     "--hf-token": Refusal("puts a secret into the pod's arguments: use spec.model.tokenSecretRef"),
     "--host": Refusal("is set by the operator", ("0.0.0.0",)),  # noqa: S104

@@ -6,10 +6,18 @@ from .model_source import ModelSource
 from .objective import Budget, LatencyConstraint, LatencyMetric, Maximize, Objective, SlowerLevels
 from .prompts_spec import ClaimPath, ConfigMapKey, PromptCategory, Prompts
 from .sampling_spec import Sampling, SamplingMode
-from .speculation import NEED_DRAFTER, Drafter, SpeculationMethod, SpeculationMethodSpec, SpeculationSpec
+from .speculation import (
+    BLOCK_DRAFTERS,
+    NEED_DRAFTER,
+    Drafter,
+    SpeculationMethod,
+    SpeculationMethodSpec,
+    SpeculationSpec,
+)
 from .workload import DEFAULT_CONCURRENCY, PROMPT_RESERVE_TOKENS, Level, Workload
 
 __all__ = [
+    "BLOCK_DRAFTERS",
     "DEFAULT_CONCURRENCY",
     "FLOORS",
     "NEED_DRAFTER",

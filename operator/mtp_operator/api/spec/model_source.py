@@ -34,6 +34,21 @@ class ModelSource(WeightsSource):
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = ()
+    mmproj: Annotated[
+        str | None,
+        Field(
+            max_length=255,
+            description="llama.cpp's multimodal projector: a .gguf file of the repository that uri names, fetched and "
+            "verified with it, for example mmproj-F16.gguf.",
+            json_schema_extra=validated(
+                rule(
+                    "self.matches('^[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)*[.]gguf$')",
+                    "must be the path of a .gguf file in the repository: folders and file of letters, digits, '-', '_' "
+                    "and '.'",
+                )
+            ),
+        ),
+    ] = None
     token_secret_ref: Annotated[
         SecretKey | None,
         Field(

@@ -83,7 +83,7 @@ def _evidence(source: MTPTuningRun, run: MTPTuningRun) -> Mapping[str, TrialStat
     found = {}
     try:
         for trial in filter(lambda one: _is_evidence(one, run), judged_outputs(source.status.trials)):
-            trial_conversion.tuner_arms((trial,), objective)
+            trial_conversion.tuner_arms((trial,), objective, run.spec.speculation.method)
             origin = trial.adopted_from or source.metadata.name
             weighted = trial_conversion.weighted_trial(trial, levels)
             found[trial.job_uid or trial.job_name] = weighted.replace(adopted_from=origin)

@@ -256,7 +256,7 @@ def _started_over(status: MTPTuningRunStatus, trial: TrialStatus, why: str) -> M
 def _planned(run: MTPTuningRun, status: MTPTuningRunStatus, now: datetime) -> MTPTuningRunStatus:
     """The status with the next trial, or with the verdict."""
     step = next_step(
-        trial_conversion.tuner_arms(status.trials, run.spec.objective),
+        trial_conversion.tuner_arms(status.trials, run.spec.objective, run.spec.speculation.method),
         trial_conversion.tuner_settings(run.spec, status.trials, status.counters),
     )
     if isinstance(step, Verdict):

@@ -1,0 +1,93 @@
+"""Records what the pinned engines' own parsers take, for test_parsers.py.
+
+`python -m tests.unit.api.record_parsers LLAMA_SERVER SITE_PACKAGES` writes engine_parsers.json: the flags and variables
+that `LLAMA_SERVER --help` lists, and those in the sources of the vLLM that lies in SITE_PACKAGES, which is not run.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+RECORD = Path(__file__).with_name("engine_parsers.json")
+
+_FLAG = re.compile(r"(?<![\w-])--?[A-Za-z0-9][-A-Za-z0-9_.]*")
+_DESCRIPTION = re.compile(r"\s{3,}[a-z(\[]")
+_VARIABLE = re.compile(r"\(env: ([A-Z0-9_]+)\)")
+
+_VLLM_PARSERS = ("vllm/engine/arg_utils.py", "vllm/entrypoints/launchers/cli_args.py")
+_VLLM_VARIABLES = "vllm/envs.py"
+
+
+def of_llama_server(program: str) -> dict[str, Any]:
+    """What llama-server's help says: each flag with its other spellings."""
+    said = {
+        option: subprocess.run([program, option], check=True, capture_output=True, text=True)
+        for option in ("--help", "--version")
+    }
+    text = said["--help"].stdout
+    rows = [_FLAG.findall(_DESCRIPTION.split(line)[0]) for line in text.splitlines() if re.match("--?[A-Za-z]", line)]
+    version = (said["--version"].stdout + said["--version"].stderr).split("version: ")[1].splitlines()[0]
+    return {
+        "from": f"llama-server --help, {version}, sha256 {_sha256(text.encode())}",
+        "flags": sorted(row for row in rows if row),
+        "variables": sorted(set(_VARIABLE.findall(text))),
+    }
+
+
+def of_vllm(site_packages: Path) -> dict[str, Any]:
+    """What vLLM's sources add to its parser: literals of add_argument, and fields of its frontend's settings."""
+    sources = {name: (site_packages / name).read_bytes() for name in (*_VLLM_PARSERS, _VLLM_VARIABLES)}
+    rows = [row for name in _VLLM_PARSERS for row in _rows(ast.parse(sources[name]))]
+    (package,) = site_packages.glob("vllm-*.dist-info")
+    digest = _sha256(b"".join(sources.values()))
+    return {
+        "from": f"sources of {package.name.removesuffix('.dist-info')}, sha256 {digest}",
+        "flags": sorted(rows),
+        "variables": sorted(_variables(ast.parse(sources[_VLLM_VARIABLES]))),
+    }
+
+
+def _rows(module: ast.Module) -> Iterator[list[str]]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+            names = [one.value for one in node.args if isinstance(one, ast.Constant) and str(one.value).startswith("-")]
+            if names:
+                yield [str(name) for name in names]
+        elif isinstance(node, ast.ClassDef) and node.name.endswith("FrontendArgs"):
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    yield [f"--{field.target.id.replace('_', '-')}"]
+
+
+def _variables(module: ast.Module) -> Iterator[str]:
+    for node in module.body:
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id == "environment_variables":
+            assert isinstance(node, ast.AnnAssign)
+            assert isinstance(node.value, ast.Dict)
+            yield from (str(key.value) for key in node.value.keys if isinstance(key, ast.Constant))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def main() -> None:
+    """Write the record."""
+    program, site_packages = sys.argv[1:]
+    record = {"LlamaCpp": of_llama_server(program), "VLLM": of_vllm(Path(site_packages))}
+    lines = json.dumps(record, indent=1)
+    # A row a line: a diff then shows flags.
+    RECORD.write_text(re.sub(r"\[\s+(\"-[^\]]*?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Whether the table of refusals has holes, by what the pinned engines' own parsers and environment lists name.
+
+engine_parsers.json is recorded by record_parsers.py; of a newer engine, what these tests name is refused, or reviewed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, vllm_settings
+from mtp_operator.api.engines.environment import REFUSED as REFUSED_VARIABLES
+
+from .record_parsers import RECORD
+
+RECORDED: dict[str, dict[str, Any]] = json.loads(RECORD.read_text())
+ROWS = [row for engine in RECORDED.values() for row in engine["flags"]]
+OWN = {**llamacpp_settings.REFUSED, **vllm_settings.REFUSED}
+
+SENSITIVE = re.compile(
+    r"^--(.*-)?(host|port|addr|address|url|uds|grpc|api-key|token|ssl|root-path|repo|hf-file|trust|agent|logprobs"
+    r"|embeds|mcp|tools?|draft|spec|speculative|slots?|profiler)(-.*)?$"
+)
+"""Names of flags that open the server, tell secrets, or decide what is drafted."""
+
+REVIEWED_FLAGS = {
+    "another node or port, which no engine of one pod uses": (
+        "--data-parallel-address", "--data-parallel-multi-port-external-lb", "--data-parallel-rpc-port",
+        "--data-parallel-supervisor-port", "--master-addr", "--master-port", "--reuse-port",
+    ),
+    "details of TLS, which needs a certificate, and that is refused": (
+        "--enable-ssl-refresh", "--ssl-cert-reqs", "--ssl-ciphers",
+    ),
+    "how tokens that clients ask for look, or are parsed": (
+        "--dbo-decode-token-threshold", "--dbo-prefill-token-threshold", "--enable-auto-tool-choice",
+        "--exclude-tools-when-tool-choice-none", "--long-prefill-token-threshold",
+        "--long-prefill-token-threshold-adaptive", "--tool-call-parser", "--tool-parser-plugin", "--tool-strict-level",
+    ),
+    "what slots keep, and tell of themselves": (
+        "--cache-idle-slots", "--kv-unified-per-slot", "--slot-prompt-similarity", "--slots",
+    ),
+    "how a drafter runs, equally for every n": (
+        "--cache-type-k-draft", "--cache-type-v-draft", "--cpu-mask-batch-draft", "--cpu-mask-draft",
+        "--cpu-moe-draft", "--cpu-range-draft", "--cpu-strict-batch-draft", "--cpu-strict-draft", "--device-draft",
+        "--draft-p-split", "--gpu-layers-draft", "--n-cpu-moe-draft", "--n-gpu-layers-draft", "--override-tensor-draft",
+        "--poll-batch-draft", "--poll-draft", "--prio-batch-draft", "--prio-draft", "--spec-draft-backend-sampling",
+        "--spec-draft-cpu-mask", "--spec-draft-cpu-mask-batch", "--spec-draft-cpu-moe", "--spec-draft-cpu-range",
+        "--spec-draft-cpu-strict", "--spec-draft-cpu-strict-batch", "--spec-draft-device", "--spec-draft-n-cpu-moe",
+        "--spec-draft-n-ubatch", "--spec-draft-ncmoe", "--spec-draft-ngl", "--spec-draft-override-tensor",
+        "--spec-draft-p-split", "--spec-draft-poll", "--spec-draft-poll-batch", "--spec-draft-prio",
+        "--spec-draft-prio-batch", "--spec-draft-sampling", "--spec-draft-threads", "--spec-draft-threads-batch",
+        "--spec-draft-type-k", "--spec-draft-type-v", "--threads-batch-draft", "--threads-draft",
+    ),
+    "settings of kinds of drafting that --spec-type, which is refused, would turn on": (
+        "--spec-ngram-map-k-min-hits", "--spec-ngram-map-k4v-min-hits", "--spec-ngram-map-k4v-size-m",
+        "--spec-ngram-map-k4v-size-n", "--spec-ngram-min-hits", "--spec-ngram-mod-n-match", "--spec-ngram-mod-n-max",
+        "--spec-ngram-mod-n-min", "--spec-ngram-simple-min-hits", "--spec-ngram-simple-size-m",
+        "--spec-ngram-simple-size-n", "--spec-ngram-size-m", "--spec-ngram-size-n",
+    ),
+}  # fmt: skip
+
+SENSITIVE_VARIABLE = re.compile(
+    r"(_HOST|_HOSTNAME|_PORT|_IPS?|_ADDR|_CACHE|_CACHE_DIR|_CACHE_PATH|_ROOT|_SO_PATH|_PLUGINS?|API_KEY|_TOKEN"
+    r"|SIMULATION_STRATEGY|KEEP_ALIVE_ON_ENGINE_DEATH)$"
+)
+
+REVIEWED_VARIABLES = {
+    "MOONCAKE_REQUESTER_LOCAL_HOSTNAME": "says a name of this pod",
+    "VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE": "lays the KV cache out, for every n",
+    "VLLM_DISABLE_COMPILE_CACHE": "each boot compiles, for every n",
+    "VLLM_LOOPBACK_IP": "is between the processes of one pod",
+    "VLLM_LORA_RESOLVER_CACHE_DIR": "serves adapters only with --enable-lora, which is refused",
+    "VLLM_RAY_DP_PLACEMENT_NODE_IPS": "places what --distributed-executor-backend, which is refused, would start",
+    "VLLM_V1_USE_OUTLINES_CACHE": "turns a cache on where it lies",
+}
+
+
+def is_refused(flag: str) -> bool:
+    return next(FLAGS.complaints([f"{flag}=1"]), None) is not None
+
+
+def long(row: list[str]) -> list[str]:
+    """The long spellings of one flag; its negation turns off what is refused."""
+    return [one for one in row if one.startswith("--") and not one.startswith("--no-")]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if len(long(row)) > 1], ids=lambda row: row[-1])
+def test_all_spellings_of_a_flag_have_one_verdict(row: list[str]) -> None:
+    assert len({is_refused(one) for one in long(row)}) == 1
+
+
+def test_every_sensitive_flag_is_refused_or_reviewed() -> None:
+    reviewed = {flag for flags in REVIEWED_FLAGS.values() for flag in flags}
+    open_ones = {one for row in ROWS for one in long(row) if SENSITIVE.match(one) and not is_refused(one)}
+
+    assert open_ones - reviewed == set()
+    assert reviewed - open_ones == set()
+
+
+def test_every_sensitive_variable_is_refused_or_reviewed() -> None:
+    named = {name for engine in RECORDED.values() for name in engine["variables"] if SENSITIVE_VARIABLE.search(name)}
+    open_ones = {name for name in named if next(VARIABLES.complaints({name: "x"}), None) is None}
+
+    assert open_ones == REVIEWED_VARIABLES.keys()
+
+
+def test_no_variable_stands_for_a_flag_that_is_refused() -> None:
+    """llama-server reads most of its flags from variables too."""
+    stated = [name for name in RECORDED["LlamaCpp"]["variables"] if name.startswith(("LLAMA_", "HF_"))]
+
+    assert len(stated) > 100
+    assert [name for name in stated if next(VARIABLES.complaints({name: "x"}), None) is None] == []
+
+
+def test_no_refusal_is_of_a_flag_that_no_engine_has() -> None:
+    taken = {one for row in ROWS for one in row}
+
+    # Flags that were removed lately are told what has taken their place.
+    unknown = {flag for flag in OWN if flag not in taken and f"--{flag.removeprefix('--no-')}" not in taken}
+    assert unknown <= {flag for flag in OWN if "has been removed" in OWN[flag].why} | {"--disable-prefix-caching"}
+
+
+def test_no_refusal_is_of_a_variable_of_vllm_that_it_has_not() -> None:
+    known = RECORDED["VLLM"]["variables"]
+    refused = [name for name in REFUSED_VARIABLES if name.startswith("VLLM_")]
+
+    assert [one for one in refused if not any(name.startswith(one.rstrip("*")) for name in known)] == []
