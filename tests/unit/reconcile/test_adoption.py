@@ -305,6 +305,7 @@ def forged(**changes: Any) -> dict[str, Any]:
         pytest.param(forged(metadata__labels={MEASUREMENT_LABEL: "0" * 16}), id="another label"),
         pytest.param(forged(metadata__labels="none"), id="odd labels"),
         pytest.param(forged(status__trials=7), id="odd trials"),
+        pytest.param(forged(status__trials={"measured": 4}), id="trials of an older version"),
         pytest.param(forged(status__observed={"node": "node-b"}), id="a node that is not there"),
         pytest.param({}, id="nothing"),
     ],
