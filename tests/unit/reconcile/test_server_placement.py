@@ -12,7 +12,8 @@ from mtp_operator.api.template import PodTemplate
 from mtp_operator.reconcile.server_placement import placed
 from mtp_operator.resources.tuning_run import run_settings
 
-from .world import World, model_body
+from .givens import model_body
+from .world import World
 
 MEASURED = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
 BASELINE = {"replicas": 1, "whileTuning": "Baseline"}

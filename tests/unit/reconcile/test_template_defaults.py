@@ -11,7 +11,8 @@ from mtp_operator.api.template import PodTemplateSpec
 from mtp_operator.api.template_defaults import with_template_defaults
 from mtp_operator.api.validation import with_defaults
 
-from .world import World, model_body
+from .givens import model_body
+from .world import World
 
 SKU = {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"}
 SPOT = {"key": "spot", "operator": "Exists"}
