@@ -77,7 +77,7 @@ test: check  ## Everything that CI runs: checks, unit tests, and the real cluste
 	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
 
 .PHONY: lint-manifests
-lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/linters.md explains it all.
+lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/reference/linters.md explains it all.
 	$(PYTHON) -m tests.manifests
 
 .PHONY: lint-report

@@ -201,7 +201,10 @@ def generated_files() -> dict[str, str]:
         SchemaError: a field has no description, no bound, or a type that the API does not have.
     """
     definitions = [kind.definition() for kind in KINDS]
-    files = {"docs/api-reference.md": api_reference(definitions), "docs/trial-result.schema.json": result_schema()}
+    files = {
+        "docs/reference/api.md": api_reference(definitions),
+        "docs/reference/trial-result.schema.json": result_schema(),
+    }
     for definition in definitions:
         properties = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
         properties["spec"] = spelled_out(properties["spec"])
