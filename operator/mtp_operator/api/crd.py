@@ -14,6 +14,7 @@ import yaml
 from .base import GROUP, VERSION, Schema, rule, validated
 from .model import NAME_LIMIT, MTPModel, MTPModelSpec
 from .model_status import MTPModelStatus
+from .reasons import GROUPS, reasons_page
 from .reference import api_reference, spelled_out
 from .result_schema import result_schema
 from .run import MTPTuningRun, MTPTuningRunSpec, MTPTuningRunStatus
@@ -202,6 +203,7 @@ def generated_files() -> dict[str, str]:
     """
     definitions = [kind.definition() for kind in KINDS]
     files = {
+        "docs/reasons.md": reasons_page(GROUPS),
         "docs/reference/api.md": api_reference(definitions),
         "docs/reference/trial-result.schema.json": result_schema(),
     }
@@ -226,7 +228,7 @@ def main(
         bool, typer.Option("--check", help="Write nothing; fail if a file is not what is written.")
     ] = False,
 ) -> None:
-    """Write the CRDs, the chart's copies of them, the API reference and the schema of a trial's result."""
+    """Write the CRDs, the chart's copies of them, the references and the schema of a trial's result."""
     files = {output / path: text for path, text in generated_files().items()}
     stale = [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if check:

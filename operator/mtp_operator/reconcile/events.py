@@ -58,8 +58,9 @@ def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTunin
         return []
     if verdict.type in CHOICES:
         return [EventDraft(about, "Normal", "NSpecChosen", f"n_spec={verdict.n_spec}: {verdict.message}")]
-    type_ = "Normal" if verdict.type is VerdictType.SUPERSEDED else "Warning"
-    return [EventDraft(about, type_, f"Tuning{verdict.type.value}", verdict.message)]
+    if verdict.type is VerdictType.SUPERSEDED:
+        return [EventDraft(about, "Normal", "TuningSuperseded", verdict.message)]
+    return [EventDraft(about, "Warning", "TuningFailed", verdict.message)]
 
 
 def model_events(
