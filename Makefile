@@ -33,6 +33,8 @@ check: setup  ## Formatter, linter, types, import contracts, generated files: se
 	$(PYTHON) -m mtp_operator.api.crd --check
 	$(PYTHON) docs/scripts/three_systems.py --check
 	$(PYTHON) docs/scripts/chart_values.py --check
+	$(PYTHON) docs/scripts/cli_reference.py --check
+	$(PYTHON) docs/scripts/trial_result.py --check
 	$(PYTHON) docs/scripts/argocd_health.py --check
 
 .PHONY: format
@@ -45,6 +47,8 @@ generate: setup  ## Regenerate what follows from the code: CRDs, references, res
 	$(PYTHON) -m mtp_operator.api.crd
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) docs/scripts/chart_values.py
+	$(PYTHON) docs/scripts/cli_reference.py
+	$(PYTHON) docs/scripts/trial_result.py
 	$(PYTHON) docs/scripts/argocd_health.py
 	$(PYTHON) -m release.manifests
 	$(PYTHON) -m tests.unit.cli.golden
@@ -57,6 +61,8 @@ lock: setup  ## Resolve the requirements anew.
 		operator/pyproject.toml -o operator/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		requirements-dev.in -o requirements-dev.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		docs/requirements.in -o docs/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		--constraint operator/requirements.txt images/simulated-gpu/requirements.in -o images/simulated-gpu/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
@@ -75,6 +81,10 @@ test: check  ## Everything that CI runs: checks, unit tests, and the real cluste
 	$(PYTHON) -m tests.cluster up
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine
 	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
+
+.PHONY: docs
+docs: setup  ## Build the site of docs/ into site/, and look for broken links.
+	$(PYTHON) -m tests.docs
 
 .PHONY: lint-manifests
 lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/reference/linters.md explains it all.

@@ -140,15 +140,15 @@ INTRODUCTION = f"""\
 
 This project began with three systems that were measured by hand, one n_spec after the other, on one RTX PRO 6000
 Blackwell (96 GB): [the scripts and the figures]({SOURCE}). The tables show the flags of each system, and the flags with
-which our sample starts the same engine at the same n_spec. At n_spec=0 the speculative flags are left out and nothing else
-changes: that is the baseline, measured in the same run.
+which our sample starts the same engine at the same n_spec. At n_spec=0 the speculative flags are left out and nothing
+else changes: that is the baseline, measured in the same run.
 
 The servers were started with `ipc: host` and `shm_size: 16g`, and vLLM with `HF_HUB_OFFLINE=1`. Our pods have 16 GiB of
 `/dev/shm` of their own instead of the host's, and the same variable.
 
 The figures are means of 10 to 12 answers to one prompt, including the first answer after the start. Read them with
-care: Gemma's best n_spec is 5 by these means and 4 without each first answer, and the baseline of llama.cpp differed by 10%
-between two sessions. This runs our tuner on them:
+care: Gemma's best n_spec is 5 by these means and 4 without each first answer, and the baseline of llama.cpp differed by
+10% between two sessions. This runs our tuner on them:
 
 ```shell
 mtp replay docs/data/three-systems.csv
