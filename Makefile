@@ -133,7 +133,7 @@ try-llamacpp:
 	@echo "== a real llama-server on this processor, with a small model of our own: some processors gain nothing by speculation"
 	read -r program model <<<"$$($(PYTHON) -m tests.llama_server)" && \
 		.venv/bin/mtp tune docs/samples/demo-llamacpp.yaml --model-path "$$model" --to .try/evidence \
-		--engine-command "$$program" --level-seconds 8 || test $$? = 3  # exit status 3: nothing was proven
+		--engine-command "$$program" --level-seconds 4 || test $$? = 3  # exit status 3: nothing was proven
 
 .PHONY: demo
 demo: setup  ## From nothing to a tuned model (ENGINE=simulated, llamacpp or vllm); CONTEXT=… takes a cluster that is there.

@@ -27,7 +27,7 @@ def main() -> int:
 def _run(part: tuple[str, ...], report: Path) -> Counter[str]:
     """How many tests of a part there are, and how many of them ended in what."""
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-v", f"--junitxml={report}", *part, *FOLDERS]
+    command = [sys.executable, "-m", "pytest", "-v", "--durations=25", f"--junitxml={report}", *part, *FOLDERS]
     status = subprocess.run(command, check=False).returncode
     suites = ElementTree.parse(report).iter("testsuite") if report.exists() else ()  # noqa: S314  # our own
     counts: Counter[str] = Counter()

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.cluster import paths
-from tests.e2e.harness import model_folder
+from tests.e2e.harness import try_model_folder
 
 IMAGE = Path(__file__).parents[1] / "images" / "llamacpp-cpu"
 
@@ -50,6 +50,6 @@ def _write_program(program: Path, usr: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        print(llama_server(), model_folder() / "model.gguf")
+        print(llama_server(), try_model_folder() / "model.gguf")
     except (OSError, subprocess.SubprocessError) as error:
         sys.exit(f"error: {error}")

@@ -7,6 +7,16 @@ from typing import Any
 from tests.documents import TTFT, limit, model
 
 TUNING_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "compared first, and never tried": (
+        model(("spec.tuning", {"maxNSpec": 3, "firstNSpec": 4})),
+        "spec.tuning.firstNSpec",
+        "must be at most maxNSpec",
+    ),
+    "compared first, above the default maxNSpec": (
+        model(("spec.tuning.firstNSpec", 9)),
+        "spec.tuning.firstNSpec",
+        "must be at most maxNSpec (default 8)",
+    ),
     "unknown method": (
         model(("spec.speculation.method", "Medusa")),
         "spec.speculation.method",

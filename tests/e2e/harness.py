@@ -133,6 +133,11 @@ def model_folder() -> Path:
     return _model_folder("model", ModelShape())
 
 
+def try_model_folder() -> Path:
+    """The same with a model of half the layers: a trial of it takes a quarter of a minute."""
+    return _model_folder("try-model", ModelShape(layers=16))
+
+
 def small_model_folder() -> Path:
     """The same with the small model."""
     return _model_folder("small-model", SMALL_SHAPE)

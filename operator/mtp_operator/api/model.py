@@ -58,6 +58,11 @@ class TuningSpec(Schema):
                 "must have no concurrency that is not among workload.levels: nothing is measured there",
                 field_path=".objective.constraints",
             ),
+            rule(
+                "!has(self.firstNSpec) || self.firstNSpec <= (has(self.maxNSpec) ? self.maxNSpec : 8)",
+                "must be at most maxNSpec (default 8): nothing above it is tried",
+                field_path=".firstNSpec",
+            ),
         )
     )
 
@@ -79,6 +84,15 @@ class TuningSpec(Schema):
     max_n_spec: Annotated[
         int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec that is tried; 0 always is.")
     ] = 8
+    first_n_spec: Annotated[
+        int | None,
+        Field(
+            alias="firstNSpec",
+            ge=1,
+            le=MAX_N_SPEC,
+            description="The n_spec to compare with 0 first, such as the one in use today. At most maxNSpec.",
+        ),
+    ] = None
     workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")] = Workload()
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")] = Budget()

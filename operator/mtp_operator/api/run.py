@@ -47,6 +47,10 @@ class RunSettings(Measurement):
     """Everything that the result depends on and that is known before a pod exists."""
 
     max_n_spec: Annotated[int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec tried.")]
+    first_n_spec: Annotated[
+        int | None,
+        Field(alias="firstNSpec", ge=1, le=MAX_N_SPEC, description="The n_spec that is compared with 0 first."),
+    ] = None
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
     budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")]
 
@@ -55,8 +59,9 @@ class RunSettings(Measurement):
 
         Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
         so are where the weights are stored, and the image that measures: an upgrade of the operator changes no hash.
+        What is compared first is no part of the question.
         """
-        return canonical_hash(self, exclude={"weights_claim", "cache_claim", "bench_image"})
+        return canonical_hash(self, exclude={"weights_claim", "cache_claim", "bench_image", "first_n_spec"})
 
 
 class MTPTuningRunSpec(RunSettings):

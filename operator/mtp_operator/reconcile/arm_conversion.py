@@ -283,6 +283,7 @@ def tuner_settings(spec: MTPTuningRunSpec, arms: Iterable[ArmStatus], trials: Tr
     elsewhere_minutes = (trials.gpu_seconds - counted_seconds) / 60
     return tuner.Settings(
         n_specs=tuple(range(spec.max_n_spec + 1)),
+        first_n_spec=spec.first_n_spec if (spec.first_n_spec or 0) <= spec.max_n_spec else None,
         max_trials=max(spec.budget.max_trials - set_aside, 0) + adopted,
         max_gpu_minutes=None if most_minutes is None else max(most_minutes - elsewhere_minutes, 0),
         levels=tuple(tuner.Level(concurrency=level.concurrency, weight=level.weight) for level in spec.workload.levels),

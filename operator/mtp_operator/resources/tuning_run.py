@@ -51,6 +51,7 @@ def run_settings(
             "files": [one.to_wire() for one in spec.files],
             "resources": spec.template.resources.to_wire(),
             "maxNSpec": spec.tuning.max_n_spec,
+            "firstNSpec": spec.tuning.first_n_spec,
             "workload": spec.tuning.workload.of(spec.engine).to_wire(),
             "objective": spec.tuning.objective.to_wire(),
             "budget": spec.tuning.budget.to_wire(),

@@ -1,7 +1,7 @@
 """The policy: which boot comes next, or the verdict.
 
-1. The baseline is booted first, the largest n second: its counters tell the acceptance of every position. A baseline
-   that failed is tried again after that.
+1. The baseline is booted first, then the n that a person wants compared first, then the largest: its counters tell the
+   acceptance of every position. A baseline that failed is tried again after that.
 2. A boot is worth it while its knowledge gradient exceeds its cost; the worthiest comes first. Repeats of the baseline
    come last, so that drift of the machine shows between its first and its last boot.
 3. The smallest n that is expected to lose next to nothing against the best is the choice.
@@ -79,15 +79,20 @@ def next_step(arms: Sequence[Arm], settings: Settings) -> Measure | Verdict:
 
 
 def _opening(evidence: Evidence) -> Measure | None:
-    """The boots that every run begins with: the baseline, the largest n, and the baseline again if it failed."""
+    """What every run begins with: the baseline, the n to compare first, the largest, a failed baseline again."""
     baseline, largest = evidence.settings.baseline, max(evidence.settings.n_specs)
+    first = evidence.settings.first_n_spec
+    first = baseline if first is None else first
     attempts = evidence.attempts(baseline)
     if not attempts:
         return Measure(n_spec=baseline, boot=0, why=f"n={baseline} is what all is compared with")
     is_missing = baseline not in evidence.measured
     if is_missing and evidence.is_baseline_given_up:
         return None
-    if attempts == len(evidence.arms) and largest > baseline:
+    if not evidence.attempts(first):
+        return Measure(n_spec=first, boot=0, why=f"n={first} is what the model asks to compare first")
+    known = attempts + (evidence.attempts(first) if first != baseline else 0)
+    if known == len(evidence.arms) and largest not in (baseline, first):
         return Measure(n_spec=largest, boot=0, why=f"n={largest}, the largest, shows the acceptance of every position")
     if is_missing:
         failed = evidence.failed[baseline]

@@ -66,6 +66,8 @@ class Settings(Record):
 
     n_specs: Annotated[tuple[NSpec, ...], Field(min_length=1, max_length=33)]
     """The n that may be booted, in any order; gaps are allowed. The lowest is the baseline."""
+    first_n_spec: NSpec | None = None
+    """The n that is compared with the baseline first."""
     max_trials: Annotated[int, Field(ge=0)]
     """Boots that the run may use; failed ones count."""
     max_gpu_minutes: Annotated[float | None, Field(ge=0, alias="maxGPUMinutes", allow_inf_nan=False)] = None
@@ -77,6 +79,8 @@ class Settings(Record):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         refuse_repeats("nSpecs", self.n_specs)
+        if self.first_n_spec is not None and self.first_n_spec not in self.n_specs:
+            raise ValueError(f"firstNSpec: {self.first_n_spec} is not among nSpecs")
         refuse_repeats("levels.concurrency", (level.concurrency for level in self.levels))
         known = {level.concurrency for level in self.levels}
         for constraint in self.constraints:

@@ -114,6 +114,12 @@ def test_the_hash_of_a_measurement_is_what_it_was_in_the_version_before() -> Non
     assert RunSettings.model_validate(MEASURED).measurement_hash().removeprefix("sha256:")[:16] == "9ec0cd0387ae7afa"
 
 
+def test_what_is_compared_first_asks_for_nothing_else() -> None:
+    one, other = (RunSettings.model_validate(document) for document in (MEASURED, {**MEASURED, "firstNSpec": 3}))
+
+    assert one.request_hash() == other.request_hash()
+
+
 @pytest.mark.parametrize(
     "same",
     [

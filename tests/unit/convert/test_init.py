@@ -176,9 +176,9 @@ def test_what_is_left_out_says_why_and_n_is_told() -> None:
     comment = " ".join(line[2:].strip() for line in output.splitlines() if line.startswith("#"))
     assert "--api-key=abc: locks the bench out: authenticate clients in front of the Service" in comment
     assert "HF_TOKEN: make a Secret of it and name it in spec.model.tokenSecretRef" in comment
-    assert "n_spec was 12: it is among those that are measured" in comment
+    assert "n_spec was 12: it is compared with n_spec 0 first" in comment
     assert "x" not in yaml.safe_load(output)["spec"].get("engine", {}).get("env", [])
-    assert yaml.safe_load(output)["spec"]["tuning"] == {"maxNSpec": 12}
+    assert yaml.safe_load(output)["spec"]["tuning"] == {"firstNSpec": 12, "maxNSpec": 12}
 
 
 def test_a_command_line_may_be_given_as_it_is_typed() -> None:

@@ -59,6 +59,28 @@ def test_the_baseline_is_measured_first_and_the_largest_n_second() -> None:
     assert (first.n_spec, second.n_spec) == (0, 8)
 
 
+@pytest.mark.parametrize(("first", "opening"), [(3, [0, 3, 8]), (8, [0, 8]), (1, [0, 1, 8])])
+def test_the_n_in_use_today_is_compared_with_the_baseline_first(first: int, opening: list[int]) -> None:
+    arms, verdict = run(settings(firstNSpec=first))
+
+    assert [one.n_spec for one in arms][: len(opening)] == opening
+    assert verdict.n_spec == run(settings())[1].n_spec
+
+
+def test_the_n_to_compare_first_is_tried_once_although_it_fails() -> None:
+    failed = Arm.model_validate({"nSpec": 3, "boot": 0, "failed": "OOMKilled"})
+
+    step = next_step([arm(0, 50), failed], settings(firstNSpec=3))
+
+    assert isinstance(step, Measure)
+    assert step.n_spec == 8
+
+
+def test_an_n_that_may_not_be_booted_cannot_be_compared_first() -> None:
+    with pytest.raises(ValueError, match="firstNSpec: 9 is not among nSpecs"):
+        settings(firstNSpec=9)
+
+
 def test_a_healthy_drafter_is_switched_on_at_its_best_n() -> None:
     arms, verdict = run(settings())
 
