@@ -25,11 +25,12 @@ setup: .venv/.complete  ## Make .venv with the mtp command and everything that d
 	@touch $@
 
 .PHONY: check
-check: setup  ## Formatter, linter, types, import contracts, generated files: seconds.
+check: setup  ## Formatter, linter, types, import contracts, spelling, generated files: seconds.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/codespell docs zensical.toml *.md charts/*/README.md charts/*/values.yaml images/*/README.md
 	$(PYTHON) -m mtp_operator.api.crd --check
 	$(PYTHON) docs/scripts/three_systems.py --check
 	$(PYTHON) docs/scripts/chart_values.py --check
