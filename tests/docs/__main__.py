@@ -1,6 +1,6 @@
 """Builds the site of docs/ into site/, strictly, and looks for links that lead nowhere and for what other hosts would serve.
 
-    python -m tests.docs       (`make docs`)
+python -m tests.docs       (`make docs`)
 """
 
 from __future__ import annotations
