@@ -1,4 +1,4 @@
-"""Builds the site of docs/ into site/, strictly, and looks for links that lead nowhere and for what other hosts would serve.
+"""Builds the site of docs/ into site/, strictly, and finds links that lead nowhere and what other hosts would serve.
 
 python -m tests.docs       (`make docs`)
 """
