@@ -2,8 +2,8 @@
 
     python -m tests.manifests       (`make lint-manifests`)
 
-A finding passes if docs/reference/linters.md explains it: the first two columns of its table name the linters' checks, the third
-what they are said of. An explanation that no linter asks for any more fails as well.
+A finding passes if docs/reference/linters.md explains it: the first two columns of its table name the linters' checks,
+the third what they are said of. An explanation that no linter asks for any more fails as well.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def generated_files() -> dict[str, str]:
     definitions = [kind.definition() for kind in KINDS]
     files = {
         "docs/reasons.md": reasons_page(GROUPS),
-        "docs/reference/api.md": api_reference(definitions),
+        **{f"docs/reference/{name}": text for name, text in api_reference(definitions).items()},
         "docs/reference/trial-result.schema.json": result_schema(),
     }
     for definition in definitions:
