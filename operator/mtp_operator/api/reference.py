@@ -124,10 +124,10 @@ def _kind(definition: Mapping[str, Any]) -> str:
     wide = ", ".join(f"`{column['name']}`" for column in columns if "priority" in column)
     rules: dict[str, list[str]] = {}
     for path, message in _rules(schema, ""):
-        rules.setdefault(path.removesuffix("[]").removesuffix(".*"), []).append(f"{_plain(message)}.")
+        rules.setdefault(path.removesuffix("[]").removesuffix(".*"), []).append(f"{message}.")
     parts = "".join(_part(part, schema["properties"][part], rules) for part in ("spec", "status"))
     # What has no row: the object's own name, and the spec as a whole.
-    others = "".join(f"- `{path}` {message}\n" for path, messages in rules.items() for message in messages)
+    others = "".join(f"- `{path}` {_plain(message)}\n" for path, messages in rules.items() for message in messages)
     return (
         f"# {names['kind']}\n\n{_NOTE}\n\n{schema['description']}\n\n"
         f"Resource `{names['plural']}`, short `{names['shortNames'][0]}`. `kubectl get` shows {shown}; `-o wide` also "
