@@ -425,6 +425,12 @@ def load(image: Image) -> None:
         raise RuntimeError(message)
 
 
+def tag(image: Image, name: str) -> None:
+    """Give an image that is in the cluster another tag as well."""
+    repository, _, _ = image.reference.rpartition(":")
+    _ctr("images", "tag", "--force", image.reference, f"{repository}:{name}")
+
+
 def _imported_digest(reference: str) -> str | None:
     """The digest of the image that containerd has under this name."""
     rows = (line.split() for line in _ctr("images", "ls", f"name=={reference}").splitlines()[1:])

@@ -42,7 +42,7 @@ def main(engine: str) -> None:
             harness.ensure_simulated_claim(NAMESPACE)
         else:
             harness.ensure_model_claim(NAMESPACE)
-        harness.apply(harness.sample(name), NAMESPACE)
+        harness.apply(harness.manifest(name), NAMESPACE)
     model = follow(name)
     print()
     print(harness.kubectl("get", "mtpm", "-n", NAMESPACE))

@@ -188,9 +188,19 @@ def clear(namespace: str) -> None:
     wait_until(lambda: not items("pods", namespace), f"no pod left in {namespace}", 60)
 
 
-def sample(name: str, **changes: Any) -> dict[str, Any]:
-    """A sample manifest; `changes` replaces values by dotted path with `__` for the dot."""
+def manifest(name: str) -> dict[str, Any]:
+    """A sample as users apply it."""
     document: dict[str, Any] = yaml.safe_load((SAMPLES / f"{name}.yaml").read_text())
+    return document
+
+
+def sample(name: str, **changes: Any) -> dict[str, Any]:
+    """A sample for a test; `changes` replaces values by dotted path with `__` for the dot.
+
+    Its pods ask for little of the CPU: tests go side by side on a node with two cores, and none waits for another one.
+    """
+    document = manifest(name)
+    document["spec"].setdefault("template", {})["resources"] = {"requests": {"cpu": "100m"}}
     for path, value in changes.items():
         *parents, last = path.split("__")
         place = document

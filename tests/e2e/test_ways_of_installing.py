@@ -11,6 +11,7 @@ import yaml
 
 from release import manifests
 from tests.chart import rendering
+from tests.cluster import images
 
 from . import harness
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.alone
 
 NAME = "demo-simulated"
 TIMES_AS_FAST = 2
+NEXT_TAG = "next"
 SEPARATE_CRDS = "mtp-operator-crds"
 CRDS = ("mtpmodels.mtp-operator.dev", "mtptuningruns.mtp-operator.dev")
 SETTINGS = {"MTP_OPERATOR_LEVEL_SECONDS": "4", "MTP_OPERATOR_BENCH_IMAGE": f"{harness.OPERATOR_IMAGE}:dev"}
@@ -89,13 +91,19 @@ def _apply_plainly(documents: list[rendering.Document]) -> None:
         )
 
 
-def begin(namespace: str) -> None:
-    """A model in a namespace of its own starts to be tuned."""
+def begin(namespace: str, **changes: Any) -> None:
+    """A model in a namespace of its own starts to be tuned, or is changed."""
     harness.ensure_namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_simulated_claim(namespace)
     # A choice of two: how it is found is for other tests.
     document = harness.sample(
-        NAME, spec__serving={"replicas": 1}, spec__tuning__maxNSpec=1, spec__tuning__budget={"maxTrials": 3}
+        NAME,
+        **{
+            "spec__serving": {"replicas": 1},
+            "spec__tuning__maxNSpec": 1,
+            "spec__tuning__budget": {"maxTrials": 3},
+            **changes,
+        },
     )
     document["spec"]["engine"].setdefault("env", []).append(
         {"name": "SIMULATED_GPU_SPEED", "value": str(TIMES_AS_FAST)}
@@ -104,6 +112,13 @@ def begin(namespace: str) -> None:
 
 
 def wait_until_served(namespace: str) -> dict[str, Any]:
+    """The model, once the operator has seen it as it is now and serves it."""
+
+    def has_seen() -> bool:
+        model = harness.get("mtpmodels", namespace, NAME)
+        return model is not None and model["status"]["observedGeneration"] == model["metadata"]["generation"]
+
+    harness.wait_until(has_seen, "the newest generation is observed", 120)
     model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300)
     assert model["status"]["servedNSpec"] == model["status"]["nSpec"]
     return model
@@ -129,6 +144,7 @@ def test_a_sample_is_tuned_and_served(install: Install) -> None:
 
 @pytest.mark.usefixtures("bare_cluster")
 def test_for_one_namespace_nothing_of_another_is_seen() -> None:
+    offset = harness.audit_offset()
     for_one_namespace()
     begin("not-watched")
     begin(harness.OPERATOR_NAMESPACE)
@@ -138,11 +154,80 @@ def test_for_one_namespace_nothing_of_another_is_seen() -> None:
         assert unseen is not None
         assert unseen["status"] == {"observedGeneration": -1}
         account = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
+        asked = [entry for entry in harness.audit(offset) if entry["user"]["username"] == account]
+        assert asked
+        assert [entry for entry in asked if entry["annotations"].get("authorization.k8s.io/decision") == "forbid"] == []
         with pytest.raises(RuntimeError, match="can-i"):  # it ends with 1 where it answers no
             harness.kubectl("auth", "can-i", "list", "pods", "-n", "not-watched", f"--as={account}")
     finally:
         for namespace in (harness.OPERATOR_NAMESPACE, "not-watched"):
             harness.kubectl("delete", "mtpm", "--all", "-n", namespace)
+
+
+def next_version() -> None:
+    """Upgrade to a version whose own image, which measures too, has another name, and which measures longer."""
+    images.tag(images.IMAGES["operator"], NEXT_TAG)
+    newer = {"image": {"repository": harness.OPERATOR_IMAGE, "tag": NEXT_TAG}}
+    harness.install_tested_operator(level_seconds=5, ready_seconds=301, **newer)
+
+
+def jobs_created(namespace: str, since: int) -> list[str]:
+    """The names of the Jobs that the API server has created, by its audit log."""
+    return [
+        entry["objectRef"]["name"]
+        for entry in harness.audit(since)
+        if entry["verb"] == "create"
+        and entry.get("objectRef", {}).get("resource") == "jobs"
+        and entry["objectRef"].get("namespace") == namespace
+        and entry["responseStatus"]["code"] == 201
+    ]
+
+
+@pytest.mark.usefixtures("bare_cluster")
+def test_an_upgrade_disturbs_neither_trials_nor_servers() -> None:
+    namespace, start = "upgraded", harness.audit_offset()
+    by_helm()
+    begin(namespace)
+    harness.wait_until(
+        lambda: any(pod["status"]["phase"] == "Running" for pod in harness.items("pods", namespace)), "a trial", 120
+    )
+    next_version()
+    wait_until_served(namespace)
+    made = jobs_created(namespace, start)
+    assert len(made) == len(set(made))
+    before, offset = servers(namespace), harness.audit_offset()
+    assert before
+
+    harness.install_tested_operator()
+    for change in (
+        {"spec__tuning__historyLimit": 5},
+        {"spec__tuning__suspend": True},
+        {"spec__tuning__suspend": False},
+        {"spec__tuning__budget": {"maxTrials": 4}},
+    ):
+        begin(namespace, **change)
+        wait_until_served(namespace)
+    harness.helm("rollback", harness.RELEASE, "2", "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
+    begin(namespace, spec__tuning__historyLimit=2)
+    wait_until_served(namespace)
+    assert servers(namespace) == before
+    assert jobs_created(namespace, offset) == []
+    harness.clear(namespace)
+
+
+@pytest.mark.usefixtures("bare_cluster")
+def test_crds_that_were_deleted_by_mistake_come_back() -> None:
+    namespace = "without-crds"
+    by_helm()
+    begin(namespace)
+    wait_until_served(namespace)
+
+    harness.kubectl("delete", "crd", *CRDS)
+    harness.wait_until(lambda: not harness.items("deployments", namespace), "servers go with their model", 60)
+    by_helm()
+    begin(namespace)
+    wait_until_served(namespace)
+    harness.clear(namespace)
 
 
 @pytest.mark.usefixtures("bare_cluster")

@@ -35,8 +35,8 @@ from tests.unit.bench.stepping_engine import SteppingEngine, standing_in
 PROGRAM = """
 import sys
 from pathlib import Path
-from mtp_operator.api.trial import TrialPlan
-from mtp_operator.bench.program import main
+from mtp_operator.api.trial_documents import TrialPlan
+from mtp_operator.bench.trial_program import main
 sys.exit(main(TrialPlan.model_validate_json(sys.argv[1]), Path(sys.argv[2])))
 """
 

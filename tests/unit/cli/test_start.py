@@ -8,7 +8,9 @@ import pytest
 HEAVY = ("numpy", "kopf", "kubernetes", "mtp_operator.reconcile.records")
 
 
-@pytest.mark.parametrize("program", ["bench.program", "bench.probe", "fetch.program", "fetch.cache"])
+@pytest.mark.parametrize(
+    "program", ["bench.trial_program", "bench.probe", "fetch.fetch_program", "fetch.compile_cache"]
+)
 def test_a_pods_program_imports_nothing_heavy(program: str) -> None:
     ask = f"import sys, mtp_operator.cli.main, mtp_operator.{program}; print(*(set({HEAVY}) & set(sys.modules)))"
 
