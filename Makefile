@@ -32,6 +32,7 @@ check: setup  ## Formatter, linter, types, import contracts, spelling, generated
 	.venv/bin/lint-imports
 	.venv/bin/codespell docs zensical.toml *.md charts/*/README.md charts/*/values.yaml images/*/README.md
 	$(PYTHON) -m mtp_operator.api.crd --check
+	$(PYTHON) -m mtp_operator.cli.kubectl.schema_command --check
 	$(PYTHON) docs/scripts/three_systems.py --check
 	$(PYTHON) docs/scripts/chart_values.py --check
 	$(PYTHON) docs/scripts/cli_reference.py --check
@@ -46,6 +47,7 @@ format: setup  ## Format the code and mend what the linter can.
 .PHONY: generate
 generate: setup  ## Regenerate what follows from the code: CRDs, references, result schema, rendered samples, tables, reports.
 	$(PYTHON) -m mtp_operator.api.crd
+	$(PYTHON) -m mtp_operator.cli.kubectl.schema_command
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) docs/scripts/chart_values.py
 	$(PYTHON) docs/scripts/cli_reference.py
@@ -54,6 +56,7 @@ generate: setup  ## Regenerate what follows from the code: CRDs, references, res
 	$(PYTHON) -m release.manifests
 	$(PYTHON) -m tests.unit.cli.golden
 	$(PYTHON) -m tests.unit.cli.tables
+	$(PYTHON) -m tests.unit.kubectl.golden
 	$(PYTHON) -m tests.unit.report.golden
 
 .PHONY: lock

@@ -89,7 +89,7 @@ def _plugin(folder: Path) -> Iterator[str]:
         with tarfile.open(folder / ours.archive) as archive:
             archive.extractall(temporary, filter="data")
         said = subprocess.run([Path(temporary, "kubectl-mtp"), "--help"], capture_output=True, text=True, check=False)
-        if said.returncode or "render" not in said.stdout:
+        if said.returncode or "retune" not in said.stdout:
             yield f"{ours.archive}: does not run: {said.stdout}{said.stderr}"
 
 

@@ -59,7 +59,7 @@ _LAUNCHER: Final = f"""\
 # Runs on the Python {PYTHON} of this machine, with the libraries beside it.
 set -eu
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-PYTHONPATH="$here/lib" exec python{PYTHON} -m mtp_operator.cli "$@"
+PYTHONPATH="$here/lib" exec python{PYTHON} -m mtp_operator.cli.kubectl "$@"
 """
 
 
@@ -157,8 +157,8 @@ def krew_manifest(folder: Path) -> str:
         "spec": {
             "version": f"v{version()}",
             "homepage": f"https://github.com/{settings.OWNER}/{settings.REPOSITORY}",
-            "shortDescription": "Measure n_spec of LLMs, and read the evidence",
-            "description": "Renders, reports, benchmarks and pins models of mtp-operator.\n",
+            "shortDescription": "See what mtp-operator does with your models",
+            "description": "Status, live view, evidence and plans of the models of mtp-operator.\n",
             "caveats": f"It runs on the Python {PYTHON} of your machine.\n",
             "platforms": platforms,
         },

@@ -288,9 +288,9 @@ def test_columns() -> None:
     models = yaml.safe_load(kubectl("get", "crd", CRDS[0], "--output=yaml"))["spec"]["versions"][0]
     columns = models["additionalPrinterColumns"]
     assert [one["name"] for one in columns if "priority" not in one] == [
-        "N_SPEC", "SPEEDUP", "TOK/S", "ACC_LEN", "TUNED", "READY", "AGE",
+        "STATUS", "N_SPEC", "SPEEDUP", "ACC_LEN", "TOK/S", "READY", "AGE",
     ]  # fmt: skip
-    assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "REASON", "URL"]
+    assert [one["name"] for one in columns if "priority" in one] == ["GPU", "ENGINE", "URL"]
 
 
 def test_short_names_and_category() -> None:

@@ -15,6 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from mtp_operator.api.crd import KINDS
+from mtp_operator.cli.kubectl.kubectl_command import app as kubectl_app
 from mtp_operator.cli.main import app
 from release import settings
 from tests.chart.rendering import answer, documents, kustomized
@@ -52,6 +53,16 @@ def mtp_tune(command: Command) -> None:
         assert result.exit_code == 0, result.output
     for file in (word for word in command.words if word.startswith("docs/")):
         assert (REPOSITORY / file).exists()
+
+
+def kubectl_mtp(command: Command) -> None:
+    """The verb and its options exist."""
+    verbs = get_command(kubectl_app).commands  # type: ignore[attr-defined]
+    if command.words[2].startswith("-"):
+        assert any(command.words[2] in one.opts for one in get_command(kubectl_app).params)
+    else:
+        verb = verbs[command.words[2]]
+        assert verb.make_context("kubectl mtp", list(command.words[3:]), resilient_parsing=True).params
 
 
 def make(command: Command) -> None:
@@ -223,6 +234,14 @@ def curl(command: Command) -> None:
     assert json.loads(body)["messages"]
     assert command.words[1].endswith("/v1/chat/completions")
     assert command.option("--header") == ["Content-Type: application/json"]
+
+
+def jq(command: Command) -> None:
+    """The fields are ones of the documents that `kubectl mtp` prints."""
+    schema = (REPOSITORY / "docs" / "kubectl-mtp.schema.json").read_text(encoding="utf-8")
+    fields = re.findall(r"\.([a-z]\w*)", command.words[-1])
+    assert fields
+    assert [name for name in fields if f'"{name}"' not in schema] == []
 
 
 def in_lint_manifests(command: Command) -> None:

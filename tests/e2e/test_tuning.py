@@ -66,9 +66,9 @@ def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: 
     model = harness.wait_until_tuned(namespace, "demo-vllm", 900)
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)
     header, row = harness.kubectl("get", "mtpm", "-n", namespace).splitlines()
-    assert header.split() == ["NAME", "N_SPEC", "SPEEDUP", "TOK/S", "ACC_LEN", "TUNED", "READY", "AGE"]
-    assert row.split()[1] == str(harness.BEST_N_SPEC)
-    assert row.split()[5:7] == ["True", "True"]
+    assert header.split() == ["NAME", "STATUS", "N_SPEC", "SPEEDUP", "ACC_LEN", "TOK/S", "READY", "AGE"]
+    assert row.split()[1:3] == ["Serving", str(harness.BEST_N_SPEC)]
+    assert row.split()[6] == "True"
     whole = claim / "models" / harness.HUB_REPOSITORY / hub.repositories[harness.HUB_REPOSITORY].commit
     assert (whole / "model.safetensors").is_file()
     assert not (whole / "model.gguf").exists()

@@ -35,6 +35,14 @@ class MTPModelStatus(Schema):
     observed_generation: Annotated[
         int | None, Field(ge=-1, description="The generation of the spec that this status describes.")
     ] = None
+    summary: Annotated[
+        str | None,
+        Field(
+            max_length=80,
+            description="How the model stands, in a word or two: Fetching 41%, Tuning 3/24, Serving, Off, Not proven, "
+            "Blocked: NoNodeFits.",
+        ),
+    ] = None
     n_spec: Annotated[
         int | None, Field(ge=0, description="The chosen n_spec: draft tokens per step; 0 = speculation off.")
     ] = None

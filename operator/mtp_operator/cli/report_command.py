@@ -41,9 +41,14 @@ def report(
     from mtp_operator.report.source import ReportError, run_in
 
     try:
-        text = _written(report_data(run_in(_read(run), str(run), name)), output)
+        text = written(report_data(run_in(_read(run), str(run), name)), output)
     except ReportError as error:
         _refuse(str(error))
+    deliver(text, to)
+
+
+def deliver(text: str, to: Path | None) -> None:
+    """Write a report to a file, or to standard output."""
     if to is None:
         sys.stdout.write(text)
         return
@@ -53,7 +58,8 @@ def report(
         _refuse(f"{to}: {error.strerror}")
 
 
-def _written(data: "ReportData", output: Output) -> str:
+def written(data: "ReportData", output: Output) -> str:
+    """The report in one of its forms; ends the command where what that form needs is not installed."""
     match output:
         case Output.HTML:
             return _page(data)

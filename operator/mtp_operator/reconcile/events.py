@@ -10,6 +10,13 @@ from .records import EventDraft, Reference
 from .trial import Obstacle
 
 
+def start_events(about: Reference, before: MTPTuningRunStatus, run_name: str) -> list[EventDraft]:
+    """The start of a run, before anything else is said of it."""
+    if before.started_at is not None:
+        return []
+    return [EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run_name}")]
+
+
 def arm_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
     """What became of the arms between two statuses of a run."""
     known = {(arm.n_spec, arm.boot): arm for arm in before.arms}
@@ -66,15 +73,12 @@ def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTunin
 def model_events(
     about: Reference, before: MTPModelStatus, after: MTPModelStatus, obstacle: Obstacle | None
 ) -> tuple[EventDraft, ...]:
-    """Weights that have come, the start of a tuning, and what newly keeps either from going on."""
+    """Weights that have come, and what newly keeps them or a tuning from making progress."""
     events = []
     weights = after.weights
     if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
         message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
         events.append(EventDraft(about, "Normal", "ModelCached", message))
-    run = after.active_tuning_run_ref
-    if run is not None and run != before.active_tuning_run_ref and _ready_reason(after) == "Tuning":
-        events.append(EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run.name}"))
     if obstacle is not None and _ready_reason(before) != obstacle.reason == _ready_reason(after):
         events.append(EventDraft(about, "Warning", obstacle.reason, obstacle.message))
     return tuple(events)

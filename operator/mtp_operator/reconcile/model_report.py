@@ -19,6 +19,7 @@ from .records import Kind, Reference, StatusUpdate, Unreadable
 from .run import progress
 from .serving import Standing
 from .standing import standing
+from .table_status import summary
 from .trial import Obstacle
 from .weights import WeightsPlan
 
@@ -82,6 +83,7 @@ def model_status(
     conditions = _conditions(model, asked, situation, cache, serving, now)
     after = before.replace(
         observed_generation=model.metadata.generation,
+        summary=summary(conditions, run, cache.status, replicas=model.spec.serving.replicas),
         resolved=asked.images,
         weights=cache.status,
         **choice,

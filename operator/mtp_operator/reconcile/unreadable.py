@@ -54,7 +54,12 @@ def report(model: Unreadable, now: datetime) -> Plan:
         if condition is not None and condition["status"] == old.get("status") and "lastTransitionTime" in old:
             condition["lastTransitionTime"] = old["lastTransitionTime"]
         conditions.append(condition or old)
-    status = {**before, "observedGeneration": generation, "conditions": [*conditions, *new.values()]}
+    status = {
+        **before,
+        "observedGeneration": generation,
+        "summary": f"Blocked: {UNREADABLE}",
+        "conditions": [*conditions, *new.values()],
+    }
     if status == before:
         return Plan()
     version = metadata.get("resourceVersion")

@@ -26,6 +26,8 @@ NO_REASONS = {
     "ErrImageNeverPull", "ErrImagePull", "Evicted", "FailedCreate", "FailureTarget", "ImagePullBackOff", "Insufficient",
     "InvalidImageName", "Pending", "PodScheduled", "ProgressDeadlineExceeded", "Progressing", "ReplicaFailure",
     "RunContainerError", "SchedulingGated", "Succeeded", "SuccessCriteriaMet", "Unschedulable",
+    # What a table says in place of a reason.
+    "Off",
     # Other enumerations: noise, output checks, latencies, whether slower levels are allowed.
     "Allow", "Assumed", "Forbid", "Measured", "NotChecked", "Own", "Passed", "RequestLatency", "Scored",
     "TimePerOutputToken", "TimeToFirstToken", "Unverified",

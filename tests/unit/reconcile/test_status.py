@@ -140,3 +140,56 @@ def test_a_verdict_tells_its_noise_the_best_of_each_level_and_what_is_traded_for
 def test_a_trial_tells_when_it_began_and_when_it_ended() -> None:
     for arm in served().run()["status"]["arms"]:
         assert arm["startedAt"] < arm["endedAt"]
+
+
+def summaries(world: World, *steps: Any) -> list[str]:
+    """What the table says after each step, once all is settled."""
+    said = []
+    for step in steps:
+        step()
+        world.settle()
+        said.append(status(world)["summary"])
+    return said
+
+
+def test_the_table_says_how_far_a_tuning_is_and_what_is_served_after_it() -> None:
+    world = World(model_body(serving={"replicas": 1}))
+
+    said = summaries(world, lambda: None, world.run_trial, world.run_trial, world.finish, world.replace_servers)
+
+    assert said == ["Tuning 0/24", "Tuning 1/24, 30s each", "Tuning 2/24, 30s each", "Starting", "Serving"]
+    assert summaries(world, lambda: world.change_spec(serving={"replicas": 0})) == ["Tuned"]
+
+
+def test_the_table_names_what_is_in_the_way() -> None:
+    world = World()
+    world.settle()
+    pod = world.start_pod(world.open_job(), phase="Pending", startTime=None, initContainerStatuses=[])
+    waiting = {"name": "engine", "state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}}
+    pod["status"] |= {"containerStatuses": [], "initContainerStatuses": [waiting]}
+
+    assert summaries(world, lambda: None) == ["Blocked: ImageUnavailable"]
+
+
+def test_the_table_says_why_nothing_is_drafted() -> None:
+    off, doubtful, pinned = World(), World(model_body(tuning={"maxNSpec": 4, "budget": {"maxTrials": 3}})), World()
+    off.finish({n_spec: 57.0 - 3 * n_spec for n_spec in range(9)})
+    doubtful.finish({n_spec: 57.0 + 0.9 * n_spec for n_spec in range(9)})
+    pinned.change_spec(speculation={"method": "MTP", "nSpec": 5})
+    pinned.settle()
+
+    assert [status(one)["summary"] for one in (off, doubtful, pinned)] == ["Off", "Not proven", "Pinned"]
+
+
+def test_events_come_in_their_order_and_none_twice() -> None:
+    world = World(model_body(serving={"replicas": 1}))
+    world.finish()
+    world.replace_servers()
+    world.settle()
+
+    reasons = [reason for reason, _ in world.events]
+    assert reasons[0] == "TuningStarted"
+    assert reasons[-2:] == ["NSpecChosen", "NSpecServed"]
+    trials = reasons[1:-2]
+    assert trials == ["TrialPlanned", "ArmMeasured"] * (len(trials) // 2)
+    assert len(world.events) == len(set(world.events))

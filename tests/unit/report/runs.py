@@ -60,7 +60,7 @@ def levels(text: str = "n = ") -> Body:
     }
     engine = {"type": "VLLM", "env": [{"name": "NCCL_P2P_DISABLE", "value": "hidden-value"}]}
     world = World(model_body("qwen", tuning=tuning, engine=engine))
-    _play(world, lambda n_spec: _rich(n_spec, text))
+    _play(world, lambda n_spec: rich_result(n_spec, text))
     return of(world)
 
 
@@ -124,7 +124,8 @@ def _play(world: World, result: Callable[[int], TrialResult]) -> None:
         world.settle()
 
 
-def _rich(n_spec: int, text: str) -> TrialResult:
+def rich_result(n_spec: int, text: str = "n = ") -> TrialResult:
+    """What a trial leaves that can tell everything; the largest n_spec runs out of memory."""
     if n_spec == 8:
         return TrialResult(n_spec=n_spec, failure=TrialFailure(reason="EngineFailed", message=f"out of memory {text}"))
     chance = random.Random(n_spec)

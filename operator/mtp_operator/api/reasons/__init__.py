@@ -9,7 +9,7 @@ from .of_models import GENERAL, SERVING, TUNING, WEIGHTS
 from .of_runs import EVENTS, VERDICTS
 from .of_trials import FAILURES, INVALIDATED
 from .of_warnings import WARNINGS
-from .page import reasons_page
+from .reasons_page import reasons_page
 
 __all__ = ["GROUPS", "REASONS", "Place", "Reason", "Who", "reasons_page"]
 

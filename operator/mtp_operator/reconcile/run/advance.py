@@ -19,7 +19,7 @@ from mtp_operator.api.run import (
 from mtp_operator.api.trial_documents import DRIFTING, IMPLAUSIBLE, TOO_SLOW
 from mtp_operator.engines import engine_for
 from mtp_operator.reconcile import arm_conversion, gpus, trial
-from mtp_operator.reconcile.events import arm_events, verdict_events
+from mtp_operator.reconcile.events import arm_events, start_events, verdict_events
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.reconcile.patience import is_shut_out, limits, next_limit_seconds
 from mtp_operator.reconcile.records import (
@@ -99,7 +99,11 @@ def advance(
         elif job is None and trial.in_the_way(observed.pods) is not None:
             wake = trial.ENDS_WITHIN.total_seconds()
     status = with_conditions(run, status, obstacle, now)
-    events = arm_events(about, before, status) + verdict_events(about, before, status)
+    events = [
+        *start_events(about, before, run.metadata.name),
+        *arm_events(about, before, status),
+        *verdict_events(about, before, status),
+    ]
     creates = _creates(run, observed, jobs, settings, now) if hold is None else ()
     plan = Plan.of(
         Lane.TUNING,
