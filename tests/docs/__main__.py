@@ -71,7 +71,7 @@ def faults(site: Path) -> Iterator[str]:
 def main() -> int:
     """Builds and looks; answers the exit status."""
     programs = tools.python_tool("docs", REPOSITORY / "docs" / "requirements.txt")
-    command = [programs / "zensical", "build", "--clean", "--strict"]
+    command = [str(programs / "zensical"), "build", "--clean", "--strict"]
     status = subprocess.run(command, cwd=REPOSITORY, check=False, env={**os.environ, "NO_COLOR": "1"}).returncode
     if status:
         return status
