@@ -1,9 +1,10 @@
-"""The demo on a cluster that is there already, with kubectl, helm and docker from PATH.
+"""The demo on a cluster that is there already, with kubectl and helm from PATH, and docker where images are built.
 
 python -m tests.e2e.demo_there CONTEXT     (`make demo CONTEXT=…`)
 
 The GPU is simulated: one node gets an extended resource of our own, and nothing else of the cluster is touched but two
-namespaces. REGISTRY names a registry that the cluster pulls from; kind, k3d and minikube need none.
+namespaces. REGISTRY names a registry that the cluster pulls from; kind, k3d and minikube need none. TAG names images
+that are there already: then none is built.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Target:
             return ("minikube", "image", "load", reference)
         raise UnreachableError(
             f"CONTEXT={self.context}: it is neither kind-NAME, k3d-NAME nor minikube; name a registry that the cluster "
-            "pulls from with REGISTRY=HOST/PATH"
+            "pulls from with REGISTRY=HOST/PATH, or images that it has with TAG"
         )
 
     def values(self) -> dict[str, Any]:
@@ -102,14 +103,14 @@ class Target:
 
 def main(context: str) -> None:
     """Builds, installs, tunes, shows."""
-    tag = _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty").strip()
-    target = Target(context, os.environ.get("REGISTRY") or None, tag)
-    deliveries = [target.delivery(image) for image in IMAGES]
+    registry, tag = os.environ.get("REGISTRY") or None, os.environ.get("TAG")
+    if tag:
+        target = Target(context, registry, tag)
+    else:
+        tag = _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty").strip()
+        target = Target(context, registry, tag)
+        _bring_images(target)
     kubectl = ("kubectl", "--context", context)
-    for image, delivery in zip(IMAGES, deliveries, strict=True):
-        dockerfile = REPOSITORY / "images" / image / "Dockerfile"
-        _do("docker", "build", "--quiet", "-t", target.reference(image), "-f", str(dockerfile), str(REPOSITORY))
-        _do(*delivery)
     node = _output(*kubectl, "get", "nodes", "--output=name").splitlines()[0]
     capacity = json.dumps({"status": {"capacity": {RESOURCE: "1"}}})
     _do(*kubectl, "patch", node, "--subresource=status", "--type=merge", "--patch", capacity)
@@ -131,6 +132,14 @@ To remove it all:
   kubectl --context {context} delete namespace {NAMESPACE}
   helm uninstall mtp-operator --kube-context {context} --namespace {OPERATOR_NAMESPACE}
   kubectl --context {context} patch {node} --subresource=status --type=json --patch '{undo}'""")
+
+
+def _bring_images(target: Target) -> None:
+    deliveries = [target.delivery(image) for image in IMAGES]
+    for image, delivery in zip(IMAGES, deliveries, strict=True):
+        dockerfile = REPOSITORY / "images" / image / "Dockerfile"
+        _do("docker", "build", "--quiet", "-t", target.reference(image), "-f", str(dockerfile), str(REPOSITORY))
+        _do(*delivery)
 
 
 def _do(*command: str, given: str | None = None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import yaml
 
 from release import manifests
 from tests.chart import rendering
-from tests.cluster import images
+from tests.cluster import images, paths, tools
 
 from . import harness
 
@@ -162,6 +165,25 @@ def test_for_one_namespace_nothing_of_another_is_seen() -> None:
     finally:
         for namespace in (harness.OPERATOR_NAMESPACE, "not-watched"):
             harness.kubectl("delete", "mtpm", "--all", "-n", namespace)
+
+
+@pytest.mark.usefixtures("bare_cluster")
+def test_the_demo_takes_a_cluster_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = {str(tools.find(name).parent) for name in ("kubectl", "helm")}
+    monkeypatch.setenv("PATH", os.pathsep.join((*programs, os.environ["PATH"])))
+    monkeypatch.setenv("KUBECONFIG", str(paths.kubeconfig()))
+    monkeypatch.setenv("TAG", "dev")
+    command = ["make", "-s", "demo", f"CONTEXT={harness.kubectl('config', 'current-context').strip()}"]
+
+    done = subprocess.run(command, cwd=harness.REPOSITORY, capture_output=True, text=True, check=False, timeout=600)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Simulated, no GPU was measured: n=" in done.stdout
+    undo = done.stdout.partition("To remove it all:")[2].strip().splitlines()
+    assert len(undo) == 3
+    for line in undo:
+        subprocess.run(shlex.split(line), capture_output=True, check=True, timeout=120)
+    assert harness.get("mtpmodels", "mtp-demo", NAME) is None
 
 
 def next_version() -> None:
