@@ -25,15 +25,18 @@ setup: .venv/.complete  ## Make .venv with the mtp command and everything that d
 	@touch $@
 
 .PHONY: check
-check: setup  ## Formatter, linter, types, import contracts, generated files: seconds.
+check: setup  ## Formatter, linter, types, import contracts, spelling, generated files: seconds.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/codespell docs zensical.toml *.md charts/*/README.md charts/*/values.yaml images/*/README.md
 	$(PYTHON) -m mtp_operator.api.crd --check
 	$(PYTHON) -m mtp_operator.cli.kubectl.schema_command --check
 	$(PYTHON) docs/scripts/three_systems.py --check
 	$(PYTHON) docs/scripts/chart_values.py --check
+	$(PYTHON) docs/scripts/cli_reference.py --check
+	$(PYTHON) docs/scripts/trial_result.py --check
 	$(PYTHON) docs/scripts/argocd_health.py --check
 
 .PHONY: format
@@ -47,6 +50,8 @@ generate: setup  ## Regenerate what follows from the code: CRDs, references, res
 	$(PYTHON) -m mtp_operator.cli.kubectl.schema_command
 	$(PYTHON) docs/scripts/three_systems.py
 	$(PYTHON) docs/scripts/chart_values.py
+	$(PYTHON) docs/scripts/cli_reference.py
+	$(PYTHON) docs/scripts/trial_result.py
 	$(PYTHON) docs/scripts/argocd_health.py
 	$(PYTHON) -m release.manifests
 	$(PYTHON) -m tests.unit.cli.golden
@@ -60,6 +65,8 @@ lock: setup  ## Resolve the requirements anew.
 		operator/pyproject.toml -o operator/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		requirements-dev.in -o requirements-dev.txt
+	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
+		docs/requirements.in -o docs/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		--constraint operator/requirements.txt images/simulated-gpu/requirements.in -o images/simulated-gpu/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
@@ -83,8 +90,12 @@ test: check  ## Everything that CI runs: checks, unit tests, and the real cluste
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine
 	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
 
+.PHONY: docs
+docs: setup  ## Build the site of docs/ into site/, and look for broken links.
+	$(PYTHON) -m tests.docs
+
 .PHONY: lint-manifests
-lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/linters.md explains it all.
+lint-manifests: setup  ## What checkov and kube-score say of the chart and the samples' objects: docs/reference/linters.md explains it all.
 	$(PYTHON) -m tests.manifests
 
 .PHONY: lint-report

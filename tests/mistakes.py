@@ -10,7 +10,7 @@ from tests.tuning_mistakes import TUNING_MISTAKES
 URI_CHOICE = "pvc://<claim>/<path>"
 SCHEMES = "must start with hf://, pvc:// or oci://"
 IMAGE_URI_CHOICE = "must be oci://<registry>/<repository> in lower case, followed by :<tag>"
-HUB_URI_CHOICE = "must be hf://<organisation>/<repository>, for a GGUF followed by /<file>"
+HUB_URI_CHOICE = "must be hf://<organization>/<repository>, for a GGUF followed by /<file>"
 CLAIM = {"existingClaim": "weights"}
 NAME_CHOICE = "at most 40 characters, start with a letter and contain no '.'"
 
@@ -83,7 +83,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.speculation.drafter.uri",
         "must name a .gguf file where engine.type is LlamaCpp",
     ),
-    "repository without an organisation": (hub_model("hf://gemma"), "spec.model.uri", HUB_URI_CHOICE),
+    "repository without an organization": (hub_model("hf://gemma"), "spec.model.uri", HUB_URI_CHOICE),
     "repository by its web address": (
         hub_model("hf://https://huggingface.co/google/gemma"),
         "spec.model.uri",

@@ -107,7 +107,7 @@ def test_a_query_asks_for_series_that_exist(query: Query) -> None:
 
 
 def test_every_metric_of_ours_is_documented() -> None:
-    page = (REPOSITORY / "docs" / "metrics.md").read_text()
+    page = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
     of_operator = {one.name for one in REGISTRY.collect() if one.name.startswith("mtp_")}
     of_models = {name for name in exported() if name.startswith("mtp_model_")}
     documented = set(re.findall(r"^\| `(mtp_\w+)`", page, re.MULTILINE))

@@ -2,8 +2,8 @@
 
     python -m tests.manifests       (`make lint-manifests`)
 
-A finding passes if docs/linters.md explains it: the first two columns of its table name the linters' checks, the third
-what they are said of. An explanation that no linter asks for any more fails as well.
+A finding passes if docs/reference/linters.md explains it: the first two columns of its table name the linters' checks,
+the third what they are said of. An explanation that no linter asks for any more fails as well.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.cluster import tools
 from tests.unit.runtime.test_model_metrics import MODEL, RUNS_OF_IT
 
 REPOSITORY = Path(__file__).parents[2]
-EXPLANATIONS = REPOSITORY / "docs" / "linters.md"
+EXPLANATIONS = REPOSITORY / "docs" / "reference" / "linters.md"
 CHART = REPOSITORY / "charts" / "mtp-operator"
 CHART_SETTINGS: Final = {
     "chart": (),
@@ -65,7 +65,7 @@ class Finding:
 
 
 def main() -> None:
-    """Prints what docs/linters.md does not explain, and explains for nothing; fails if there is any."""
+    """Prints what docs/reference/linters.md does not explain, and explains for nothing; fails if there is any."""
     tools.ensure(next(tool for tool in tools.TOOLS if tool.name == "helm"))
     tools.ensure(KUBE_SCORE)
     tools.ensure(PROMTOOL)
@@ -81,9 +81,9 @@ def main() -> None:
             found.setdefault(Finding(check, about), f"{file}: {name}: {words}")
     explained = _explained()
     for finding in sorted(found.keys() - explained):
-        print(f"{finding.check}, of {finding.about}, is not explained in docs/linters.md: {found[finding]}")
+        print(f"{finding.check}, of {finding.about}, is not explained in docs/reference/linters.md: {found[finding]}")
     for finding in sorted(explained - found.keys()):
-        print(f"{finding.check}, of {finding.about}, is explained in docs/linters.md, and nothing reports it")
+        print(f"{finding.check}, of {finding.about}, is explained in docs/reference/linters.md, and nothing reports it")
     print(f"{len(manifests)} streams, {len(found)} kinds of findings")
     sys.exit(found.keys() != explained)
 
@@ -142,7 +142,7 @@ def _subjects(file: Path) -> dict[str, str]:
 
 
 def _explained() -> set[Finding]:
-    """What the table in docs/linters.md is about."""
+    """What the table in docs/reference/linters.md is about."""
     rows = [line.split("|")[1:-1] for line in EXPLANATIONS.read_text().splitlines() if line.startswith("| ")]
     return {
         Finding(check, about.strip())

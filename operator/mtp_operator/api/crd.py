@@ -202,9 +202,9 @@ def generated_files() -> dict[str, str]:
     """
     definitions = [kind.definition() for kind in KINDS]
     files = {
-        "docs/api-reference.md": api_reference(definitions),
         "docs/reasons.md": reasons_page(GROUPS),
-        "docs/trial-result.schema.json": result_schema(),
+        **{f"docs/reference/{name}": text for name, text in api_reference(definitions).items()},
+        "docs/reference/trial-result.schema.json": result_schema(),
     }
     for definition in definitions:
         properties = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]

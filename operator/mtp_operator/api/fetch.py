@@ -21,7 +21,7 @@ PERMANENT_FAILURE: Final = 3
 """Exit status of a fetch that no repetition can mend."""
 
 MODELS_FOLDER: Final = "models"
-"""Folder of a claim with whole files only: models/<organisation>/<repository>/<commit>/…"""
+"""Folder of a claim with whole files only: models/<organization>/<repository>/<commit>/…"""
 
 CACHE_FOLDER: Final = "cache"
 """Folder of a claim with the engines' compile caches, one for each image and GPU."""
@@ -90,9 +90,9 @@ class FetchResult(Schema):
 
 
 def hub_parts(uri: str) -> tuple[str, str]:
-    """Repository (<organisation>/<repository>) and path in it (empty: all of it) that an hf:// URI names."""
-    organisation, repository, *path = uri.removeprefix(HUB_SCHEME).split("/")
-    return f"{organisation}/{repository}", "/".join(path)
+    """Repository (<organization>/<repository>) and path in it (empty: all of it) that an hf:// URI names."""
+    organization, repository, *path = uri.removeprefix(HUB_SCHEME).split("/")
+    return f"{organization}/{repository}", "/".join(path)
 
 
 def folder_of(source: FetchedSource) -> str:

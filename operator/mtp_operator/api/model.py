@@ -217,7 +217,7 @@ def _loadable(uri: str, field_path: str, applies: str) -> tuple[dict[str, str], 
         ),
         rule(
             f"!({applies}) || self.engine.type != 'VLLM' || !{uri}.matches('^hf://[^/]+/[^/]+/')",
-            "must be hf://<organisation>/<repository> where engine.type is VLLM, which loads a whole repository",
+            "must be hf://<organization>/<repository> where engine.type is VLLM, which loads a whole repository",
             field_path=field_path,
         ),
     )

@@ -166,7 +166,7 @@ class LatencySummary(NamedTuple):
 
 
 class Latencies(Document):
-    """Latencies of the requests after the warm-up; docs/how-speed-is-measured.md has the formulas."""
+    """Latencies of the requests after the warm-up; docs/explanation/how-speed-is-measured.md has the formulas."""
 
     time_to_first_token: LatencySummary | None = None
     time_per_output_token: LatencySummary | None = None

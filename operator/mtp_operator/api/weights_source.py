@@ -26,12 +26,12 @@ _IMAGE_URI: Final = rf"^oci://{_REGISTRY}/{_REPOSITORY}({_VERSION}(/[A-Za-z0-9][
 _URI_RULES: Final = (
     rule(
         "self.size() > 0",
-        "must not be empty: write hf://<organisation>/<repository>, pvc://<claim>/<path> or "
+        "must not be empty: write hf://<organization>/<repository>, pvc://<claim>/<path> or "
         "oci://<registry>/<repository>:<tag>/<path>",
     ),
     rule(
         "self.size() == 0 || self.matches('^(hf|pvc|oci)://')",
-        "must start with hf://, pvc:// or oci://: hf://<organisation>/<repository> is fetched from the Hugging Face "
+        "must start with hf://, pvc:// or oci://: hf://<organization>/<repository> is fetched from the Hugging Face "
         "hub, pvc://<claim>/<path> names a folder or file on a PersistentVolumeClaim of the same namespace, "
         "oci://<registry>/<repository>:<tag>/<path> one in an image that the node pulls",
     ),
@@ -42,7 +42,7 @@ _URI_RULES: Final = (
     ),
     rule(
         f"!self.startsWith('hf://') || self.matches('{_HUB_URI}')",
-        "must be hf://<organisation>/<repository>, for a GGUF followed by /<file>, each of letters, digits, '-', '_' "
+        "must be hf://<organization>/<repository>, for a GGUF followed by /<file>, each of letters, digits, '-', '_' "
         "and '.', starting with a letter or digit; the file may hold '*'",
     ),
     rule(
@@ -57,7 +57,7 @@ Uri = Annotated[
     str,
     Field(
         max_length=512,
-        description="Where the weights are. hf://<organisation>/<repository> is fetched from the Hugging Face hub into "
+        description="Where the weights are. hf://<organization>/<repository> is fetched from the Hugging Face hub into "
         "the claim of spec.storage; llama.cpp wants one file of it, for example "
         "hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf (all parts of it, where it has several). "
         "pvc://<claim>/<path> names a folder (safetensors) or a file (GGUF) on a PersistentVolumeClaim of the same "
@@ -276,7 +276,7 @@ class FetchedSource(WeightsSource):
         if not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise ValueError("revision: must be a commit: 40 hexadecimal digits in lower case")
         if not re.fullmatch(_HUB_URI.strip("^$"), self.uri) or "*" in self.uri:
-            raise ValueError("uri: must be hf://<organisation>/<repository>, for a GGUF followed by /<file>")
+            raise ValueError("uri: must be hf://<organization>/<repository>, for a GGUF followed by /<file>")
         return self
 
 

@@ -1,6 +1,6 @@
 """What is told of the answers of a level: latencies, limits, categories. Pure.
 
-docs/how-speed-is-measured.md has the formulas.
+docs/explanation/how-speed-is-measured.md has the formulas.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The claim: where files lie while they come and when they are whole, and who may write to them.
 
-models/<organisation>/<repository>/<commit>/…    whole and verified: a file appears there by a rename
-fetching/<organisation>/<repository>/<commit>/…  what has come so far of the others, and the lock
+models/<organization>/<repository>/<commit>/…    whole and verified: a file appears there by a rename
+fetching/<organization>/<repository>/<commit>/…  what has come so far of the others, and the lock
 cache/<name>/                                    an engine's compile cache
 """
 
@@ -57,7 +57,7 @@ class Store:
 
     Args:
         claim: where the claim is mounted.
-        folder: <organisation>/<repository>/<commit>.
+        folder: <organization>/<repository>/<commit>.
     """
 
     def __init__(self, claim: Path, folder: str) -> None:

@@ -1,6 +1,6 @@
 """Metrics of the operator itself; those of the models are in `model_metrics`.
 
-docs/metrics.md names them all. Labels have few values, whatever is in the cluster.
+docs/reference/metrics.md names them all. Labels have few values, whatever is in the cluster.
 """
 
 from importlib.metadata import version
