@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.reconcile import trial_conversion
-from mtp_operator.reconcile.judgement import Broken, Drifted, Failed, Going, Lost, Measured, MustEnd, judge
+from mtp_operator.reconcile.judgment import Broken, Drifted, Failed, Going, Lost, Measured, MustEnd, judge
 from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.reconcile.run import planned
 from mtp_operator.reconcile.views import view_job, view_pod
@@ -55,14 +55,14 @@ def _run(sample: str, namespace: str) -> MTPTuningRun:
 
 def _measured(run: MTPTuningRun, trial: TrialStatus) -> TrialStatus:
     trial = trial.replace(state=TrialState.RUNNING)
-    judgement = _trial(run, trial)
-    if isinstance(judgement, Drifted):
+    judgment = _trial(run, trial)
+    if isinstance(judgment, Drifted):
         # Once it may have been the machine.
-        judgement = _trial(run, trial)
-    if isinstance(judgement, Measured):
-        return trial_conversion.measured_trial(trial, judgement.result, run.spec.workload.levels)
-    reason = judgement.reason if isinstance(judgement, Failed) else type(judgement).__name__
-    return trial.model_copy(update={"state": TrialState.FAILED, "reason": reason, "message": judgement.message})
+        judgment = _trial(run, trial)
+    if isinstance(judgment, Measured):
+        return trial_conversion.measured_trial(trial, judgment.result, run.spec.workload.levels)
+    reason = judgment.reason if isinstance(judgment, Failed) else type(judgment).__name__
+    return trial.model_copy(update={"state": TrialState.FAILED, "reason": reason, "message": judgment.message})
 
 
 def _trial(run: MTPTuningRun, trial: TrialStatus) -> Ended:
@@ -77,10 +77,10 @@ def _trial(run: MTPTuningRun, trial: TrialStatus) -> Ended:
     def read() -> Ended | None:
         seen = harness.get("jobs", namespace, trial.job_name)
         pods = harness.items("pods", namespace, f"batch.kubernetes.io/job-name={trial.job_name}")
-        judgement = judge(trial, view_job(seen) if seen else None, view_pod(pods[0]) if pods else None)
-        return None if isinstance(judgement, Going) else judgement
+        judgment = judge(trial, view_job(seen) if seen else None, view_pod(pods[0]) if pods else None)
+        return None if isinstance(judgment, Going) else judgment
 
-    judgement = harness.wait_until(read, f"the end of {trial.job_name}", 600)
-    assert judgement is not None
+    judgment = harness.wait_until(read, f"the end of {trial.job_name}", 600)
+    assert judgment is not None
     harness.kubectl("delete", "job", trial.job_name, "--namespace", namespace, "--cascade=foreground")
-    return judgement
+    return judgment

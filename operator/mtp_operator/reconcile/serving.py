@@ -15,7 +15,7 @@ from mtp_operator.resources.network_policy import network_policy
 from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.service import service, url
 
-from . import gpus, judgement, obstacles, unreadable
+from . import gpus, judgment, obstacles, unreadable
 from .intent import Wish, fixed_n_spec
 from .observed import Container, Kind, Lane, Observed, OperatorSettings, Reference, Server, ServerPod
 from .obstacles import Obstacle
@@ -203,7 +203,7 @@ def _crash(record: ServingRecord, one: ServerPod) -> Obstacle | None:
     ended = one.pod.engine.last_terminated or one.pod.engine.terminated
     if ended is None:
         return None
-    failure = judgement.engine_failure(ended)
+    failure = judgment.engine_failure(ended)
     is_broken = one.pod.engine.restart_count >= CRASHES_OF_A_BROKEN_SERVER and record.proven != record.served
     return Obstacle(failure.reason, failure.message, needs_a_person=is_broken)
 

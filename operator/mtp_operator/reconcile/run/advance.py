@@ -19,12 +19,12 @@ from mtp_operator.api.run import (
 from mtp_operator.api.trial_documents import DRIFTING, IMPLAUSIBLE, TOO_SLOW
 from mtp_operator.reconcile import gpus, obstacles, trial_conversion
 from mtp_operator.reconcile.events import start_events, trial_events, verdict_events
-from mtp_operator.reconcile.judgement import (
+from mtp_operator.reconcile.judgment import (
     Broken,
     Drifted,
     Failed,
     Going,
-    Judgement,
+    Judgment,
     Lost,
     Measured,
     MustEnd,
@@ -145,46 +145,46 @@ def _judged(
     lost = _lost_node(status, pod, nodes, settings, now)
     if lost is not None:
         return _started_over(status, trial, lost)
-    judgement = _held_against(run.spec, trial, judge(trial, job, pod))
-    if isinstance(judgement, Going | MustEnd):
-        return with_trial(status, trials.running(trial, job, pod, judgement))
+    judgment = _held_against(run.spec, trial, judge(trial, job, pod))
+    if isinstance(judgment, Going | MustEnd):
+        return with_trial(status, trials.running(trial, job, pod, judgment))
     name = run.metadata.name
     seconds = trial_conversion.gpu_seconds(pod, run.spec.accelerator.count, now)
     status = trials.spent(status, seconds)
-    if isinstance(judgement, Lost):
-        return trials.lose(name, status, trial, judgement, now)
-    if isinstance(judgement, Drifted):
+    if isinstance(judgment, Lost):
+        return trials.lose(name, status, trial, judgment, now)
+    if isinstance(judgment, Drifted):
         if not trial.drifted:
             reason = trials.standing_reason(trial, DRIFTING)
-            return with_trial(status, trials.again(name, trial, reason, judgement.message, drifted=1))
-        message = f"{judgement.message}; so it did when it was measured before"
-        judgement = Failed("Unstable", message, judgement.result)
-    if isinstance(judgement, Failed) and judgement.reason == TOO_SLOW and not has_more_time(trial):
-        return with_trial(status, trials.again(name, trial, TOO_SLOW, judgement.message, drifted=trial.drifted))
-    ended = trials.ended(trial, job, pod, judgement, seconds)
-    if isinstance(judgement, Measured):
-        status = with_trial(status, trial_conversion.measured_trial(ended, judgement.result, run.spec.workload.levels))
+            return with_trial(status, trials.again(name, trial, reason, judgment.message, drifted=1))
+        message = f"{judgment.message}; so it did when it was measured before"
+        judgment = Failed("Unstable", message, judgment.result)
+    if isinstance(judgment, Failed) and judgment.reason == TOO_SLOW and not has_more_time(trial):
+        return with_trial(status, trials.again(name, trial, TOO_SLOW, judgment.message, drifted=trial.drifted))
+    ended = trials.ended(trial, job, pod, judgment, seconds)
+    if isinstance(judgment, Measured):
+        status = with_trial(status, trial_conversion.measured_trial(ended, judgment.result, run.spec.workload.levels))
         status = trials.counted(status.replace(trials=judged_outputs(status.trials)), measured=1)
     else:
-        status = with_trial(status, trials.failed(ended, judgement.reason, judgement.message))
+        status = with_trial(status, trials.failed(ended, judgment.reason, judgment.message))
         status = trials.counted(status, failed=1)
-    if isinstance(judgement, Broken):
-        return with_verdict(status, failure_verdict(judgement.reason, judgement.message), now)
+    if isinstance(judgment, Broken):
+        return with_verdict(status, failure_verdict(judgment.reason, judgment.message), now)
     if pod is None or pod.node is None:
         return status
-    prompts = judgement.result.prompts_sha256 if judgement.result is not None else None
+    prompts = judgment.result.prompts_sha256 if judgment.result is not None else None
     return _with_observation(run, status, trial, trial_conversion.observed_by(pod, nodes, prompts))
 
 
-def _held_against(spec: MTPTuningRunSpec, trial: TrialStatus, judgement: Judgement) -> Judgement:
-    """The judgement, unless the trial has not measured what it was asked for, or what the objective needs."""
-    if not isinstance(judgement, Measured):
-        return judgement
-    strange = trial_conversion.of_another_trial(judgement.result, trial, spec.workload.levels)
+def _held_against(spec: MTPTuningRunSpec, trial: TrialStatus, judgment: Judgment) -> Judgment:
+    """The judgment, unless the trial has not measured what it was asked for, or what the objective needs."""
+    if not isinstance(judgment, Measured):
+        return judgment
+    strange = trial_conversion.of_another_trial(judgment.result, trial, spec.workload.levels)
     if strange is not None:
-        return Failed(IMPLAUSIBLE, strange, judgement.result)
-    why = trial_conversion.unmeasured(judgement.result, spec.objective)
-    return judgement if why is None else Failed("Unmeasurable", why, judgement.result)
+        return Failed(IMPLAUSIBLE, strange, judgment.result)
+    why = trial_conversion.unmeasured(judgment.result, spec.objective)
+    return judgment if why is None else Failed("Unmeasurable", why, judgment.result)
 
 
 def _with_observation(

@@ -8,7 +8,7 @@ from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.conditions import format_time, parse_time, shorten
 from mtp_operator.api.run import MAX_LOSSES, MTPTuningRun, MTPTuningRunStatus, TrialState, TrialStatus, job_name
 from mtp_operator.api.trial_documents import TOO_SLOW
-from mtp_operator.reconcile.judgement import Broken, Failed, Judgement, Lost, Measured, MustEnd
+from mtp_operator.reconcile.judgment import Broken, Failed, Judgment, Lost, Measured, MustEnd
 from mtp_operator.reconcile.observed import Job, Pod
 from mtp_operator.reconcile.obstacles import TRIAL_LOST, Obstacle
 
@@ -62,15 +62,15 @@ def planned(run: MTPTuningRun, kept: Sequence[TrialStatus], n_spec: int, why: st
     )
 
 
-def running(trial: TrialStatus, job: Job | None, pod: Pod | None, judgement: Judgement) -> TrialStatus:
+def running(trial: TrialStatus, job: Job | None, pod: Pod | None, judgment: Judgment) -> TrialStatus:
     """The trial with what its Job and its pod tell; on its way to the end where it must end."""
     seen = trial.replace(
         job_uid=job.uid if job else trial.job_uid,
         state=TrialState.RUNNING if trial.state is TrialState.PLANNED else trial.state,
         retry_after=None,
     )
-    if isinstance(judgement, MustEnd):
-        seen = seen.replace(state=TrialState.ENDING, reason=judgement.reason, message=shorten(judgement.message))
+    if isinstance(judgment, MustEnd):
+        seen = seen.replace(state=TrialState.ENDING, reason=judgment.reason, message=shorten(judgment.message))
     if pod is not None and pod.node is not None:
         started_at = format_time(pod.started_at) if pod.started_at else trial.started_at
         ended_at = format_time(pod.finished_at) if pod.is_over and pod.finished_at else None
@@ -79,7 +79,7 @@ def running(trial: TrialStatus, job: Job | None, pod: Pod | None, judgement: Jud
 
 
 def ended(
-    trial: TrialStatus, job: Job | None, pod: Pod | None, judgement: Measured | Failed | Broken, seconds: int
+    trial: TrialStatus, job: Job | None, pod: Pod | None, judgment: Measured | Failed | Broken, seconds: int
 ) -> TrialStatus:
     """The trial with all that is known at its end.
 
@@ -87,12 +87,12 @@ def ended(
         trial: as it was.
         job: of its last attempt.
         pod: likewise.
-        judgement: what became of it.
+        judgment: what became of it.
         seconds: GPU time of the last attempt.
     """
-    result = None if isinstance(judgement, Broken) else judgement.result
+    result = None if isinstance(judgment, Broken) else judgment.result
     ready_seconds = result.ready_seconds if result is not None else None
-    return running(trial, job, pod, judgement).replace(
+    return running(trial, job, pod, judgment).replace(
         gpu_seconds=(trial.gpu_seconds or 0) + seconds,
         ready_seconds=round(ready_seconds) if ready_seconds is not None else None,
     )

@@ -80,10 +80,10 @@ class Going:
     """The trial goes on, or waits for something."""
 
 
-Judgement = Measured | Failed | Lost | Drifted | MustEnd | Broken | Going
+Judgment = Measured | Failed | Lost | Drifted | MustEnd | Broken | Going
 
 
-def judge(trial: TrialStatus, job: Job | None, pod: Pod | None) -> Judgement:
+def judge(trial: TrialStatus, job: Job | None, pod: Pod | None) -> Judgment:
     """What became of a trial whose Job has been created, in the order in which the signs are believed."""
     ended = trial.state is TrialState.ENDING
     if job is None or job.deleting:
@@ -156,7 +156,7 @@ def _failed_as_recorded(trial: TrialStatus) -> Failed:
     return Failed(trial.reason or "Ended", trial.message or "the trial was ended")
 
 
-def _end_of_ended(trial: TrialStatus, pod: Pod, result: TrialResult | None) -> Judgement:
+def _end_of_ended(trial: TrialStatus, pod: Pod, result: TrialResult | None) -> Judgment:
     """A trial that we ended: what was recorded then, in the bench's better words where it left some."""
     # The Job's controller deletes the pod at once, while its bench has the grace period to say what it knows.
     if not pod.is_over and (pod.bench.running or not pod.deleting):

@@ -9,7 +9,7 @@ import pytest
 
 from mtp_operator.api.run import TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TrialFailure, TrialResult
-from mtp_operator.reconcile.judgement import Broken, Failed, Going, Judgement, Lost, Measured, MustEnd, judge
+from mtp_operator.reconcile.judgment import Broken, Failed, Going, Judgment, Lost, Measured, MustEnd, judge
 from mtp_operator.reconcile.observed import Container, Job, Pod, Terminated
 
 from .givens import disqualified, result
@@ -210,9 +210,9 @@ def said(reason: str, message: str) -> str:
         pytest.param(ENDED, None, None, Failed, "exited: tail", id="ended by us, job gone"),
     ],
 )
-def test_judgement(
-    trial: TrialStatus, the_job: Job | None, the_pod: Pod | None, kind: type[Judgement], words: str
+def test_judgment(
+    trial: TrialStatus, the_job: Job | None, the_pod: Pod | None, kind: type[Judgment], words: str
 ) -> None:
-    judgement = judge(trial, the_job, the_pod)
-    assert isinstance(judgement, kind)
-    assert words in f"{getattr(judgement, 'reason', '')} {getattr(judgement, 'message', '')}"
+    judgment = judge(trial, the_job, the_pod)
+    assert isinstance(judgment, kind)
+    assert words in f"{getattr(judgment, 'reason', '')} {getattr(judgment, 'message', '')}"
