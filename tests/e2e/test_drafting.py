@@ -1,4 +1,7 @@
-"""Ways of drafting that may skip steps, on the real llama-server: n-grams, and a drafter that stops when unsure."""
+"""Ways of drafting that may skip steps, on the real llama-server: n-grams, and a drafter that stops when unsure.
+
+What they gain is the processor's affair, and no part of these tests.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,11 @@ import json
 from itertools import accumulate, repeat
 from typing import Any
 
-import pytest
 from tokenizers import Tokenizer
 
 from tests.mtp_model import read_truth
 
 from . import harness
-
-pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("exact_trials")]
 
 OUTPUT_TOKENS = 96
 
@@ -23,7 +23,7 @@ def repetitive_prompts(count: int = 4) -> str:
 
     Every prompt ends in the same token, from which the model walks the same stretch of its cycle.
     """
-    folder = harness.model_folder()
+    folder = harness.small_model_folder()
     truth = read_truth(folder / "truth.json")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     start = tokenizer.encode("\n").ids[-1]
@@ -39,6 +39,7 @@ def tuned(namespace: str, speculation: dict[str, Any], prompts: dict[str, Any]) 
         spec__serving={"replicas": 0},
         spec__speculation=speculation,
         spec__tuning__maxNSpec=3,
+        spec__tuning__budget={"maxTrials": 3},
         spec__tuning__workload__prompts=prompts,
         spec__tuning__workload__outputTokens=OUTPUT_TOKENS,
     )
@@ -52,14 +53,14 @@ def tuned(namespace: str, speculation: dict[str, Any], prompts: dict[str, Any]) 
 
 def speculating(run: dict[str, Any]) -> list[dict[str, Any]]:
     """The level of each trial with n above 0; a trial without speculation drafts nothing."""
-    arms = run["status"]["arms"]
-    assert not any(level.get("drafts") for arm in arms if arm["nSpec"] == 0 for level in arm["levels"])
-    found = [level for arm in arms if arm["nSpec"] > 0 for level in arm["levels"]]
+    trials = run["status"]["trials"]
+    assert not any(level.get("drafts") for trial in trials if trial["nSpec"] == 0 for level in trial["levels"])
+    found = [level for trial in trials if trial["nSpec"] > 0 for level in trial["levels"]]
     assert found
     return found
 
 
-def test_n_grams_are_chosen_where_answers_repeat_the_prompt(namespace: str) -> None:
+def test_n_grams_are_measured_where_answers_repeat_the_prompt(namespace: str) -> None:
     prompts = harness.own_prompts(namespace, repetitive_prompts())
 
     run = tuned(namespace, {"method": "NGram"}, prompts)
@@ -68,7 +69,6 @@ def test_n_grams_are_chosen_where_answers_repeat_the_prompt(namespace: str) -> N
         # What was looked up is what the model says next.
         assert level["drafts"] > 0
         assert min(level["acceptedPerPosition"]) > 0.9 * level["drafts"]
-    assert run["status"]["verdict"]["nSpec"] > 0
 
 
 def test_a_drafter_that_stops_when_unsure_is_tuned(namespace: str) -> None:
@@ -79,14 +79,3 @@ def test_a_drafter_that_stops_when_unsure_is_tuned(namespace: str) -> None:
     for level in speculating(run):
         assert level["drafts"] > 0
         assert level["acceptedPerPosition"][0] > 0
-    assert run["status"]["verdict"]["nSpec"] > 0
-
-
-def test_a_drafter_that_is_never_sure_enough_is_no_fault(namespace: str) -> None:
-    prompts = harness.own_prompts(namespace, repetitive_prompts())
-
-    run = tuned(namespace, {"method": "MTP", "llamaCpp": {"pMinMilli": 1000}}, prompts)
-
-    # The engine is asked for n tokens and drafts almost none: it stays a measurement, which says what that is worth.
-    for level in speculating(run):
-        assert sum(level.get("acceptedPerPosition", ())) < level["outputTokens"] / 10
