@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -81,7 +82,14 @@ class Faults:
 class Hub:
     """Runs while it is entered. All counters are of bytes and requests of files."""
 
-    def __init__(self, *repositories: Repository, address: str = "127.0.0.1", port: int = 0, token: str = "") -> None:
+    def __init__(
+        self,
+        *repositories: Repository,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        token: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.repositories = {one.name: one for one in repositories}
         self._lists = {one.name: [one.sibling(path) for path in one.paths()] for one in repositories}
         self.token = token
@@ -92,7 +100,10 @@ class Hub:
         self.watch: Callable[[int], None] = lambda _: None
         """Called with all bytes sent so far after each chunk."""
         self._server = _Server((address, port), self)
-        self.url = f"http://{address}:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.scheme = "http" if tls is None else "https"
+        self.url = f"{self.scheme}://{address}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -169,7 +180,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(302, {}, {"Location": faults.redirects_to})
                 return
             host = "localhost" if self.headers["Host"].startswith("127.0.0.1") else self.headers["Host"].split(":")[0]
-            self._answer(302, {}, {"Location": f"http://{host}:{port}/lfs/{name}/{path}"})
+            self._answer(302, {}, {"Location": f"{self.server.hub.scheme}://{host}:{port}/lfs/{name}/{path}"})
         elif faults.status_line is not None:
             self.wfile.write(faults.status_line.encode())
             self.close_connection = True

@@ -20,6 +20,9 @@ PROGRESS_PATH: Final = "/progress"
 PERMANENT_FAILURE: Final = 3
 """Exit status of a fetch that no repetition can mend."""
 
+CA_BUNDLE_VARIABLE: Final = "HUB_CA_BUNDLE"
+"""Environment variable of a fetch with certificates, in PEM, that it trusts beside the public ones."""
+
 MODELS_FOLDER: Final = "models"
 """Folder of a claim with whole files only: models/<organisation>/<repository>/<commit>/…"""
 

@@ -5,6 +5,7 @@ of their process, which a fetch of hours on nodes that come and go cannot afford
 """
 
 import ipaddress
+import os
 import threading
 from collections.abc import Callable
 from typing import BinaryIO, Final, TypeVar
@@ -18,6 +19,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+from mtp_operator.api.fetch import CA_BUNDLE_VARIABLE
 
 from .fetch_errors import FetchError, StoppedError
 from .listing import Listing, RemoteFile, checked
@@ -162,6 +165,10 @@ class Hub:
             return FetchError("AccessDenied", f"the hub denies access to {name} (HTTP {status}): see {token}")
         if status == httpx2.codes.TOO_MANY_REQUESTS:
             return FetchError("RateLimited", f"the hub limits the rate of requests for {name}", is_permanent=False)
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            whose = "the certificate of the hub, or of the proxy before it, has an unknown issuer or is out of date"
+            hint = "give the issuer to the chart as hub.caBundle, then increase spec.tuning.request"
+            return FetchError("HubUntrusted", f"{whose}: {hint} ({error})")
         if status is None or status in _RETRIED:
             # An error's text may quote what was sent, the token too, or what the hub wants to be read.
             words = f": {error}" if isinstance(error, CutError | httpx2.ConnectError) else ""
@@ -180,8 +187,15 @@ def _retry_after(error: HfHubHTTPError | httpx2.TransportError) -> float | None:
 
 def _client() -> httpx2.Client:
     """What all requests are made with."""
+    trusted = httpx2.create_ssl_context()
+    if certificates := os.environ.get(CA_BUNDLE_VARIABLE):
+        trusted.load_verify_locations(cadata=certificates)
     return httpx2.Client(
-        event_hooks={"request": [_check_destination]}, follow_redirects=True, max_redirects=_REDIRECTS, timeout=_TIMEOUT
+        event_hooks={"request": [_check_destination]},
+        follow_redirects=True,
+        max_redirects=_REDIRECTS,
+        timeout=_TIMEOUT,
+        verify=trusted,
     )
 
 

@@ -156,7 +156,9 @@ def _record(
     else:
         return None
     ready_seconds = wanted.template.ready_seconds or settings.ready_seconds
-    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=ready_seconds)
+    surroundings = Surroundings(
+        probe_image=settings.bench_image, ready_seconds=ready_seconds, host=settings.server_host
+    )
     return _turned_to(wanted, surroundings, record, model, observed, now)
 
 

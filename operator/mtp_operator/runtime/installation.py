@@ -3,13 +3,16 @@
 import os
 import re
 import socket
+import ssl
 import uuid
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mtp_operator.api.fetch import CA_BUNDLE_VARIABLE
 from mtp_operator.api.spec import EngineType
+from mtp_operator.engines import EVERY_ADDRESS
 from mtp_operator.reconcile.observed import OperatorSettings
 from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
@@ -47,6 +50,8 @@ class Settings(BaseSettings):
 
     pod_namespace: str = "default"
     """Where the Lease lies: the operator's own namespace."""
+    pod_ip: str = ""
+    """The first address of the operator's own pod: where it is of IPv6, servers are asked by IPv6 too."""
     identity: str = Field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
     """Who holds the Lease; distinct for each process."""
     lease_name: str = "mtp-operator"
@@ -79,10 +84,13 @@ class Settings(BaseSettings):
     """HTTPS_PROXY of fetches."""
     fetch_no_proxy: Annotated[str, Field(max_length=2048)] = ""
     """NO_PROXY of fetches."""
+    hub_ca_bundle: Annotated[str, Field(max_length=32_768)] = ""
+    """Certificates in PEM that fetches trust beside the public ones."""
     progress_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
     """Time between two questions how far a fetch is: the least between two writes of its status."""
 
-    health_address: str = "0.0.0.0"  # noqa: S104  # kubelet's probes and scrapers come from outside the pod
+    health_address: str = ""
+    """Where probes and scrapers are answered; empty: at every address of the pod, IPv4 and IPv6."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Port of /healthz and /readyz; 0 chooses a free one."""
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 8081
@@ -101,6 +109,16 @@ class Settings(BaseSettings):
             if not _NAMESPACE.match(name):
                 raise ValueError(f"{name!r} must be the name of a namespace: a DNS label of at most 63 characters")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("hub_ca_bundle")
+    @classmethod
+    def _are_certificates(cls, value: str) -> str:
+        if value:
+            try:
+                ssl.create_default_context().load_verify_locations(cadata=value)
+            except (ssl.SSLError, ValueError) as error:
+                raise ValueError(f"must be certificates in PEM ({error})") from None
+        return value
 
     @model_validator(mode="after")
     def _lease_times_fit(self) -> Self:
@@ -140,6 +158,7 @@ class Settings(BaseSettings):
             progress_seconds=self.progress_seconds,
             fetch_environment=self._fetch_environment(),
             network_policies=self.network_policies,
+            server_host=EVERY_ADDRESS if ":" in self.pod_ip else None,
             server_clients=self.server_clients,
         )
 
@@ -149,6 +168,7 @@ class Settings(BaseSettings):
             "HTTP_PROXY": self.fetch_http_proxy,
             "HTTPS_PROXY": self.fetch_https_proxy,
             "NO_PROXY": self.fetch_no_proxy,
+            CA_BUNDLE_VARIABLE: self.hub_ca_bundle,
         }
         return {name: value for name, value in variables.items() if value}
 

@@ -7,21 +7,24 @@ import json
 import os
 import random
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from mtp_operator.api.fetch import PERMANENT_FAILURE, FetchPlan, FetchProgress, FetchResult, path_of
+from mtp_operator.api.fetch import CA_BUNDLE_VARIABLE, PERMANENT_FAILURE, FetchPlan, FetchProgress, FetchResult, path_of
 from mtp_operator.api.weights_source import WeightsSource
 from mtp_operator.fetch.fetch_errors import FetchError
 from mtp_operator.fetch.hub import Hub as RealHub
+from mtp_operator.fetch.progress_server import Meter, serve
 from tests.hub import Hub, Repository
 
 MTP = Path(sys.executable).with_name("mtp")
@@ -68,6 +71,7 @@ class Fetching:
     revision: str | None = None
     more: dict[str, Any] | None = None
     prefix: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> subprocess.Popen[str]:
         plan = FetchPlan(
@@ -82,6 +86,7 @@ class Fetching:
                 "HOME": str(self.claim.parent),
                 "HF_ENDPOINT": self.hub.url,
                 "HF_HUB_DISABLE_TELEMETRY": "1",
+                **self.environment,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -268,6 +273,42 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
         RealHub(None, threading.Event()).list_files(NAME, None)
 
     assert (failure.value.reason, failure.value.is_permanent) == ("HubUnavailable", False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"][: 1 + socket.has_dualstack_ipv6()])
+def test_progress_is_told_at_either_kind_of_address(host: str) -> None:
+    server = serve(Meter(), 0)
+    try:
+        assert httpx.get(f"http://{host}:{server.server_port}/progress").status_code == 200
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that nobody knows, and its key beside it."""
+    certificate = tmp_path / "issuer.pem"
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=own-hub"
+    names = ("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost")
+    files = ("-keyout", certificate.with_suffix(".key"), "-out", certificate)
+    subprocess.run((*request.split(), *names, *files), check=True, capture_output=True)
+    return certificate
+
+
+def test_a_hub_of_an_unknown_issuer_is_refused_at_once_and_read_where_its_issuer_is_given(
+    repository: Repository, claim: Path, issuer: Path
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(issuer, issuer.with_suffix(".key"))
+    with Hub(repository, tls=tls) as hub:
+        reason, message = Fetching(hub, claim).fails()
+        assert reason == "HubUntrusted"
+        assert "hub.caBundle" in message
+
+        status, result = Fetching(hub, claim, environment={CA_BUNDLE_VARIABLE: issuer.read_text()}).run()
+        assert status == 0, result
+    assert_whole(claim, repository)
 
 
 def secret(claim: Path, token: str) -> dict[str, Any]:
