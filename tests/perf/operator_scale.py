@@ -4,8 +4,8 @@
 
 The cluster's API server, controllers and the operator share this machine. Pods of trials are refused by a quota: what
 is measured is the operator. All the time there are pods of strangers that carry the operator's labels; at the end there
-are fetches that take connections and never answer. With a second image, which has to be in the cluster, figures are also
-compared with those of that image: machines differ by more than versions do. Prints figures and asserts none.
+are fetches that take connections and never answer. With a second image, which has to be in the cluster, figures are
+compared, too, with those of that image: machines differ by more than versions do. Prints figures and asserts none.
 """
 
 from __future__ import annotations
