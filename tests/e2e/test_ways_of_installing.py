@@ -16,7 +16,7 @@ from release import manifests
 from tests.chart import rendering
 from tests.cluster import images, paths, tools
 
-from . import harness
+from . import demo_there, harness
 
 pytestmark = pytest.mark.alone
 
@@ -167,7 +167,24 @@ def test_for_one_namespace_nothing_of_another_is_seen() -> None:
             harness.kubectl("delete", "mtpm", "--all", "-n", namespace)
 
 
-@pytest.mark.usefixtures("bare_cluster")
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[None]:
+    """What a StorageClass, which the test cluster has none of, would make for the demo's claim."""
+    tmp_path.chmod(0o777)
+    metadata = {"name": "demo-on-a-cluster"}
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "hostPath": {"path": str(tmp_path), "type": "Directory"},
+        "claimRef": {"namespace": demo_there.NAMESPACE, "name": harness.SIMULATED_CLAIM},
+    }
+    document = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}
+    harness.kubectl("apply", "--filename=-", document=document)
+    yield
+    harness.kubectl("delete", "persistentvolume", metadata["name"], "--wait=false")
+
+
+@pytest.mark.usefixtures("bare_cluster", "volume")
 def test_the_demo_takes_a_cluster_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = {str(tools.find(name).parent) for name in ("kubectl", "helm")}
     monkeypatch.setenv("PATH", os.pathsep.join((*programs, os.environ["PATH"])))
@@ -183,7 +200,7 @@ def test_the_demo_takes_a_cluster_that_is_there(monkeypatch: pytest.MonkeyPatch)
     assert len(undo) == 3
     for line in undo:
         subprocess.run(shlex.split(line), capture_output=True, check=True, timeout=120)
-    assert harness.get("mtpmodels", "mtp-demo", NAME) is None
+    assert harness.get("mtpmodels", demo_there.NAMESPACE, NAME) is None
 
 
 def next_version() -> None:
