@@ -43,7 +43,7 @@ def test_a_command_line_is_measured_as_it_stands_and_continued(shell: Shell) -> 
 
         assert (status, errors.count("\n")) == (130, 1)
         assert output.startswith("Left out:\n- --host: the operator sets it")
-        assert "\nTo look at:\n- n_spec was 2: it is among those that are measured" in output
+        assert "\nTo look at:\n- n_spec was 2: it is compared with n_spec 0 first" in output
         assert "accelerator" not in output
         assert "PersistentVolumeClaim" not in output
         words = shlex.split((trial / "command").read_text())
