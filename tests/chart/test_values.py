@@ -80,6 +80,7 @@ def test_schema_and_values_name_the_same(chart: Any) -> None:
         ({"watchNamespaces": "team"}, "/watchNamespaces"),
         ({"trials": {"levelSeconds": 0}}, "/trials/levelSeconds"),
         ({"hub": {"endpoint": "hub.example"}}, "/hub/endpoint"),
+        ({"hub": {"caBundle": "ca.pem"}}, "/hub/caBundle"),
         ({"monitoring": {"podMonitor": {"interval": "soon"}}}, "/monitoring/podMonitor/interval"),
         ({"extraLabels": {"app.kubernetes.io/name": "mine"}}, "/extraLabels/app.kubernetes.io~1name"),
         ({"extraEnv": [{"name": "MTP_OPERATOR_LEASE_NAME", "value": "x"}]}, "/extraEnv/0/name"),
@@ -111,6 +112,12 @@ def test_engine_images_may_have_digests() -> None:
     found = template({"engineImages": {"VLLM": f"docker.io/vllm/vllm-openai:v1@{DIGEST}"}})
 
     assert environment(found)["MTP_OPERATOR_ENGINE_IMAGE_VLLM"] == f"docker.io/vllm/vllm-openai:v1@{DIGEST}"
+
+
+def test_fetches_may_trust_an_issuer_of_ones_own() -> None:
+    bundle = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+    assert environment(template({"hub": {"caBundle": bundle}}))["MTP_OPERATOR_HUB_CA_BUNDLE"] == bundle
 
 
 @pytest.mark.parametrize(
