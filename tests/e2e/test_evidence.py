@@ -37,7 +37,7 @@ def test_no_boot_is_made_twice_whatever_is_asked_next(namespace: str) -> None:
     limit = {"metric": "P95TimePerOutputToken", "concurrency": 1, "maxMilliseconds": 10_000}
     more = {"maxTrials": 12}
     asks = [
-        asked(spec__tuning__budget={"maxTrials": 2}),
+        asked(spec__tuning__budget={"maxTrials": 1}),
         asked(spec__tuning__budget=more),
         asked(spec__tuning__budget=more, spec__tuning__maxNSpec=4),
         asked(spec__tuning__budget=more, spec__tuning__workload__levels=[{"concurrency": 1, "weight": 3}]),

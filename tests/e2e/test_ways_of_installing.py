@@ -168,14 +168,16 @@ def test_for_one_namespace_nothing_of_another_is_seen() -> None:
 
 
 @pytest.fixture
-def volume(tmp_path: Path) -> Iterator[None]:
+def volume() -> Iterator[None]:
     """What a StorageClass, which the test cluster has none of, would make for the demo's claim."""
-    tmp_path.chmod(0o777)
+    folder = paths.state_dir() / "demo-on-a-cluster"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
     metadata = {"name": "demo-on-a-cluster"}
     spec = {
         "capacity": {"storage": "1Gi"},
         "accessModes": ["ReadWriteOnce"],
-        "hostPath": {"path": str(tmp_path), "type": "Directory"},
+        "hostPath": {"path": str(folder), "type": "Directory"},
         "claimRef": {"namespace": demo_there.NAMESPACE, "name": harness.SIMULATED_CLAIM},
     }
     document = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}

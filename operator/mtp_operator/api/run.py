@@ -25,9 +25,9 @@ from .base import (
 from .candidate import CandidateId
 from .conditions import Condition
 from .hashing import canonical_hash
-from .model import NAME_LIMIT, ObjectMeta, QueueName
+from .model import NAME_LIMIT, ObjectMeta
 from .settings import Measurement
-from .spec import Budget, Objective
+from .spec import Budget, Objective, QueueName
 from .template import PodTemplate
 from .trial_documents import OutputStatus, StructuredOutput
 from .verdicts import VerdictStatus

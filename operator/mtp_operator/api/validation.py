@@ -138,8 +138,8 @@ def _with_defaults(value: Any, schema: Json) -> Any:
     match value:
         case Mapping() if "properties" in schema:
             properties = schema["properties"]
-            # A null where there is a default counts as absent.
-            stated = {name: part for name, part in value.items() if part is not None or _keeps_null(properties, name)}
+            # A null counts as absent: no field of ours is nullable.
+            stated = {name: part for name, part in value.items() if part is not None or name not in properties}
             defaults = {
                 name: copy.deepcopy(part["default"])
                 for name, part in properties.items()
@@ -149,15 +149,15 @@ def _with_defaults(value: Any, schema: Json) -> Any:
                 name: _with_defaults(part, properties.get(name, {})) for name, part in {**stated, **defaults}.items()
             }
         case Mapping() if isinstance(schema.get("additionalProperties"), dict):
-            return {name: _with_defaults(part, schema["additionalProperties"]) for name, part in value.items()}
+            return {
+                name: _with_defaults(part, schema["additionalProperties"])
+                for name, part in value.items()
+                if part is not None
+            }
         case list() if "items" in schema:
             return [_with_defaults(part, schema["items"]) for part in value]
         case _:
             return value
-
-
-def _keeps_null(properties: Json, name: str) -> bool:
-    return "default" not in properties.get(name, {})
 
 
 def _name(document: Json) -> Iterator[_Found]:

@@ -7,8 +7,9 @@ from enum import Enum, auto
 from typing import Final
 
 from mtp_operator.api.conditions import shorten
-from mtp_operator.api.model import Disruption, MTPModel, RolloutStrategy, WhileTuning
+from mtp_operator.api.model import MTPModel, RolloutStrategy, WhileTuning
 from mtp_operator.api.serving_record import FailedServer, Served, ServingRecord, Surroundings
+from mtp_operator.api.spec import Disruption
 from mtp_operator.resources.disruption_budget import FEWEST_REPLICAS, disruption_budget
 from mtp_operator.resources.labels import server_selector
 from mtp_operator.resources.network_policy import network_policy

@@ -14,6 +14,7 @@ from .speculation import (
     SpeculationMethodSpec,
     SpeculationSpec,
 )
+from .tuning import Disruption, QueueName, TuningMode, TuningSpec
 from .workload import DEFAULT_CONCURRENCY, PROMPT_RESERVE_TOKENS, Level, Workload
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Budget",
     "ClaimPath",
     "ConfigMapKey",
+    "Disruption",
     "Drafter",
     "EngineSpec",
     "EngineType",
@@ -41,11 +43,14 @@ __all__ = [
     "Objective",
     "PromptCategory",
     "Prompts",
+    "QueueName",
     "Sampling",
     "SamplingMode",
     "SlowerLevels",
     "SpeculationMethod",
     "SpeculationMethodSpec",
     "SpeculationSpec",
+    "TuningMode",
+    "TuningSpec",
     "Workload",
 ]

@@ -1,7 +1,8 @@
 """Whether a model can be measured again, and what that takes: the one thing that this command changes."""
 
-from mtp_operator.api.model import MTPModel, TuningMode
+from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.spec import TuningMode
 from mtp_operator.report.words import minutes
 
 MOST_REQUESTS = 1_000_000
