@@ -17,6 +17,16 @@ TUNING_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.tuning.firstNSpec",
         "must be at most maxNSpec (default 8)",
     ),
+    "a queue, while servers may be stopped": (
+        model(("spec.tuning", {"queueName": "gpus", "disruption": "Allowed"})),
+        "spec.tuning.disruption",
+        "must be Never where queueName is set",
+    ),
+    "a queue that no label can name": (
+        model(("spec.tuning.queueName", "GPUs of the team")),
+        "spec.tuning.queueName",
+        "must be the name of a LocalQueue",
+    ),
     "unknown method": (
         model(("spec.speculation.method", "Medusa")),
         "spec.speculation.method",

@@ -82,6 +82,7 @@ def test_schema_and_values_name_the_same(chart: Any) -> None:
         ({"watchNamespaces": "team"}, "/watchNamespaces"),
         ({"trials": {"levelSeconds": 0}}, "/trials/levelSeconds"),
         ({"hub": {"endpoint": "hub.example"}}, "/hub/endpoint"),
+        ({"hub": {"caBundle": "ca.pem"}}, "/hub/caBundle"),
         ({"monitoring": {"podMonitor": {"interval": "soon"}}}, "/monitoring/podMonitor/interval"),
         ({"extraLabels": {"app.kubernetes.io/name": "mine"}}, "/extraLabels/app.kubernetes.io~1name"),
         ({"extraEnv": [{"name": "MTP_OPERATOR_LEASE_NAME", "value": "x"}]}, "/extraEnv/0/name"),

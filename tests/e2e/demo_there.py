@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,17 @@ NAMESPACE = "mtp-demo"
 OPERATOR_NAMESPACE = "mtp-system"
 IMAGES = ("operator", "simulated-gpu")
 RESOURCE = "mtp-operator.dev/simulated-gpu"
-TIMEOUT = "20m"
+TIMEOUT_SECONDS = 1200
+FILLER = "write-configuration"
+CONFIGURATION = {"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}
 
 
 class UnreachableError(Exception):
     """Images cannot get into the cluster; the message says what to do."""
+
+
+class StalledError(Exception):
+    """The model cannot be tuned; the message says why."""
 
 
 # -- what is done ------------------------------------------------------------------------------------------------------
@@ -80,7 +87,7 @@ class Target:
         return {"image": image, "trials": {"readySeconds": 300, "levelSeconds": 8}}
 
     def objects(self) -> list[dict[str, Any]]:
-        """The demo's namespace, its claim, which stays empty because the engine reads no weights, and its model."""
+        """The demo's namespace, its claim, a Job that writes there what the model is, and the model itself, last."""
         model = yaml.safe_load(SAMPLE.read_text())
         model["metadata"]["namespace"] = NAMESPACE
         model["spec"]["engine"]["image"] = self.reference("simulated-gpu")
@@ -94,8 +101,37 @@ class Target:
                 "metadata": {"name": claim, "namespace": NAMESPACE},
                 "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
             },
+            self._filler(claim),
             model,
         ]
+
+    def _filler(self, claim: str) -> dict[str, Any]:
+        """The engine reads no weights, but a claim without a model's configuration is refused."""
+        write = "import pathlib, sys; pathlib.Path('/model/config.json').write_text(sys.argv[1])"
+        container = {
+            "name": "fill",
+            "image": self.reference("simulated-gpu"),
+            "command": ["python", "-c", write, json.dumps(CONFIGURATION)],
+            "volumeMounts": [{"name": "model", "mountPath": "/model"}],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+        pod = {
+            "restartPolicy": "OnFailure",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "fsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [{"name": "model", "persistentVolumeClaim": {"claimName": claim}}],
+        }
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": FILLER, "namespace": NAMESPACE},
+            "spec": {"template": {"spec": pod}},
+        }
 
 
 # -- doing it ----------------------------------------------------------------------------------------------------------
@@ -119,19 +155,42 @@ def main(context: str) -> None:
         "--kube-context", context, "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
         "--values=-", "--wait", "--timeout=120s", given=json.dumps(target.values()),
     )  # fmt: skip
-    _do(*kubectl, "apply", "--filename=-", given=yaml.safe_dump_all(target.objects()))
+    *surroundings, model = target.objects()
+    _do(*kubectl, "apply", "--filename=-", given=yaml.safe_dump_all(surroundings))
+    _do(*kubectl, "--namespace", NAMESPACE, "wait", "--for=condition=Complete", "--timeout=5m", f"job/{FILLER}")
+    _do(*kubectl, "apply", "--filename=-", given=yaml.safe_dump(model))
     name = yaml.safe_load(SAMPLE.read_text())["metadata"]["name"]
     in_namespace = (*kubectl, "--namespace", NAMESPACE)
-    _do(*in_namespace, "wait", "--for=condition=Tuned", f"--timeout={TIMEOUT}", f"mtpmodel/{name}")
+    _follow((*in_namespace, "get", "mtpm", name, "--output=json"))
     _do(*in_namespace, "get", "mtpm", name)
-    said = '--output=jsonpath={.status.conditions[?(@.type=="Tuned")].message}'
-    print(_output(*in_namespace, "get", "mtpm", name, said))
     undo = json.dumps([{"op": "remove", "path": f"/status/capacity/{RESOURCE.replace('/', '~1')}"}])
     print(f"""
 To remove it all:
   kubectl --context {context} delete namespace {NAMESPACE}
   helm uninstall mtp-operator --kube-context {context} --namespace {OPERATOR_NAMESPACE}
   kubectl --context {context} patch {node} --subresource=status --type=json --patch '{undo}'""")
+
+
+def _follow(get: tuple[str, ...]) -> None:
+    """Prints what the model says of its tuning until it has its verdict.
+
+    Raises:
+        StalledError: it cannot go on by itself.
+    """
+    said = ""
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < end:
+        conditions = {one["type"]: one for one in json.loads(_output(*get))["status"].get("conditions", ())}
+        tuned, stalled = conditions.get("Tuned", {}), conditions.get("Stalled", {})
+        if tuned and tuned["message"] != said:
+            said = tuned["message"]
+            print(f"  {said}", flush=True)
+        if stalled.get("status") == "True":
+            raise StalledError(f"{stalled['reason']}: {stalled['message']}")
+        if tuned.get("status") == "True":
+            return
+        time.sleep(2)
+    raise StalledError(f"not tuned within {TIMEOUT_SECONDS} s: {said}")
 
 
 def _bring_images(target: Target) -> None:
@@ -154,7 +213,7 @@ def _output(*command: str) -> str:
 if __name__ == "__main__":
     try:
         main(sys.argv[1])
-    except UnreachableError as error:
+    except (UnreachableError, StalledError) as error:
         sys.exit(str(error))
     except FileNotFoundError as error:
         sys.exit(f"{error.filename} is not on PATH")

@@ -22,6 +22,7 @@ from tests.mtp_model import ModelShape, write_model
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = REPOSITORY / "docs" / "samples"
+CHART = REPOSITORY / "charts" / "mtp-operator"
 RELEASE = "mtp-operator"
 OPERATOR_NAMESPACE = "mtp-system"
 OPERATOR_IMAGE = "localhost/mtp-operator/operator"
@@ -61,12 +62,13 @@ def helm(*arguments: str, timeout_seconds: float = 240) -> str:
     return done.stdout
 
 
-def install_operator(level_seconds: int = 8, ready_seconds: int = 300, **values: object) -> None:
+def install_operator(level_seconds: int = 8, ready_seconds: int = 300, chart: Path = CHART, **values: Any) -> None:
     """Installs the chart as a user does, with the images that were built here; waits until it is ready.
 
     Args:
         level_seconds: of a trial; our small model is measured in seconds.
         ready_seconds: that a trial's engine may take.
+        chart: the folder of the chart.
         values: of the chart, as they are.
     """
     settings = {
@@ -80,14 +82,13 @@ def install_operator(level_seconds: int = 8, ready_seconds: int = 300, **values:
     }
     values_file = paths.state_dir() / "values.json"
     values_file.write_text(json.dumps(settings))
-    chart = str(REPOSITORY / "charts" / "mtp-operator")
     helm(
-        "upgrade", "--install", RELEASE, chart, "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
+        "upgrade", "--install", RELEASE, str(chart), "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
         "--values", str(values_file), "--wait", "--timeout", "120s",
     )  # fmt: skip
 
 
-def install_tested_operator(level_seconds: int = 4, ready_seconds: int = 300, **values: object) -> None:
+def install_tested_operator(level_seconds: int = 4, ready_seconds: int = 300, **values: Any) -> None:
     """The same for tests: it measures for less long, and asks their hub and no other, whether or not that runs."""
     hub = {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"}
     install_operator(level_seconds, ready_seconds, hub=hub, **values)

@@ -102,7 +102,8 @@ class Hub:
         self._server = _Server((address, port), self)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"{'http' if tls is None else 'https'}://{address}:{self._server.server_port}"
+        self.scheme = "http" if tls is None else "https"
+        self.url = f"{self.scheme}://{address}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -179,7 +180,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(302, {}, {"Location": faults.redirects_to})
                 return
             host = "localhost" if self.headers["Host"].startswith("127.0.0.1") else self.headers["Host"].split(":")[0]
-            self._answer(302, {}, {"Location": f"http://{host}:{port}/lfs/{name}/{path}"})
+            self._answer(302, {}, {"Location": f"{self.server.hub.scheme}://{host}:{port}/lfs/{name}/{path}"})
         elif faults.status_line is not None:
             self.wfile.write(faults.status_line.encode())
             self.close_connection = True

@@ -30,6 +30,24 @@ NAME_LIMIT: Final = 40
 """Longest name of an MTPModel: every child's name is then legal and distinct."""
 
 
+QueueName = Annotated[
+    str | None,
+    Field(
+        max_length=63,
+        description="Kueue's LocalQueue for the trials' Jobs, in the model's namespace. They are created suspended, "
+        "and the queue starts them; servers and fetches are not queued. No part of what is measured: a run that has "
+        "measured something keeps the queue that it began with.",
+        json_schema_extra=validated(
+            rule(
+                "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+                "must be the name of a LocalQueue: lower-case letters, digits, '-' and '.', with a letter or digit at "
+                "both ends",
+            )
+        ),
+    ),
+]
+
+
 class TuningMode(StrEnum):
     """Who decides n_spec."""
 
@@ -63,6 +81,11 @@ class TuningSpec(Schema):
                 "!has(self.firstNSpec) || self.firstNSpec <= (has(self.maxNSpec) ? self.maxNSpec : 8)",
                 "must be at most maxNSpec (default 8): nothing above it is tried",
                 field_path=".firstNSpec",
+            ),
+            rule(
+                "!has(self.queueName) || !has(self.disruption) || self.disruption != 'Allowed'",
+                "must be Never where queueName is set: no server would run for as long as a trial is queued",
+                field_path=".disruption",
             ),
         )
     )
@@ -104,6 +127,7 @@ class TuningSpec(Schema):
             "until they are gone, Allowed stops them while it measures."
         ),
     ] = Disruption.NEVER
+    queue_name: QueueName = None
     history_limit: Annotated[
         int, Field(ge=1, le=20, description="Finished MTPTuningRuns that are kept as evidence.")
     ] = 3

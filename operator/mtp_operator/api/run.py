@@ -25,7 +25,7 @@ from .base import (
 from .candidate import CandidateId
 from .conditions import Condition
 from .hashing import canonical_hash
-from .model import NAME_LIMIT, ObjectMeta
+from .model import NAME_LIMIT, ObjectMeta, QueueName
 from .settings import Measurement
 from .spec import Budget, Objective
 from .template import PodTemplate
@@ -84,6 +84,7 @@ class MTPTuningRunSpec(RunSettings):
     template: Annotated[
         PodTemplate, Field(description="The pods of the trials, beside what the operator itself sets.")
     ] = PodTemplate()
+    queue_name: QueueName = None
     settings_hash: Annotated[
         str,
         Field(

@@ -50,6 +50,8 @@ class Surroundings(Schema):
     probe_image: str
     ready_seconds: Annotated[int, Field(ge=1)]
     """Time that the engine may take until it is healthy."""
+    host: str | None = None
+    """What the engine listens at; None: every address of IPv4."""
 
 
 class FailedServer(Schema):

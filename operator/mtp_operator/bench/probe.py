@@ -115,8 +115,8 @@ async def _serve(plan: ProbePlan) -> None:
         probe = Probe(client, lambda: load_of(session, engine))
         runner = web.AppRunner(application(probe, plan.drain_path), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        # kubelet asks at the pod's address.
-        await web.TCPSite(runner, "0.0.0.0", plan.port).start()  # noqa: S104
+        # kubelet asks at the pod's address, which may be one of IPv6 alone.
+        await web.TCPSite(runner, None, plan.port).start()
         watching = asyncio.create_task(probe.watch())
         stopped = asyncio.create_task(ended.wait())
         await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)

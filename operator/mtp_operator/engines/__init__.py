@@ -7,6 +7,7 @@ from mtp_operator.api.spec import EngineType
 from .engine import (
     BESIDE_THE_BENCH,
     CONFIGURATION_FOLDER,
+    EVERY_ADDRESS,
     HOME,
     LOG_FILE,
     LOG_FOLDER,
@@ -30,6 +31,7 @@ _ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engin
 __all__ = [
     "BESIDE_THE_BENCH",
     "CONFIGURATION_FOLDER",
+    "EVERY_ADDRESS",
     "HOME",
     "LOG_FILE",
     "LOG_FOLDER",

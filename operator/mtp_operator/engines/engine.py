@@ -28,6 +28,10 @@ HOME: Final = "/tmp"  # noqa: S108  # a volume of the pod's own: the root file s
 """Home of the engine's user: every cache lies below it."""
 
 
+EVERY_ADDRESS: Final = "::"
+"""For a pod that has IPv6: an engine listens at its addresses of IPv4 as well."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an engine runs, as far as it has to be told. The defaults are those of a pod."""

@@ -168,6 +168,10 @@ class Hub:
             return FetchError("AccessDenied", f"the hub denies access to {name} (HTTP {status}): see {token}")
         if status == httpx2.codes.TOO_MANY_REQUESTS:
             return FetchError("RateLimited", f"the hub limits the rate of requests for {name}", is_permanent=False)
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            whose = "the certificate of the hub, or of the proxy before it, has an unknown issuer or is out of date"
+            hint = "name a ConfigMap with its issuer in spec.storage.caBundle, or in the chart's hub.caBundle"
+            return FetchError("HubUntrusted", f"{whose}: {hint} ({error})")
         if status is None or status in _RETRIED:
             # An error's text may quote what was sent, the token too, or what the hub wants to be read.
             words = f": {error}" if isinstance(error, CutError | httpx2.ConnectError) else ""

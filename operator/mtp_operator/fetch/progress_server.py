@@ -1,6 +1,7 @@
 """How far the fetch is, for whoever asks by HTTP."""
 
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +60,18 @@ class Meter:
         return sum(store.fetched_bytes(file) for store, file in self._files)
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Listens at every address of the pod, IPv4 and IPv6: the operator asks from another one."""
+
+    daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 def serve(meter: Meter, port: int) -> http.server.ThreadingHTTPServer:
     """Answers GET /progress until the process ends.
 
@@ -82,8 +95,6 @@ def serve(meter: Meter, port: int) -> http.server.ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Says nothing: the log is for what happens."""
 
-    # The operator asks from another pod.
-    server = http.server.ThreadingHTTPServer(("0.0.0.0", port), Handler)  # noqa: S104
-    server.daemon_threads = True
+    server = _Server(("", port), Handler)
     threading.Thread(target=server.serve_forever, name="progress", daemon=True).start()
     return server

@@ -102,7 +102,8 @@ def _with_model(
         elif no_trials is not None:
             plans.append(runs.supersede(run, about, no_trials, now))
         elif intent.has_other_pods(run, model):
-            plans.append(runs.supersede(run, about, "spec.template is another one, and nothing is measured yet", now))
+            why = "spec.template or spec.tuning.queueName is another one, and nothing is measured yet"
+            plans.append(runs.supersede(run, about, why, now))
         elif lost_sight is None:
             try:
                 plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)

@@ -207,9 +207,13 @@ def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
 
 
 def has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
-    """Whether a run was made for other pods than the model asks for, and loses no measurement if it starts again."""
+    """Whether a run was made for other pods or another queue than the model names.
+
+    It starts again then, unless measurements would be lost.
+    """
     measured = any(trial.state is TrialState.MEASURED for trial in run.status.trials)
-    return not measured and run.spec.template != model.spec.template.pod
+    asked = (model.spec.template.pod, model.spec.tuning.queue_name)
+    return not measured and (run.spec.template, run.spec.queue_name) != asked
 
 
 def _epoch(model: MTPModel, runs: Sequence[MTPTuningRun]) -> int:

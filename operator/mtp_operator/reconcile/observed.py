@@ -56,6 +56,8 @@ class OperatorSettings:
     """Defaults of `spec.template` of all models."""
     network_policies: bool = True
     """Whether servers and trials get a NetworkPolicy."""
+    server_host: str | None = None
+    """What servers' engines listen at; None: every address of IPv4."""
     server_clients: Sequence[Mapping[str, Any]] = DEFAULT_CLIENTS
     """Who may ask servers, as NetworkPolicyPeers; none: everybody."""
 

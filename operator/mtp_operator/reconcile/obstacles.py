@@ -83,8 +83,8 @@ def obstacle(
     """What keeps a trial from going on, if it does not."""
     if job is None:
         return None
-    if pod is None and job.suspended:
-        words = f"Job {job.name} is suspended, by a queue such as Kueue or by hand; the trial starts when it is resumed"
+    if job.suspended:
+        words = f"Job {job.name} is suspended, by a queue such as Kueue or by hand; it starts when it is resumed"
         return Obstacle(QUEUED, words, needs_a_person=False)
     if pod is None:
         return _refused(observed.lookups.get(job.uid))
@@ -123,7 +123,7 @@ def lookup_due(
     now: datetime,
 ) -> tuple[EventsRead | None, float | None]:
     """The object whose Events shall be listed now, and the seconds until one may have to be."""
-    if job is None or job.finished or (pod is not None and not is_starting(pod)):
+    if job is None or job.finished or job.suspended or (pod is not None and not is_starting(pod)):
         return None, None
     if pod is not None:
         return pod_lookup_due(namespace, pod, lookups, settings, now)

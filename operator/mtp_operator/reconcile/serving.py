@@ -160,7 +160,9 @@ def _record(
     else:
         return None
     ready_seconds = wanted.template.ready_seconds or settings.ready_seconds
-    surroundings = Surroundings(probe_image=settings.bench_image, ready_seconds=ready_seconds)
+    surroundings = Surroundings(
+        probe_image=settings.bench_image, ready_seconds=ready_seconds, host=settings.server_host
+    )
     return _turned_to(wanted, surroundings, record, model, observed, now)
 
 
@@ -310,9 +312,10 @@ def _fits(model: MTPModel, asked: Wish, record: ServingRecord | None, one: Serve
     if asked.servable is None:
         return False
     fixed = fixed_n_spec(asked.intent)
-    settings = placed(asked.servable, None, record)
-    wanted = Served.of(settings, fixed or 0, model.spec.template.pod)
-    return one.settings_hash == wanted.settings_hash and fixed in (None, one.n_spec)
+    # The baseline is served wherever a GPU is, what follows it where that was measured: either is what is asked for.
+    settings = (asked.servable, placed(asked.servable, None, record))
+    wanted = {Served.of(each, fixed or 0, model.spec.template.pod).settings_hash for each in settings}
+    return one.settings_hash in wanted and fixed in (None, one.n_spec)
 
 
 def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> int | None:

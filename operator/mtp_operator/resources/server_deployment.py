@@ -9,7 +9,7 @@ from mtp_operator.api.base import GROUP
 from mtp_operator.api.model import MTPModel, RolloutStrategy
 from mtp_operator.api.serving_record import ProbePlan, ServingRecord
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.engines import NO_LOG_FILE, engine_for
+from mtp_operator.engines import NO_LOG_FILE, POD, Place, engine_for
 
 from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
 from .labels import N_SPEC_LABEL, SETTINGS_LABEL, owned_by, server_labels, server_selector
@@ -88,7 +88,7 @@ def _strategy(model: MTPModel) -> dict[str, Any]:
 def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
     settings, n_spec, template = record.served.settings, record.served.n_spec, record.served.template
     # Nobody reads a server's log file, and it would grow until the pod is evicted.
-    engine = engine_for(settings.engine.type, NO_LOG_FILE)
+    engine = engine_for(settings.engine.type, NO_LOG_FILE, Place(host=record.surroundings.host or POD.host))
     served_name = settings.model.served_name or model.metadata.name
     cache = private_cache(settings, record.surroundings.probe_image)
     labels = {

@@ -18,7 +18,7 @@ from .engine_pod import (
     pod_metadata,
     without_mesh,
 )
-from .labels import trial_labels
+from .labels import QUEUE_LABEL, trial_labels
 from .private_cache import cache_maker
 from .prompt_volumes import planned_prompts, prompt_mounts, prompt_volumes
 from .weights_volumes import cache_mounts, mounts, pull_seconds, sources
@@ -54,13 +54,14 @@ def trial_job(
     engine = engine_for(run.spec.engine.type, place=BESIDE_THE_BENCH)
     plan = trial_plan(run, trial, ready_seconds=ready_seconds, level_seconds=level_seconds)
     labels = trial_labels(run.spec.model_name, run.metadata.name, trial.candidate, trial.n_spec)
+    queue = run.spec.queue_name
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": trial.job_name,
             "namespace": run.metadata.namespace,
-            "labels": labels,
+            "labels": {**labels, **({QUEUE_LABEL: queue} if queue else {})},
             "ownerReferences": [
                 {
                     "apiVersion": API_VERSION,
@@ -77,6 +78,8 @@ def trial_job(
             "backoffLimit": 0,
             # A lost pod is replaced by nothing before it has let go of its GPU.
             "podReplacementPolicy": "Failed",
+            # From here on it is the queue's to say when the Job runs.
+            **({"suspend": True} if queue else {}),
             "template": {
                 "metadata": _metadata(run, engine, labels),
                 "spec": _pod(run, trial, engine, plan, pinned_node),

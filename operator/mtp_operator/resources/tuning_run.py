@@ -77,6 +77,7 @@ def tuning_run(model: MTPModel, settings: RunSettings, epoch: int = 0) -> dict[s
         epoch=epoch,
         settings_hash=settings_hash,
         template=model.spec.template.pod,
+        queue_name=model.spec.tuning.queue_name,
     )
     return {
         "apiVersion": API_VERSION,

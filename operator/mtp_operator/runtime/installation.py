@@ -14,6 +14,7 @@ from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.spec import EngineType
 from mtp_operator.api.template import PodTemplateSpec
 from mtp_operator.api.weights_source import CABundle
+from mtp_operator.engines import EVERY_ADDRESS
 from mtp_operator.reconcile.observed import OperatorSettings
 from mtp_operator.resources.network_policy import DEFAULT_CLIENTS
 
@@ -51,6 +52,8 @@ class Settings(BaseSettings):
 
     pod_namespace: str = "default"
     """Where the Lease lies: the operator's own namespace."""
+    pod_ip: str = ""
+    """The first address of the operator's own pod: where it is of IPv6, servers are asked by IPv6 too."""
     identity: str = Field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
     """Who holds the Lease; distinct for each process."""
     lease_name: str = "mtp-operator"
@@ -92,7 +95,8 @@ class Settings(BaseSettings):
     template: PodTemplateSpec = PodTemplateSpec()
     """Defaults of spec.template of all models, as JSON."""
 
-    health_address: str = "0.0.0.0"  # noqa: S104  # kubelet's probes and scrapers come from outside the pod
+    health_address: str = ""
+    """Where probes and scrapers are answered; empty: at every address of the pod, IPv4 and IPv6."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Port of /healthz and /readyz; 0 chooses a free one."""
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 8081
@@ -165,6 +169,7 @@ class Settings(BaseSettings):
             ca_bundle=CABundle(name=self.hub_ca_config_map, key=self.hub_ca_key) if self.hub_ca_config_map else None,
             template=self.template,
             network_policies=self.network_policies,
+            server_host=EVERY_ADDRESS if ":" in self.pod_ip else None,
             server_clients=self.server_clients,
         )
 

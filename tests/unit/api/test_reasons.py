@@ -32,7 +32,7 @@ NO_REASONS = {
     "Allow", "Assumed", "Forbid", "Measured", "NotChecked", "Own", "Passed", "RequestLatency", "Scored",
     "TimePerOutputToken", "TimeToFirstToken", "Unverified",
     # Names of Python types, of headers and of documents.
-    "Authorization", "Counters", "DraftCounters", "MachineLoad", "Range", "Result", "TrialResult",
+    "Authorization", "Counters", "DraftCounters", "MachineLoad", "Range", "Result", "Settings", "TrialResult",
 }  # fmt: skip
 
 CAMEL_CASE = re.compile(r"[A-Z][A-Za-z]*[a-z][A-Za-z]*")

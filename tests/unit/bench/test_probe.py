@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
+import httpx
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from mtp_operator.api.serving_record import ProbePlan
 from mtp_operator.api.spec import EngineType
 from mtp_operator.bench import probe
 from mtp_operator.bench.draft_counters import read_load
@@ -117,3 +124,21 @@ async def test_a_server_is_drained_by_kubelet_alone() -> None:
             watching.cancel()
 
     await FakeEngine().run(ask)
+
+
+def test_kubelet_is_answered_by_either_kind_of_address() -> None:
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    plan = ProbePlan(engine=EngineType.VLLM, url="http://127.0.0.1:9", served_name="tiny", port=port, drain_path=DRAIN)
+    command = [str(Path(sys.executable).with_name("mtp")), "probe", "--plan", json.dumps(plan.to_wire())]
+    hosts = ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]
+    with subprocess.Popen(command) as process:
+        try:
+            transport = httpx.HTTPTransport(retries=7)  # until it listens, for half a minute
+            with httpx.Client(transport=transport) as client:
+                answers = [client.get(f"http://{host}:{port}/ready").status_code for host in hosts]
+        finally:
+            process.terminate()
+
+    assert answers == [503] * len(hosts)
+    assert process.returncode == 0

@@ -7,12 +7,13 @@ import json
 import os
 import random
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mtp_operator.api.fetch import PERMANENT_FAILURE, FetchPlan, FetchProgress, 
 from mtp_operator.fetch.checkpoint import block_size
 from mtp_operator.fetch.fetch_errors import FetchError
 from mtp_operator.fetch.hub import Hub as RealHub
+from mtp_operator.fetch.progress_server import Meter, serve
 from tests.hub import Hub, Repository
 
 MTP = Path(sys.executable).with_name("mtp")
@@ -69,6 +71,7 @@ class Fetching:
     revision: str | None = None
     more: dict[str, Any] | None = None
     prefix: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> subprocess.Popen[str]:
         sources = [{"uri": self.uri, "revision": self.revision}]
@@ -82,6 +85,7 @@ class Fetching:
                 "HOME": str(self.claim.parent),
                 "HF_ENDPOINT": self.hub.url,
                 "HF_HUB_DISABLE_TELEMETRY": "1",
+                **self.environment,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -303,6 +307,16 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (failure.value.reason, failure.value.is_permanent) == ("HubUnavailable", False)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"][: 1 + socket.has_dualstack_ipv6()])
+def test_progress_is_told_at_either_kind_of_address(host: str) -> None:
+    server = serve(Meter(), 0)
+    try:
+        assert httpx.get(f"http://{host}:{server.server_port}/progress").status_code == 200
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def secret(claim: Path, token: str) -> dict[str, Any]:
     file = claim.parent / "token"
     file.write_text(f"{token}\n")
@@ -366,8 +380,9 @@ def test_a_hub_of_a_private_authority(
         assert_whole(claim, repository, {"model.safetensors"})
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
         monkeypatch.setattr("mtp_operator.fetch.hub.FIRST_WAIT_SECONDS", 0.0)
-        with pytest.raises(FetchError, match="certificate verify failed"):
+        with pytest.raises(FetchError, match=r"storage\.caBundle.*certificate verify failed") as failure:
             RealHub(None, threading.Event()).list_files(NAME, None)
+    assert (failure.value.reason, failure.value.is_permanent) == ("HubUntrusted", True)
 
 
 def test_a_bundle_without_certificates(claim: Path, hub: Hub, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_no_n_above_the_block_is_measured(block_size: int, most: int) -> None:
 
     run = world.run()
     assert run["spec"]["maxNSpec"] == most
-    assert max(arm["nSpec"] for arm in run["status"]["arms"]) <= most
+    assert max(trial["nSpec"] for trial in run["status"]["trials"]) <= most
 
 
 def test_what_a_run_has_found_stands_while_tuning_is_suspended() -> None:

@@ -120,6 +120,16 @@ def test_how_a_new_server_comes_in(serving: dict[str, Any], strategy: dict[str, 
     assert build(serving=serving)["spec"]["strategy"] == strategy
 
 
+@pytest.mark.parametrize("engine", [{"type": "VLLM", "image": "engine:1"}, LLAMA_CPP])
+def test_a_server_listens_where_kubelet_and_the_service_ask(engine: dict[str, Any]) -> None:
+    served = Served.of(run_settings(engine=engine), 3, PodTemplate())
+    everywhere = SURROUNDINGS.model_copy(update={"host": "::"})
+    built = deployment(model(), ServingRecord(served=served, surroundings=everywhere), 1)
+
+    assert [one.replace("::", "0.0.0.0") for one in engine_of(built)["args"]] == engine_of(build(engine=engine))["args"]  # noqa: S104
+    assert "::" in " ".join(engine_of(built)["args"])
+
+
 def test_a_deployment_says_what_it_serves() -> None:
     record = ServingRecord.model_validate_json(build()["metadata"]["annotations"][RECORD_ANNOTATION])
 

@@ -136,3 +136,14 @@ def test_a_holder_that_gives_up_too_late_is_refused(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(SettingsError, match="lease_retry_seconds < lease_renew_deadline_seconds"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("", None), ("10.0.0.7", None), ("fd00:10:244::7", "::"), ("2001:db8::7", "::")]
+)
+def test_where_pods_have_ipv6_addresses_servers_listen_at_them(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str | None
+) -> None:
+    monkeypatch.setenv("MTP_OPERATOR_POD_IP", address)
+
+    assert load_settings().for_decisions().server_host == host

@@ -73,6 +73,22 @@ FETCHES: Final = (
         "the hub limits the rate of requests for hf://Qwen/Qwen3.6-27B-FP8",
     ),
     Reason(
+        "HubUntrusted",
+        _PLACES,
+        Who.OPERATOR,
+        "The certificate of the hub, or of a proxy in front of it, has an issuer that the fetch does not know.",
+        f"Name a ConfigMap with the issuer in spec.storage.caBundle, or in the chart's hub.caBundle. {_RETRY}",
+        "the certificate of the hub, or of the proxy before it, has an unknown issuer or is out of date",
+    ),
+    Reason(
+        "CABundleUnreadable",
+        _PLACES,
+        Who.AUTHOR,
+        "The ConfigMap of spec.storage.caBundle, or of the chart's hub.caBundle, has no certificates in PEM form.",
+        f"Correct the ConfigMap. {_RETRY}",
+        "the ConfigMap of storage.caBundle, or of the chart's hub.caBundle, has no certificates in PEM form",
+    ),
+    Reason(
         "HubUnavailable",
         _PLACES,
         Who.OPERATOR,

@@ -166,7 +166,7 @@ TUNING: Final = (
         Who.NOBODY,
         "The trial's Job is suspended or its pod is gated, by a queue such as Kueue or by hand.",
         "Wait for the queue to admit it: `kubectl get workloads`. Resume the Job if you suspended it.",
-        "Job qwen-84b1df9796-n0-b0-a0 is suspended, by a queue such as Kueue or by hand",
+        "Job qwen-84b1df9796-t1-a0 is suspended, by a queue such as Kueue or by hand",
     ),
     Reason(
         "ServersEnd",
@@ -190,7 +190,7 @@ TUNING: Final = (
         Who.ADMINISTRATOR,
         "A pod of an earlier trial or server still holds the GPU, for example because its node does not respond.",
         "Wait for a minute. If the node is gone, delete the Node, or delete the pod with --force --grace-period=0.",
-        "the next trial waits until pod qwen-84b1df9796-n0-b0-a0-x7k2p has ended",
+        "the next trial waits until pod qwen-84b1df9796-t1-a0-x7k2p has ended",
     ),
     Reason(
         "NoNodeFits",

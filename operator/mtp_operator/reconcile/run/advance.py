@@ -34,7 +34,7 @@ from mtp_operator.reconcile.losslessness import judged_outputs
 from mtp_operator.reconcile.observed import Job, Kind, Lane, Node, Observed, OperatorSettings, Pod, Reference
 from mtp_operator.reconcile.obstacles import ENDS_WITHIN, Obstacle
 from mtp_operator.reconcile.patience import is_shut_out, limits, next_limit_seconds
-from mtp_operator.reconcile.plan import Create, EndTrial, Plan
+from mtp_operator.reconcile.plan import Create, Delete, EndTrial, Plan
 from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.tuner.step import next_step
@@ -84,7 +84,8 @@ def advance(
 
     trial = open_trial(status.trials)
     job = jobs.get(trial.job_name) if trial else None
-    pod = pods.get(job.uid) if job else None
+    # What is left of the pod of a suspended Job goes, and does not wait for anything.
+    pod = pods.get(job.uid) if job and not job.suspended else None
     obstacle = lookup = wake = None
     if trial is not None:
         obstacle = obstacles.failure(observed, Lane.TUNING) or obstacles.obstacle(
@@ -142,7 +143,8 @@ def _judged(
 ) -> MTPTuningRunStatus:
     if job is None and trial.job_uid is None:
         return status
-    lost = _lost_node(status, pod, nodes, settings, now)
+    is_suspended = job is not None and job.suspended
+    lost = None if is_suspended else _lost_node(status, pod, nodes, settings, now)
     if lost is not None:
         return _started_over(status, trial, lost)
     judgment = _held_against(run.spec, trial, judge(trial, job, pod))
@@ -283,13 +285,19 @@ def _creates(
 
 def _ends(
     run: MTPTuningRun, jobs: Mapping[str, Job], pods: Mapping[str, Pod], trial: TrialStatus | None
-) -> tuple[EndTrial, ...]:
-    """Jobs that still run although their trial has ended, or must; those whose bench is done end by themselves."""
+) -> tuple[EndTrial | Delete, ...]:
+    """Jobs that still run although their trial has ended, or must; those whose bench is done end by themselves.
+
+    A deadline does not end a suspended Job, which would start again some day: it goes altogether.
+    """
     going_on = {trial.job_name} if trial is not None and trial.state is not TrialState.ENDING else set()
-    return tuple(
-        EndTrial(Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid))
-        for job in jobs.values()
-        if job.name not in going_on
-        and not (job.finished or job.deleting or job.active_deadline_seconds == 1)
-        and not (job.uid in pods and pods[job.uid].bench.terminated)
-    )
+    ends: list[EndTrial | Delete] = []
+    for job in jobs.values():
+        if job.name in going_on or job.finished or job.deleting:
+            continue
+        target = Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid)
+        if job.suspended:
+            ends.append(Delete(target))
+        elif job.active_deadline_seconds != 1 and not (job.uid in pods and pods[job.uid].bench.terminated):
+            ends.append(EndTrial(target))
+    return tuple(ends)
