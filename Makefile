@@ -105,6 +105,7 @@ lint-report: setup  ## What Chromium and axe-core say of reports at 360 and 1,60
 .PHONY: bench
 bench: setup cluster-up  ## The benchmarks: they print figures and assert none.
 	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu
+	$(PYTHON) -m tests.perf.footprint
 	$(PYTHON) -m tests.perf.operator_scale $(if $(BENCH_AGAINST),--against $(BENCH_AGAINST)) \
 		$(if $(BENCH_CHART),--chart $(BENCH_CHART))
 	$(PYTHON) -m tests.perf.bench_client

@@ -9,7 +9,16 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-FOLDERS = ("tests/e2e", "tests/cluster", "tests/chaos", "tests/unit", "tests/chart", "tests/gitops", "tests/docs")
+FOLDERS = (
+    "tests/e2e",
+    "tests/cluster",
+    "tests/chaos",
+    "tests/unit",
+    "tests/chart",
+    "tests/manifests",
+    "tests/gitops",
+    "tests/docs",
+)
 # By file, for tests of one file share fixtures; in the order of FOLDERS, for the longest are in the first.
 SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "-m", "not alone")
 ALONE = ("-m", "alone")

@@ -13,7 +13,7 @@ from typer.main import get_command
 from mtp_operator.cli.main import app
 
 PAGE = Path(__file__).parents[1] / "reference" / "cli.md"
-OF_PODS = ("operator", "trial", "fetch", "copy-cache", "make-cache", "probe")
+OF_PODS = ("operator", "trial", "fetch", "copy-cache", "make-cache", "probe", "self-test")
 """Commands that only the pods of this project run."""
 
 INTRODUCTION = """\

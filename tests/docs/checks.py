@@ -189,6 +189,13 @@ def helm_uninstall(command: Command) -> None:
     assert (command.words[2], *command.option("--namespace")) in installed
 
 
+def helm_test(command: Command) -> None:
+    """The release is installed with its test just before."""
+    (upgrade,) = (one for one in commands() if one.block == command.block and one.verb == "helm upgrade")
+    assert (command.words[2], *command.option("--namespace")) == (upgrade.words[3], *upgrade.option("--namespace"))
+    assert "test.enabled=true" in upgrade.option("--set")
+
+
 def helm_push(command: Command) -> None:
     """The file is a chart as a release names it."""
     charts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in REPOSITORY.glob("charts/*/Chart.yaml")]

@@ -47,6 +47,7 @@ NOT_RUN: Mapping[str, tuple[Callable[[Command], None], str]] = {
     "kubectl wait": (checks.kubectl, "needs a cluster"),
     "helm install": (checks.helm_template, "needs a cluster; the chart is rendered with the same flags"),
     "helm push": (checks.helm_push, "needs a registry"),
+    "helm test": (checks.helm_test, "needs a cluster; tests/e2e/test_ways_of_installing.py does it"),
     "helm uninstall": (checks.helm_uninstall, "needs a cluster; tests/e2e/test_ways_of_installing.py does it"),
     "helm upgrade": (checks.helm_template, "needs a cluster; the chart is rendered with the same flags"),
     "docker build": (checks.docker_build, "needs Docker"),

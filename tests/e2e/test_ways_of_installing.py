@@ -167,6 +167,25 @@ def test_for_one_namespace_nothing_of_another_is_seen() -> None:
             harness.kubectl("delete", "mtpm", "--all", "-n", namespace)
 
 
+@pytest.mark.usefixtures("bare_cluster")
+def test_helm_test_tunes_a_model_and_leaves_none() -> None:
+    harness.ensure_namespace(harness.OPERATOR_NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    harness.ensure_simulated_claim(harness.OPERATOR_NAMESPACE)
+    image = harness.manifest(NAME)["spec"]["engine"]["image"]
+    harness.install_tested_operator(
+        test={"enabled": True, "engineImage": image, "claim": harness.SIMULATED_CLAIM, "timeoutSeconds": 300}
+    )
+    namespace = ("--namespace", harness.OPERATOR_NAMESPACE)
+
+    said = harness.helm("test", harness.RELEASE, *namespace, "--logs", "--timeout", "420s", timeout_seconds=450)
+
+    assert "Tuned, Selected: " in said
+    assert f"MTPModel {harness.RELEASE}-test in namespace {harness.OPERATOR_NAMESPACE}: deleted" in said
+    assert harness.items("mtpmodels", harness.OPERATOR_NAMESPACE) == []
+    left = harness.kubectl("get", "pods,serviceaccounts,roles,rolebindings", *namespace, "--output=name")
+    assert f"{harness.RELEASE}-test" not in left
+
+
 @pytest.fixture
 def volume() -> Iterator[None]:
     """What a StorageClass, which the test cluster has none of, would make for the demo's claim."""

@@ -19,6 +19,7 @@ from . import (
     pin_command,
     render_command,
     report_command,
+    self_test_command,
     tune_command,
     tuner_commands,
     validate_command,
@@ -36,6 +37,7 @@ init_command.register(app)
 pin_command.register(app)
 render_command.register(app)
 report_command.register(app)
+self_test_command.register(app)
 tune_command.register(app)
 tuner_commands.register(app)
 validate_command.register(app)

@@ -7,9 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from mtp_operator.cli.kubectl.status_view import status_view
 from tests.unit.reconcile.world import World
 
 from .golden import GOLDEN, WIDTHS, documents, files, printed, world_of
+from .served import OURS, ApiServer
 from .states import STATES, model_of, runs_of
 
 SCHEMA = json.loads(Path("docs/kubectl-mtp.schema.json").read_text())
@@ -75,84 +73,6 @@ def test_json_is_what_the_schema_says() -> None:
 
 
 # -- how it is asked for -----------------------------------------------------------------------------------------------
-
-
-class ApiServer(ThreadingHTTPServer):
-    """Serves objects at paths, remembers what was written, and forbids the rest."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.objects: dict[str, Any] = {}
-        self.patches: list[tuple[str, Any]] = []
-        self.has_our_kinds = True
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: ApiServer
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        known = path in self.server.objects
-        found = self.server.objects.get(path)
-        found = found() if callable(found) else found
-        if path.startswith("/apis/mtp-operator.dev/") and not self.server.has_our_kinds:
-            self._answer(404, "404 page not found")
-        elif found is not None:
-            self._answer(200, found)
-        elif known:
-            self._answer(503, {"kind": "Status", "message": "etcdserver: leader changed"})
-        elif path.startswith("/apis/mtp-operator.dev/"):
-            self._answer(404, {"kind": "Status", "message": "not found"})
-        else:
-            self._answer(403, {"kind": "Status", "message": "jane may not list that"})
-
-    def do_PATCH(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert self.headers["Content-Type"] == "application/merge-patch+json"
-        self.server.patches.append((self.path, body))
-        self._answer(200, {"kind": "MTPModel"})
-
-    def _answer(self, status: int, body: Any) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-OURS = "/apis/mtp-operator.dev/v1alpha1/namespaces/team"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """A server with the tuned model, and a kubeconfig that names it."""
-    with ApiServer() as one:
-        world = world_of("tuned")
-        assert world.model is not None
-        one.objects[f"{OURS}/mtpmodels/gemma"] = world.model
-        one.objects[f"{OURS}/mtpmodels"] = {"items": [world.model]}
-        one.objects[f"{OURS}/mtptuningruns"] = {"items": list(world.runs.values())}
-        one.objects |= {f"{OURS}/mtptuningruns/{name}": run for name, run in world.runs.items()}
-        kubeconfig = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "here",
-            "clusters": [{"name": "here", "cluster": {"server": f"http://127.0.0.1:{one.server_port}"}}],
-            "users": [{"name": "jane", "user": {"token": "secret"}}],
-            "contexts": [
-                {"name": "here", "context": {"cluster": "here", "user": "jane", "namespace": "team"}},
-                {"name": "elsewhere", "context": {"cluster": "here", "user": "jane", "namespace": "empty"}},
-            ],
-        }
-        (tmp_path / "config").write_text(yaml.safe_dump(kubeconfig))
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-        monkeypatch.setenv("NO_COLOR", "1")
-        threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True).start()
-        yield one
-        one.shutdown()
 
 
 def run(*arguments: str) -> Result:

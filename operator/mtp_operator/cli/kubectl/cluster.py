@@ -1,6 +1,6 @@
 """The only part of `kubectl mtp` that talks to the API server: by the user's own kubeconfig, and nothing but reads.
 
-`retune` alone writes, one field of one MTPModel.
+Of the verbs `retune` alone writes, one field of one MTPModel. `mtp self-test` also creates and deletes one.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -51,7 +52,7 @@ class Connection:
     Args:
         namespace: None: that of the context.
         context: None: the current one.
-        kubeconfig: None: KUBECONFIG, else ~/.kube/config.
+        kubeconfig: None: KUBECONFIG, else ~/.kube/config, else the ServiceAccount of the pod that this runs in.
     """
 
     chosen_namespace: str | None = None
@@ -78,6 +79,9 @@ class Connection:
         configuration.retries = False
 
         def connect(config_file: str | None) -> Any:
+            if config_file is None and _is_in_pod():
+                config.load_incluster_config(configuration)
+                return client.ApiClient(configuration)
             return config.new_client_from_config(
                 config_file, self.context, persist_config=False, client_configuration=configuration
             )
@@ -140,6 +144,14 @@ class Connection:
         query = {"fieldManager": "kubectl-mtp"} | ({"dryRun": "All"} if dry_run else {})
         self._request("PATCH", self._ours(MODELS, model.metadata.name), f"MTPModel {model.metadata.name}", query, patch)
 
+    def create_model(self, manifest: Json) -> None:
+        """Create an MTPModel in the namespace that is asked."""
+        self._request("POST", self._ours(MODELS), f"MTPModel {manifest['metadata']['name']}", body=manifest)
+
+    def delete_model(self, name: str) -> None:
+        """Delete the MTPModel of that name; what it owns goes after it."""
+        self._request("DELETE", self._ours(MODELS, name), f"MTPModel {name}")
+
     def _ours(self, plural: str, name: str | None = None) -> str:
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{quote(self.namespace, safe='')}/{plural}"
         return path if name is None else f"{path}/{quote(name, safe='')}"
@@ -193,7 +205,8 @@ class Connection:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        headers = {"Accept": "application/json, */*", "Content-Type": "application/merge-patch+json"}
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json, */*", "Content-Type": content}
         request = self._client.param_serialize(
             method,
             path,
@@ -210,6 +223,15 @@ class Connection:
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise ClusterError(_refusal(response, what, self.namespace), response.status)
         return response
+
+
+def _is_in_pod() -> bool:
+    """Whether this runs in a pod that brings no kubeconfig."""
+    from kubernetes.config import KUBE_CONFIG_DEFAULT_LOCATION
+
+    # Path.expanduser raises for a user without a home folder, which a pod's may be.
+    is_configured = Path(os.path.expanduser(KUBE_CONFIG_DEFAULT_LOCATION)).exists()  # noqa: PTH111
+    return "KUBERNETES_SERVICE_HOST" in os.environ and not is_configured
 
 
 def _refusal(response: Any, what: str, namespace: str) -> str:
