@@ -13,13 +13,11 @@ import pytest
 from tests.cluster.images import (
     IMAGES,
     INPUTS_LABEL,
-    REFERENCE_ANNOTATION,
     Image,
-    Layout,
     inputs_hash,
     source_files,
-    write_archive,
 )
+from tests.cluster.oci_layout import REFERENCE_ANNOTATION, Layout, write_archive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,6 +19,7 @@ from statistics import median
 from typing import Final
 
 from tests.cluster import images
+from tests.cluster.oci_layout import Layout
 
 STARTS: Final = 5
 GOAL_SECONDS: Final = 2.0
@@ -60,7 +61,7 @@ def main() -> None:
         print(f"  {package:22} {microseconds / 1e3:6.0f} ms  {microseconds / total:4.0%}")
 
 
-def size_of(layout: images.Layout, manifest: dict[str, object]) -> Size:
+def size_of(layout: Layout, manifest: dict[str, object]) -> Size:
     """The size of an image whose layers are kept unpacked, as buildah writes them into a layout."""
     layers = [layout.blob(digest) for digest in layout.digests(manifest)[:-2]]
     return Size(sum(layer.stat().st_size for layer in layers), sum(map(_compressed_bytes, layers)))

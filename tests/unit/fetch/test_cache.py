@@ -10,7 +10,7 @@ import pytest
 
 from mtp_operator.fetch.compile_cache import copy_cache
 
-from .test_program import MTP
+from .fetching import MTP
 
 
 def test_a_cache_is_copied_as_it_is(tmp_path: Path) -> None:

@@ -18,9 +18,7 @@ from mtp_operator.fetch.fetch_program import redacted
 from mtp_operator.fetch.hub import _check_destination
 from tests.hub import Hub, Repository
 
-from .test_program import NAME, TOKEN, Fetching, claim, hub, repository, secret
-
-__all__ = ["claim", "hub", "repository"]
+from .fetching import NAME, TOKEN, Fetching, secret
 
 COMMIT = "a" * 40
 

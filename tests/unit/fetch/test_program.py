@@ -2,128 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import random
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from mtp_operator.api.fetch import PERMANENT_FAILURE, FetchPlan, FetchProgress, FetchResult, path_of
+from mtp_operator.api.fetch import FetchProgress, path_of
 from mtp_operator.fetch.checkpoint import block_size
 from mtp_operator.fetch.fetch_errors import FetchError
 from mtp_operator.fetch.hub import Hub as RealHub
 from mtp_operator.fetch.progress_server import Meter, serve
 from tests.hub import Hub, Repository
 
-MTP = Path(sys.executable).with_name("mtp")
-NAME = "llm/tiny"
-TOKEN = "hf_secret"
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """Two large files, a small one, and formats that nobody wants."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    generator = random.Random(7)
-    for number in (1, 2):
-        (folder / f"model-{number:05}-of-00002.safetensors").write_bytes(generator.randbytes(3_000_000))
-    (folder / "config.json").write_text("{}\n")
-    (folder / "pytorch_model.bin").write_bytes(b"pickle")
-    (folder / "original").mkdir()
-    (folder / "original" / "consolidated.pth").write_bytes(b"pickle")
-    (folder / ".gitattributes").write_text("*.safetensors filter=lfs\n")
-    return Repository(NAME, folder)
-
-
-@pytest.fixture
-def hub(repository: Repository) -> Iterator[Hub]:
-    with Hub(repository, token=TOKEN) as running:
-        yield running
-
-
-@pytest.fixture
-def claim(tmp_path: Path) -> Path:
-    folder = tmp_path / "claim"
-    folder.mkdir()
-    return folder
-
-
-@dataclass
-class Fetching:
-    """One pod's life."""
-
-    hub: Hub
-    claim: Path
-    uri: str = f"hf://{NAME}"
-    revision: str | None = None
-    more: dict[str, Any] | None = None
-    prefix: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    def start(self) -> subprocess.Popen[str]:
-        sources = [{"uri": self.uri, "revision": self.revision}]
-        plan = FetchPlan.model_validate({"sources": sources, "folder": str(self.claim), **(self.more or {})})
-        self.log.unlink(missing_ok=True)
-        command = [*self.prefix, str(MTP), "fetch", "--plan", json.dumps(plan.to_wire())]
-        return subprocess.Popen(
-            [*command, "--termination-log", str(self.log), "--port", "0"],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.claim.parent),
-                "HF_ENDPOINT": self.hub.url,
-                "HF_HUB_DISABLE_TELEMETRY": "1",
-                **self.environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    @property
-    def log(self) -> Path:
-        return self.claim.parent / "termination-log"
-
-    def run(self) -> tuple[int, FetchResult]:
-        process = self.start()
-        output, _ = process.communicate(timeout=120)
-        assert self.log.exists(), output
-        return process.returncode, FetchResult.model_validate_json(self.log.read_text())
-
-    def fails(self, status: int = PERMANENT_FAILURE) -> tuple[str, str]:
-        returned, result = self.run()
-        assert result.failure is not None
-        assert returned == status, result
-        return result.failure.reason, result.failure.message
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Path -> hash of every file below a folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-WANTED = {"config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
-
-
-def assert_whole(claim: Path, repository: Repository, wanted: set[str] = WANTED) -> None:
-    there = digests(claim / "models" / NAME / repository.commit)
-    assert there == {path: digest for path, digest in digests(repository.folder).items() if path in wanted}
+from .fetching import NAME, TOKEN, Fetching, assert_whole, secret
 
 
 def test_a_repository_is_fetched_as_an_engine_needs_it(hub: Hub, claim: Path, repository: Repository) -> None:
@@ -315,12 +214,6 @@ def test_progress_is_told_at_either_kind_of_address(host: str) -> None:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def secret(claim: Path, token: str) -> dict[str, Any]:
-    file = claim.parent / "token"
-    file.write_text(f"{token}\n")
-    return {"token_file": str(file)}
 
 
 @pytest.mark.parametrize("closed", ["is_gated", "is_private"])
