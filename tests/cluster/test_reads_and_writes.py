@@ -301,7 +301,7 @@ async def test_what_others_add_and_how_they_spell_it_is_left(place: str) -> None
         await it.apply(*served(place))
         addition = [
             {"op": "add", "path": "/metadata/annotations/team.example~1owner", "value": "us"},
-            {"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "0.5"},
+            {"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "0.1"},
             {"op": "add", "path": "/spec/minReadySeconds", "value": 1},
         ]
         kubectl("patch", "deployment", MODEL, "-n", place, "--type=json", "-p", json.dumps(addition))
