@@ -42,6 +42,7 @@ def test_no_boot_is_made_twice_whatever_is_asked_next(namespace: str) -> None:
         asked(spec__tuning__budget=more, spec__tuning__maxNSpec=4),
         asked(spec__tuning__budget=more, spec__tuning__workload__levels=[{"concurrency": 1, "weight": 3}]),
         asked(spec__tuning__budget=more, spec__tuning__objective={"constraints": [limit]}),
+        asked(spec__tuning__budget=more, spec__model__servedName="renamed"),
         asked("second", spec__tuning__budget=more, spec__tuning__historyLimit=7),
     ]
     # Kept, all of them: a run that is collected takes its evidence with it.
