@@ -152,7 +152,10 @@ def _record(
     record = observed.server.record if observed.server is not None else None
     servable, pod = asked.servable, model.spec.template.pod
     if servable is not None and n_spec is not None:
-        wanted = Served.of(placed(servable, product, record), n_spec, pod)
+        wanted, anywhere = (Served.of(one, n_spec, pod) for one in (placed(servable, product, record), servable))
+        if record is not None and record.served == anywhere:
+            # Started before anything was measured, or by a version that placed no server: not restarted for its place.
+            wanted = anywhere
     elif record is not None:
         # What is served goes on until there is something better.
         wanted = record.failed.served if record.failed is not None else record.served

@@ -126,3 +126,21 @@ def test_a_product_that_no_label_can_name_places_nothing(product: str) -> None:
     world.settle()
 
     assert required(world) == []
+
+
+def test_a_server_of_a_version_that_placed_none_is_left_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(model_body(serving={"replicas": 1}))
+    with monkeypatch.context() as before_the_upgrade:
+        before_the_upgrade.setattr("mtp_operator.reconcile.serving.placed", lambda settings, *_: settings)
+        world.finish()
+        serving(world)
+    before = world.deployment()["spec"]["template"]
+
+    world.settle()
+    assert world.deployment()["spec"]["template"] == before
+
+    assert world.model is not None
+    world.change_spec(tuning={**world.model["spec"]["tuning"], "historyLimit": 5})
+    world.settle()
+    assert world.deployment()["spec"]["template"] == before
+    assert world.model_condition("Ready")["status"] == "True"
