@@ -80,7 +80,7 @@ TUNING_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "drafter of blocks whose size nobody knows": (
         model(("spec.speculation", {"method": "DFlash", "drafter": {"uri": "pvc://weights/dflash"}})),
         "spec.speculation.blockSize",
-        "must be set where method is DFlash or DSpark and the drafter's weights are no repository of the hub",
+        "must be set where method is DFlash or DSpark and the drafter's weights are not a hub repository",
     ),
     "pin above the block": (
         model(("spec.speculation", {"method": "DSpark", "blockSize": 5, "nSpec": 6})),

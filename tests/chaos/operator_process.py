@@ -187,7 +187,7 @@ class Process:
             self._task.cancel()
 
     async def run(self) -> None:
-        """Runs until it is killed or cannot go on, as `run_operator` does."""
+        """Runs until it is killed or cannot continue, as `run_operator` does."""
         self._task = asyncio.create_task(self._run())
         await asyncio.wait({self._task})
         if not self._task.cancelled():

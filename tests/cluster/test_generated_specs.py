@@ -36,7 +36,7 @@ def said(api_server: httpx.Client, document: dict[str, Any]) -> str:
     except InvalidError as error:
         return str(error) or "Invalid"
     except httpx.HTTPStatusError as error:
-        # A field that it does not know, or a number that no int64 can hold, is no object at all.
+        # A field that it does not know, or a number beyond int64, cannot be decoded at all.
         if error.response.status_code == httpx.codes.BAD_REQUEST:
             return str(error.response.json()["message"])
         raise

@@ -290,9 +290,9 @@ async def test_an_edit_of_what_was_applied_is_undone(place: str, edit: list[dict
 
         assert (await it.apply(*served(place))).writes == ["apply Deployment/absent"]
 
-        mended = await it.client.get(DEPLOYMENTS, place, MODEL)
-        assert mended["spec"] == applied["spec"]
-        assert mended["metadata"]["labels"] == applied["metadata"]["labels"]
+        repaired = await it.client.get(DEPLOYMENTS, place, MODEL)
+        assert repaired["spec"] == applied["spec"]
+        assert repaired["metadata"]["labels"] == applied["metadata"]["labels"]
         assert (await it.apply(*served(place))).writes == []
 
 

@@ -175,7 +175,7 @@ def _follow(get: tuple[str, ...]) -> None:
     """Prints what the model says of its tuning until it has its verdict.
 
     Raises:
-        StalledError: it cannot go on by itself.
+        StalledError: it cannot continue by itself.
     """
     said = ""
     end = time.monotonic() + TIMEOUT_SECONDS

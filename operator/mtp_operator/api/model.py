@@ -192,7 +192,7 @@ class MTPModelSpec(Schema):
             rule(
                 f"!(self.speculation.method in {[str(one) for one in BLOCK_DRAFTERS]!r}) || "
                 f"has(self.speculation.blockSize) || !{_TUNED} || {_DRAFTS_FROM}.matches('^hf://[^/]+/[^/]+$')",
-                "must be set where method is DFlash or DSpark and the drafter's weights are no repository of the hub: "
+                "must be set where method is DFlash or DSpark and the drafter's weights are not a hub repository: "
                 "the most tokens that it drafts at once, block_size in its config.json",
                 field_path=".speculation.blockSize",
             ),

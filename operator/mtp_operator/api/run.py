@@ -61,7 +61,7 @@ class RunSettings(Measurement):
 
         Defaults are left out, so that a field which a later version adds does not change the hash of what was there;
         so are where the weights are stored, and the image that measures: an upgrade of the operator changes no hash.
-        What is compared first is no part of the question.
+        Which n_spec is compared first does not count either: it changes only the order of trials.
         """
         return canonical_hash(self, exclude={"weights_claim", "cache_claim", "bench_image", "first_n_spec"})
 

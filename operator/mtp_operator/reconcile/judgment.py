@@ -77,7 +77,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Going:
-    """The trial goes on, or waits for something."""
+    """The trial continues, or waits for something."""
 
 
 Judgment = Measured | Failed | Lost | Drifted | MustEnd | Broken | Going
@@ -168,7 +168,7 @@ def _end_of_ended(trial: TrialStatus, pod: Pod, result: TrialResult | None) -> J
 
 
 def _explained(reason: str, ending: str, own_words: TrialFailure) -> Failed:
-    """An engine's end in the bench's words. Whichever of the two notices first that there is no model, that is why."""
+    """An engine's end in the bench's words. Whichever of the two first finds the model missing, that is the reason."""
     if own_words.reason == MODEL_MISSING:
         return Failed(own_words.reason, own_words.message)
     return Failed(reason, f"{ending}: {own_words.message}")

@@ -45,7 +45,7 @@ class Finding:
 def judged_outputs(trials: Iterable[TrialStatus]) -> tuple[TrialStatus, ...]:
     """The trials, each with what its output says of it.
 
-    All that are measured are judged anew, since another trial of n=0 is more control. What has failed has failed.
+    All measured trials are judged again, because another trial of n=0 adds to the control. A failed trial stays failed.
     """
     trials = tuple(trials)
     controls = [

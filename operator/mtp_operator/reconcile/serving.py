@@ -369,13 +369,13 @@ def _told(
         return say("Paused", "the trials have the GPUs (spec.serving.rollout.strategy is InPlace)")
     if len(current) >= replicas and not others:
         return say("Available", counted)
-    goes_on = f"; n_spec={others[0].n_spec} goes on serving" if others else ""
+    remaining = f"; n_spec={others[0].n_spec} continues to serve" if others else ""
     obstacle = _obstacle(record, observed, settings, now)
     if obstacle is not None:
-        message = f"the server with n_spec={n_spec} does not come up: {obstacle.message}{goes_on}"
+        message = f"the server with n_spec={n_spec} does not come up: {obstacle.message}{remaining}"
         return say(obstacle.reason, message, trouble=True, stalled=obstacle.needs_a_person)
     if others or current:
-        return say("RollingOut", counted + goes_on)
+        return say("RollingOut", counted + remaining)
     ending = [one for one in observed.server_pods if one.pod.deleting and not one.pod.is_over]
     if ending and _in_place(model):
         return say("Replacing", f"{counted}; it starts when pod {ending[0].pod.name} has ended")

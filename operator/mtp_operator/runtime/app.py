@@ -42,7 +42,7 @@ MakeReflector = Callable[[Configuration], Reflector]
 
 
 def run_operator(settings: Settings, make_reflector: MakeReflector) -> int:
-    """Runs the operator until SIGTERM or SIGINT, or until it cannot go on.
+    """Runs the operator until SIGTERM or SIGINT, or until it cannot continue.
 
     Args:
         settings: what the installation says.
@@ -118,7 +118,7 @@ async def lead(
         clock: monotonic seconds, those of the event loop.
 
     Raises:
-        FatalError: the process cannot go on.
+        FatalError: the process cannot continue.
         LeaseLostError: the Lease is lost.
         WritesStoppedError: likewise.
     """

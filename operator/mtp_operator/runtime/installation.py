@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     @field_validator("template", mode="before")
     @classmethod
     def _is_a_template(cls, value: Any) -> Any:
-        """By the API's own rules: what no model could state is no default either."""
+        """By the API's own rules: a default must be a value that a model may state."""
         if isinstance(value, Mapping) and value:
             # Only a default that is set needs what judges objects.
             from mtp_operator.api.validation import complaints

@@ -97,7 +97,7 @@ def test_by_surge_the_old_server_goes_on() -> None:
     assert template_n_spec(world) == 5
     assert status(world)["servedNSpec"] == 2
     assert reason(world, "Serving") == ("True", "EngineCrashed")
-    assert "n_spec=2 goes on serving" in world.model_condition("Serving")["message"]
+    assert "n_spec=2 continues to serve" in world.model_condition("Serving")["message"]
     assert reason(world, "Stalled") == ("True", "EngineCrashed")
 
 
