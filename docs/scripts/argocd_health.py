@@ -6,6 +6,8 @@
 import sys
 from pathlib import Path
 
+from generated import keep
+
 from mtp_operator.api.base import GROUP
 
 ARGOCD = Path(__file__).parents[1] / "gitops" / "argocd"
@@ -38,17 +40,5 @@ def _indented(text: str) -> str:
     return "".join(f"    {line}" if line.strip() else line for line in text.splitlines(keepends=True))
 
 
-def main() -> int:
-    """Writes the file if it differs; with --check, names it and fails."""
-    if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == config_map():
-        return 0
-    if "--check" in sys.argv[1:]:
-        print(f"{TARGET} is not what health/*.lua say: run `make generate`", file=sys.stderr)
-        return 1
-    TARGET.write_text(config_map(), encoding="utf-8")
-    print(f"wrote {TARGET}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep({TARGET: config_map()}, "health/*.lua"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from generated import keep
 
 CHARTS = Path(__file__).parents[2] / "charts"
 PAGE = Path(__file__).parents[1] / "reference" / "chart-values.md"
@@ -104,18 +105,10 @@ def _charts() -> list[Path]:
     return sorted((path for path in CHARTS.iterdir()), key=lambda path: len(path.name))
 
 
-def main() -> int:
-    """Writes the files that differ; with --check, names them and fails."""
-    files = {chart / "README.md": readme_of(chart) for chart in _charts()} | {PAGE: page()}
-    stale = {path: text for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text}
-    for path, text in stale.items():
-        if "--check" in sys.argv[1:]:
-            print(f"{path} does not show the comments of values.yaml: run `make generate`", file=sys.stderr)
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"wrote {path}")
-    return int("--check" in sys.argv[1:] and bool(stale))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        keep(
+            {chart / "README.md": readme_of(chart) for chart in _charts()} | {PAGE: page()},
+            "the comments of values.yaml",
+        )
+    )

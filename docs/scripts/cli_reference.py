@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from generated import keep
 from typer.main import get_command
 
 from mtp_operator.cli.main import app
@@ -57,18 +58,5 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def main() -> int:
-    """Writes the page if it differs; with --check, says so and fails."""
-    is_current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
-    if "--check" in sys.argv[1:]:
-        if not is_current:
-            print(f"{PAGE} does not show the command as it is: run `make generate`", file=sys.stderr)
-        return int(not is_current)
-    if not is_current:
-        PAGE.write_text(page(), encoding="utf-8")
-        print(f"wrote {PAGE}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep({PAGE: page()}, "the command"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from generated import keep
 
 from mtp_operator.api.model import MTPModelSpec
 from mtp_operator.api.run import RunSettings
@@ -239,14 +240,5 @@ def code(flag: str, value: str | None) -> str:
     return f"`{flag}`" if value is None else f"`{flag} {value}`"
 
 
-def main() -> None:
-    """Write the page, or check that it is what would be written."""
-    text = page()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(text, encoding="utf-8")
-    elif PAGE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{PAGE} is not what the samples say: run `make generate`")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(keep({PAGE: page()}, "the samples"))

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from generated import keep
+
 from mtp_operator.api.result_schema import result_schema
 
 PAGE = Path(__file__).parents[1] / "reference" / "trial-result.md"
@@ -66,18 +68,5 @@ def _type(schema: Mapping[str, Any], *, is_list: bool) -> str:
     return f"list of {kind}" if is_list else kind
 
 
-def main() -> int:
-    """Writes the page if it differs; with --check, says so and fails."""
-    is_current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
-    if "--check" in sys.argv[1:]:
-        if not is_current:
-            print(f"{PAGE} does not show the schema: run `make generate`", file=sys.stderr)
-        return int(not is_current)
-    if not is_current:
-        PAGE.write_text(page(), encoding="utf-8")
-        print(f"wrote {PAGE}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep({PAGE: page()}, "the schema"))

@@ -49,11 +49,6 @@ from tests.e2e import harness
 pytestmark = pytest.mark.usefixtures("operator")
 
 WAIT_SECONDS = 60.0
-SHORT_LEASE = {
-    "MTP_OPERATOR_LEASE_DURATION_SECONDS": "8",
-    "MTP_OPERATOR_LEASE_RENEW_DEADLINE_SECONDS": "5",
-    "MTP_OPERATOR_LEASE_RETRY_SECONDS": "1",
-}
 MODEL = "absent"
 TEMPLATE = {"spec": {"restartPolicy": "Never", "containers": [{"name": "none", "image": "none"}]}}
 

@@ -25,8 +25,6 @@ SHORT_LEASE = {
     "MTP_OPERATOR_LEASE_RENEW_DEADLINE_SECONDS": "5",
     "MTP_OPERATOR_LEASE_RETRY_SECONDS": "1",
 }
-MODEL = "absent"
-TEMPLATE = {"spec": {"restartPolicy": "Never", "containers": [{"name": "none", "image": "none"}]}}
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------

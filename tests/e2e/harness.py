@@ -20,6 +20,8 @@ from filelock import FileLock
 from tests.cluster import api_server, lifecycle, node, paths, tools
 from tests.mtp_model import ModelShape, write_model
 
+from . import demo_there
+
 REPOSITORY = Path(__file__).parents[2]
 SAMPLES = REPOSITORY / "docs" / "samples"
 CHART = REPOSITORY / "charts" / "mtp-operator"
@@ -168,12 +170,29 @@ def ensure_model_claim(namespace: str, claim: str = MODEL_CLAIM, folder: Path | 
     node.create_volume(namespace, claim, folder or model_folder())
 
 
+@contextmanager
+def waiting_volume(name: str, folder: Path, namespace: str, claim: str) -> Iterator[None]:
+    """A volume that anyone may write to and that waits for a claim, as a StorageClass would make one."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": str(folder), "type": "Directory"},
+        "claimRef": {"namespace": namespace, "name": claim},
+    }
+    document = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    kubectl("apply", "--filename=-", document=document)
+    yield
+    kubectl("delete", "persistentvolume", name, "--wait=false")
+
+
 def ensure_simulated_claim(namespace: str) -> None:
     """Makes the claim of the simulated GPU's sample, which holds no more of a model than what it is."""
     folder = paths.cache_dir() / "simulated-model"
     folder.mkdir(parents=True, exist_ok=True)
-    configuration = {"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}
-    (folder / "config.json").write_text(json.dumps(configuration))
+    (folder / "config.json").write_text(json.dumps(demo_there.CONFIGURATION))
     node.create_volume(namespace, SIMULATED_CLAIM, folder)
 
 
@@ -358,6 +377,18 @@ def audit(since: int = 0) -> list[dict[str, Any]]:
         log.seek(since)
         entries = [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
     return [entry for entry in entries if "username" in entry["user"]]
+
+
+def jobs_created(namespace: str, since: int) -> list[str]:
+    """The names of the Jobs that the API server has created, by its audit log."""
+    return [
+        entry["objectRef"]["name"]
+        for entry in audit(since)
+        if entry["verb"] == "create"
+        and entry.get("objectRef", {}).get("resource") == "jobs"
+        and entry["objectRef"].get("namespace") == namespace
+        and entry["responseStatus"]["code"] == 201
+    ]
 
 
 def audit_offset() -> int:

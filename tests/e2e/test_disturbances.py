@@ -51,14 +51,7 @@ def watched(namespace: str) -> Iterator[None]:
         over.set()
         looker.join()
     assert crowds == []
-    created = Counter(
-        entry["objectRef"]["name"]
-        for entry in harness.audit(offset)
-        if entry["verb"] == "create"
-        and entry.get("objectRef", {}).get("resource") == "jobs"
-        and entry["objectRef"].get("namespace") == namespace
-        and entry["responseStatus"]["code"] == 201
-    )
+    created = Counter(harness.jobs_created(namespace, offset))
     assert created
     assert max(created.values()) == 1, created
 

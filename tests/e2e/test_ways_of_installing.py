@@ -199,19 +199,8 @@ def test_helm_test_tunes_a_model_and_leaves_none() -> None:
 def volume() -> Iterator[None]:
     """What a StorageClass, which the test cluster has none of, would make for the demo's claim."""
     folder = paths.state_dir() / "demo-on-a-cluster"
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o777)
-    metadata = {"name": "demo-on-a-cluster"}
-    spec = {
-        "capacity": {"storage": "1Gi"},
-        "accessModes": ["ReadWriteOnce"],
-        "hostPath": {"path": str(folder), "type": "Directory"},
-        "claimRef": {"namespace": demo_there.NAMESPACE, "name": harness.SIMULATED_CLAIM},
-    }
-    document = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}
-    harness.kubectl("apply", "--filename=-", document=document)
-    yield
-    harness.kubectl("delete", "persistentvolume", metadata["name"], "--wait=false")
+    with harness.waiting_volume("demo-on-a-cluster", folder, demo_there.NAMESPACE, harness.SIMULATED_CLAIM):
+        yield
 
 
 @pytest.mark.usefixtures("bare_cluster", "volume")
@@ -240,18 +229,6 @@ def next_version() -> None:
     harness.install_tested_operator(level_seconds=5, ready_seconds=301, **newer)
 
 
-def jobs_created(namespace: str, since: int) -> list[str]:
-    """The names of the Jobs that the API server has created, by its audit log."""
-    return [
-        entry["objectRef"]["name"]
-        for entry in harness.audit(since)
-        if entry["verb"] == "create"
-        and entry.get("objectRef", {}).get("resource") == "jobs"
-        and entry["objectRef"].get("namespace") == namespace
-        and entry["responseStatus"]["code"] == 201
-    ]
-
-
 @pytest.mark.usefixtures("bare_cluster")
 def test_an_upgrade_disturbs_neither_trials_nor_servers() -> None:
     namespace, start = "upgraded", harness.audit_offset()
@@ -262,7 +239,7 @@ def test_an_upgrade_disturbs_neither_trials_nor_servers() -> None:
     )
     next_version()
     wait_until_served(namespace)
-    made = jobs_created(namespace, start)
+    made = harness.jobs_created(namespace, start)
     assert len(made) == len(set(made))
     before, offset = servers(namespace), harness.audit_offset()
     assert before
@@ -280,7 +257,7 @@ def test_an_upgrade_disturbs_neither_trials_nor_servers() -> None:
     begin(namespace, spec__tuning__historyLimit=2)
     wait_until_served(namespace)
     assert servers(namespace) == before
-    assert jobs_created(namespace, offset) == []
+    assert harness.jobs_created(namespace, offset) == []
     harness.clear(namespace)
 
 

@@ -21,27 +21,8 @@ CLAIM = f"{NAME}-weights"
 def volume(tmp_path: Path, namespace: str) -> Iterator[Path]:
     """A volume that waits for a claim, as a StorageClass would make one."""
     folder = tmp_path / "volume"
-    folder.mkdir()
-    folder.chmod(0o777)
-    name = f"{namespace}-volume"
-    harness.kubectl(
-        "apply",
-        "--filename=-",
-        document={
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": name},
-            "spec": {
-                "capacity": {"storage": "1Gi"},
-                "accessModes": ["ReadWriteOnce"],
-                "persistentVolumeReclaimPolicy": "Retain",
-                "hostPath": {"path": str(folder), "type": "Directory"},
-                "claimRef": {"namespace": namespace, "name": CLAIM},
-            },
-        },
-    )
-    yield folder
-    harness.kubectl("delete", "persistentvolume", name, "--wait=false")
+    with harness.waiting_volume(f"{namespace}-volume", folder, namespace, CLAIM):
+        yield folder
 
 
 def fetching(**changes: Any) -> dict[str, Any]:

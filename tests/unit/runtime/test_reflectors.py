@@ -47,6 +47,7 @@ class Wire:
     random: Random = field(default_factory=lambda: Random(0))
 
     async def send(self, process: Process, asked: Request, timeout_seconds: float) -> Answer:
+        del process, timeout_seconds
         raise AssertionError(f"a reflector in memory asks by {asked.method} {asked.path}: it only lists and watches")
 
     def is_up(self) -> bool:
