@@ -13,6 +13,7 @@ from mtp_operator.engines import Engine
 
 from . import harness
 
+METRICS_PORT = 8081
 SERVERS = "app.kubernetes.io/component=server"
 
 CLIENT = """
@@ -106,6 +107,12 @@ def metrics(namespace: str, engine: Engine) -> str:
     """What the only server says of itself, as Prometheus reads it."""
     (pod,) = harness.items("pods", namespace, SERVERS)
     return httpx.get(f"http://{pod['status']['podIP']}:{engine.port}{engine.metrics_path}", trust_env=False).text
+
+
+def operator_metrics() -> str:
+    """What the only operator says of itself and of all models."""
+    (pod,) = harness.operator_pods()
+    return httpx.get(f"http://{pod['status']['podIP']}:{METRICS_PORT}/metrics", trust_env=False).text
 
 
 def drafted_per_step(namespace: str, engine: Engine) -> float:
