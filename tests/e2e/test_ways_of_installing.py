@@ -276,6 +276,29 @@ def test_crds_that_were_deleted_by_mistake_come_back() -> None:
     harness.clear(namespace)
 
 
+def is_there(namespace: str) -> bool:
+    return bool(harness.kubectl("get", "namespace", namespace, "--ignore-not-found"))
+
+
+@pytest.mark.usefixtures("bare_cluster")
+def test_a_namespace_with_servers_goes_without_the_operator() -> None:
+    namespace = "deleted-with-servers"
+    by_helm()
+    begin(namespace)
+    wait_until_served(namespace)
+    assert servers(namespace)
+    harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
+
+    harness.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    harness.wait_until(lambda: not harness.items("pods", namespace), "servers that are not asked end", 60)
+    # While there were pods, Kubernetes put off its next look for half of their grace period, or five minutes if that is
+    # less. A change of the namespace makes it look.
+    if is_there(namespace):
+        harness.kubectl("annotate", "namespace", namespace, "looked-at=now")
+    harness.wait_until(lambda: not is_there(namespace), "the namespace is gone", 60)
+
+
 @pytest.mark.usefixtures("bare_cluster")
 def test_upgrade_removal_and_return() -> None:
     namespace = "upgraded-and-removed"
@@ -310,8 +333,7 @@ def test_upgrade_removal_and_return() -> None:
     assert harness.items("jobs", namespace) == []
 
     harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
+    # A pod may take an hour to finish what it was asked; these servers are asked nothing.
     harness.kubectl("delete", "mtpm", "--all", "-n", namespace)
-    harness.wait_until(lambda: not harness.items("deployments", namespace), "nothing makes new servers", 60)
-    # A server may take an hour to finish what it was asked, and the namespace waits as long.
-    harness.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
+    harness.wait_until(lambda: not harness.items("pods", namespace), "servers that are not asked end", 60)
     harness.kubectl("delete", "namespace", namespace, "--timeout=25s")
