@@ -35,23 +35,28 @@ def requirements(image: images.Image) -> list[Path]:
 
 def wrong() -> Iterator[str]:
     """What keeps the published images from being for each processor of a server, or from being built twice alike."""
-    for image in PUBLISHED:
-        for line in tied_to_a_processor((REPOSITORY / image.dockerfile).read_text(encoding="utf-8")):
-            yield f"{image.dockerfile}: is for one kind of processor: {line}"
-        for file in requirements(image):
-            for architecture, platform in _SERVERS.items():
-                if problem := _without_wheels(file, platform):
-                    yield f"{file.relative_to(REPOSITORY)}: {architecture}: {problem}"
-    wheels = f"its Dockerfile names no processor, and all wheels are there for {' and '.join(_SERVERS)}"
     reason = not_built_because()
     for image in PUBLISHED:
+        tied = list(_tied(image))
+        yield from tied
+        if not tied:
+            print(f"image {image.name}: its Dockerfile and its wheels are for {' and '.join(_SERVERS)}")
         if reason:
-            print(f"image {image.name}: not built here, {reason}; {wheels}")
+            print(f"image {image.name}: not built here, {reason}")
             continue
         digests = {images.build_again(image) for _ in range(2)}
-        print(f"image {image.name}: built twice, for this machine's processor alone; {wheels}")
+        print(f"image {image.name}: built twice for this machine's processor; for no other, which would take emulation")
         if len(digests) > 1:
             yield f"image {image.name}: two builds of the same sources differ: {', '.join(sorted(digests))}"
+
+
+def _tied(image: images.Image) -> Iterator[str]:
+    for line in tied_to_a_processor((REPOSITORY / image.dockerfile).read_text(encoding="utf-8")):
+        yield f"{image.dockerfile}: is for one kind of processor: {line}"
+    for file in requirements(image):
+        for architecture, platform in _SERVERS.items():
+            if problem := _without_wheels(file, platform):
+                yield f"{file.relative_to(REPOSITORY)}: {architecture}: {problem}"
 
 
 def not_built_because() -> str:
