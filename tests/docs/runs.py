@@ -65,7 +65,7 @@ def kubectl_create(command: Command, folder: Path) -> None:
     assert yaml.safe_load(done.stdout)["metadata"]["name"] in command.words
 
 
-def kubectl_on_a_file(command: Command, _: Path) -> None:
+def kubectl_on_a_file(command: Command, _folder: Path) -> None:
     """Lets kubectl change the object as it would be in a file, without a cluster; a model is valid afterwards."""
     verb, resource, *words = command.words[1:]
     kind, _, name = resource.partition("/")
