@@ -26,7 +26,7 @@ def next_run(namespace: str, document: dict[str, Any], known: dict[str, dict[str
         return next((run for run in new if "verdict" in run.get("status", {})), None)
 
     name = document["metadata"]["name"]
-    found = harness.wait_until(finished, "another run with a verdict", 400, lambda: harness.story(namespace, name))
+    found = harness.wait_until(finished, "another run with a verdict", lambda: harness.story(namespace, name))
     assert found is not None
     return found
 
