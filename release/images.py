@@ -44,7 +44,11 @@ def wrong() -> Iterator[str]:
         if reason:
             print(f"image {image.name}: not built here, {reason}")
             continue
-        digests = {images.build_again(image) for _ in range(2)}
+        try:
+            digests = {images.build_again(image) for _ in range(2)}
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            yield f"image {image.name}: {error}"
+            continue
         print(f"image {image.name}: built twice for this machine's processor; for no other, which would take emulation")
         if len(digests) > 1:
             yield f"image {image.name}: two builds of the same sources differ: {', '.join(sorted(digests))}"
