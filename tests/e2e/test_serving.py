@@ -97,6 +97,7 @@ def assert_names(metrics: str, engine: Engine, n_spec: int) -> None:
     counters = {name for field, name in fields if isinstance(name, str) and field != "position_label"}
     read = {*counters, *engine.load_metrics}
     assert read <= names, read - names
+    assert engine.metrics.accepted_per_position is not None
     positions = [one for one in samples if one.startswith(engine.metrics.accepted_per_position)]
     for position in range(n_spec):
         assert any(f'{engine.metrics.position_label}="{position}"' in one for one in positions), positions

@@ -117,6 +117,7 @@ def drafted_per_step(namespace: str, engine: Engine) -> float:
     """Draft tokens per drafting step, by the counters of the only server."""
     counters = read_counters(metrics(namespace, engine), engine.metrics)
     assert counters.drafting is not None
+    assert counters.drafting.draft_tokens is not None
     return counters.drafting.draft_tokens / counters.drafting.drafts
 
 
