@@ -58,6 +58,7 @@ generate: setup  ## Regenerate what follows from the code: CRDs, references, res
 	$(PYTHON) -m tests.unit.cli.tables
 	$(PYTHON) -m tests.unit.kubectl.golden
 	$(PYTHON) -m tests.unit.report.golden
+	$(PYTHON) -m tests.docs.messages
 
 .PHONY: lock
 lock: setup  ## Resolve the requirements anew.
