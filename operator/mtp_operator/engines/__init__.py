@@ -22,7 +22,7 @@ from .engine import (
     tokens_in_usage,
 )
 from .llamacpp import LlamaCpp
-from .telling import telling_lines
+from .root_cause import root_cause_lines
 from .token_scores import Continuation, Messages, TokenScore
 from .vllm import VLLM
 
@@ -47,7 +47,7 @@ __all__ = [
     "cached_in_usage",
     "engine_for",
     "prompt_tokens_in_usage",
-    "telling_lines",
+    "root_cause_lines",
     "tokens_in_usage",
 ]
 
