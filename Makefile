@@ -25,12 +25,14 @@ setup: .venv/.complete  ## Make .venv with the mtp command and everything that d
 	@touch $@
 
 .PHONY: check
-check: setup  ## Formatter, linter, types, import contracts, spelling, generated files: seconds.
+check: setup  ## Formatter, linter, types, import contracts, spelling, words, generated files: seconds.
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/codespell docs zensical.toml *.md charts/*/README.md charts/*/values.yaml images/*/README.md
+	.venv/bin/codespell docs zensical.toml *.md charts/*/README.md charts/*/values.yaml images/*/README.md \
+		tests/docs/golden/messages.txt
+	.venv/bin/pytest --quiet --no-header tests/docs/test_words.py tests/docs/test_messages.py
 	$(PYTHON) -m mtp_operator.api.crd --check
 	$(PYTHON) -m mtp_operator.cli.kubectl.schema_command --check
 	$(PYTHON) docs/scripts/three_systems.py --check
@@ -40,7 +42,7 @@ check: setup  ## Formatter, linter, types, import contracts, spelling, generated
 	$(PYTHON) docs/scripts/argocd_health.py --check
 
 .PHONY: format
-format: setup  ## Format the code and mend what the linter can.
+format: setup  ## Format the code and fix what the linter can.
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
@@ -58,9 +60,10 @@ generate: setup  ## Regenerate what follows from the code: CRDs, references, res
 	$(PYTHON) -m tests.unit.cli.tables
 	$(PYTHON) -m tests.unit.kubectl.golden
 	$(PYTHON) -m tests.unit.report.golden
+	$(PYTHON) -m tests.docs.messages
 
 .PHONY: lock
-lock: setup  ## Resolve the requirements anew.
+lock: setup  ## Update the locked requirements.
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
 		operator/pyproject.toml -o operator/requirements.txt
 	.venv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 \
@@ -114,7 +117,7 @@ bench: setup cluster-up  ## The benchmarks: they print figures and assert none.
 	$(PYTHON) -m tests.perf.false_alarms
 
 .PHONY: cluster-up
-cluster-up: setup  ## Start a real cluster on this machine, with pretended GPUs (root, Linux).
+cluster-up: setup  ## Start a real cluster on this machine, with simulated GPUs (root, Linux).
 	$(PYTHON) -m tests.cluster up
 
 .PHONY: cluster-down
@@ -126,14 +129,14 @@ kubeconfig: .venv/.complete  ## Print the path of its kubeconfig.
 	@$(PYTHON) -m tests.cluster kubeconfig
 
 .PHONY: try
-try: setup  ## Tune on this machine, no cluster, no root, two minutes (ENGINE=simulated, a GPU that is not there, or llamacpp).
+try: setup  ## Tune on this machine, no cluster, no root, two minutes (ENGINE=simulated, without a GPU, or llamacpp).
 	@rm -rf .try && mkdir -p .try/model
 	$(MAKE) --no-print-directory try-$(ENGINE)
 
 .PHONY: try-simulated
 try-simulated:
 	@echo '{"model_type": "gemma4", "quantization_config": {"quant_method": "fp8"}}' > .try/model/config.json
-	@echo "== simulated: no GPU is used, and the engine is only as fast as somebody's recorded curve says"
+	@echo "== simulated: no GPU is used; the engine has the speed of a recorded curve"
 	PYTHONPATH=images/simulated-gpu SIMULATED_GPU_CURVES=docs/data \
 		.venv/bin/mtp tune docs/samples/demo-simulated.yaml --model-path .try/model --to .try/evidence \
 		--engine-command '$(PYTHON) -m simulated_gpu serve'

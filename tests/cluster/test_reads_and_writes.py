@@ -20,7 +20,17 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.serving_record import Served, ServingRecord, Surroundings
 from mtp_operator.api.template import PodTemplate
 from mtp_operator.reconcile.observed import Kind, Lane, ModelKey, Reference
-from mtp_operator.reconcile.plan import Action, Apply, Create, Delete, EndTrial, EventsRead, Plan, Release, StatusUpdate
+from mtp_operator.reconcile.plan import (
+    Action,
+    Apply,
+    Create,
+    Delete,
+    EventsRead,
+    Plan,
+    Release,
+    StatusUpdate,
+    StopTrial,
+)
 from mtp_operator.resources.disruption_budget import disruption_budget
 from mtp_operator.resources.labels import child_labels
 from mtp_operator.resources.network_policy import network_policy
@@ -132,7 +142,7 @@ async def test_writes_are_refused_for_a_namesake_and_carried_out_for_the_object_
         assert created.writes == ["create Job/trial"]
         namesake = it.reference("trial", uid=str(uuid.uuid4()))
 
-        for action in (EndTrial(namesake), Release(namesake)):
+        for action in (StopTrial(namesake), Release(namesake)):
             with pytest.raises(StalePlanError):
                 await it.apply(action)
         await it.apply(Delete(namesake))
@@ -141,7 +151,7 @@ async def test_writes_are_refused_for_a_namesake_and_carried_out_for_the_object_
         assert "activeDeadlineSeconds" not in untouched["spec"]
         assert "ownerReferences" in untouched["metadata"]
 
-        await it.apply(EndTrial(trial), Release(trial))
+        await it.apply(StopTrial(trial), Release(trial))
         written = await it.client.get(JOBS, place, "trial")
         assert written["spec"]["activeDeadlineSeconds"] == 1
         assert "ownerReferences" not in written["metadata"]

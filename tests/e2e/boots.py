@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.reconcile import trial_conversion
-from mtp_operator.reconcile.judgment import Broken, Drifted, Failed, Going, Lost, Measured, MustEnd, judge
-from mtp_operator.reconcile.losslessness import judged_outputs
+from mtp_operator.reconcile.judgment import Drifted, Failed, Lost, Measured, RunFailed, Running, Terminate, judge
+from mtp_operator.reconcile.losslessness import verify_outputs
 from mtp_operator.reconcile.run import planned
 from mtp_operator.reconcile.views import view_job, view_pod
 from mtp_operator.resources.trial_job import trial_job
@@ -18,7 +18,7 @@ from . import harness
 
 BENCH_IMAGE = f"{harness.OPERATOR_IMAGE}:dev"
 ENGINE_IMAGES = {"demo-llamacpp": "llamacpp-cpu", "demo-vllm": "vllm-cpu"}
-Ended = Measured | Failed | Lost | Drifted | MustEnd | Broken
+Ended = Measured | Failed | Lost | Drifted | Terminate | RunFailed
 
 READY_SECONDS = 300
 LEVEL_SECONDS = 8
@@ -41,7 +41,7 @@ def boot_all(sample: str, n_specs: Iterable[int], namespace: str) -> tuple[Trial
         trial = _measured(run, planned(run, trials, n_spec, None))
         trials.append(trial)
         print(f"{sample} {trial.candidate} boot {trial.boot}: {trial.state}, {trial.reason or 'no fault'}", flush=True)
-    return judged_outputs(trials)
+    return verify_outputs(trials)
 
 
 def _run(sample: str, namespace: str) -> MTPTuningRun:
@@ -78,7 +78,7 @@ def _trial(run: MTPTuningRun, trial: TrialStatus) -> Ended:
         seen = harness.get("jobs", namespace, trial.job_name)
         pods = harness.items("pods", namespace, f"batch.kubernetes.io/job-name={trial.job_name}")
         judgment = judge(trial, view_job(seen) if seen else None, view_pod(pods[0]) if pods else None)
-        return None if isinstance(judgment, Going) else judgment
+        return None if isinstance(judgment, Running) else judgment
 
     judgment = harness.wait_until(read, f"the end of {trial.job_name}")
     assert judgment is not None

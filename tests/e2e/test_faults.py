@@ -43,12 +43,12 @@ DISQUALIFIED = {
     "DrafterUseless": Expected("Failed", "AcceptanceTooLow", ("0.0% of the drafts", "does not fit the model")),
     "TokensReplaced": Expected("Failed", "OutputChanged", ("256 tokens are not what the model says", "instead of")),
     "TextAltered": Expected("Failed", "OutputChanged", ("are not the text of their own tokens", "comes 'oops")),
-    "OutOfMemory": Expected("Failed", "OOMKilled", ("more memory than it may",)),
+    "OutOfMemory": Expected("Failed", "OOMKilled", ("more memory than its limit",)),
     "CrashAtStart": Expected("Failed", "EngineCrashed", ("exited with code 3", "cannot speculate with this model")),
     "RequestsFail": Expected("Failed", "RequestsFailed", ("HTTP 500",)),
     "StreamsCut": Expected("Failed", "StreamsCut", ("answers broke off", "the answer is cut")),
-    "Sinking": Expected("Failed", "Unstable", ("throughput sank", "measured before")),
-    "HangAfterHealth": Expected("Failed", "NotReady", ("it is healthy, but a completion of 64 tokens did not come",)),
+    "Sinking": Expected("Failed", "Unstable", ("throughput sank", "in both attempts")),
+    "HangAfterHealth": Expected("Failed", "NotReady", ("it is healthy, but a completion of 64 tokens did not finish",)),
 }
 
 DOUBTED = {
@@ -62,7 +62,7 @@ EXPECTED = {
     **TOLERATED,
     **DISQUALIFIED,
     **DOUBTED,
-    BUNCHED_WITH_LIMIT: Expected("Failed", "Unmeasurable", ("P95TimeToFirstToken", "keeps tokens back")),
+    BUNCHED_WITH_LIMIT: Expected("Failed", "Unmeasurable", ("P95TimeToFirstToken", "withholds tokens")),
 }
 
 
@@ -198,7 +198,7 @@ def test_latencies_that_cannot_be_told_are_not_told() -> None:
     _, trial = trials_of("TokensBunched")
     (level,) = trial["levels"]
 
-    assert "keeps tokens back" in level["unmeasurable"]
+    assert "withholds tokens" in level["unmeasurable"]
     assert "timeToFirstToken" not in level
     assert "requestLatency" in level
 

@@ -125,7 +125,7 @@ def test_model_folder_that_is_empty(namespace: str, tmp_path: Path) -> None:
 
 def test_engine_that_crashes_at_start(namespace: str) -> None:
     begin(namespace, spec__engine__extraArgs=["--no-such-flag"])
-    assert_reason_of_pod(namespace, "EngineCrashed", ["n=0", "exited with code 1", "--no-such-flag"])
+    assert_reason_of_pod(namespace, "EngineCrashed", ["n_spec=0", "exited with code 1", "--no-such-flag"])
 
 
 def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) -> None:

@@ -225,7 +225,7 @@ def test_the_demo_takes_a_cluster_that_is_there(monkeypatch: pytest.MonkeyPatch)
     done = subprocess.run(command, cwd=harness.REPOSITORY, capture_output=True, text=True, check=False, timeout=1500)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Simulated, no GPU was measured: n=" in done.stdout
+    assert "Simulated, no GPU was measured: n_spec=" in done.stdout
     undo = done.stdout.partition("To remove it all:")[2].strip().splitlines()
     assert len(undo) == 3
     for line in undo:

@@ -92,6 +92,7 @@ def test_rules_calculate_from_a_recording_what_the_operator_reads_in_it(engine: 
     assert counted.drafting is not None
     assert counted.generated_tokens is not None
     drafting = counted.drafting
+    assert drafting.draft_tokens is not None
 
     def sample(name: str, value: float, **more: str) -> dict[str, Any]:
         labels = ", ".join(f'{key}="{label}"' for key, label in {**tuned(), **more}.items())

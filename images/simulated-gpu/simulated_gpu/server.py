@@ -113,14 +113,14 @@ class Server:
         try:
             body = json.loads(await request.read())
         except ValueError as error:
-            raise RefusedError(f"the body is no JSON: {error}") from error
+            raise RefusedError(f"the body is not valid JSON: {error}") from error
         if not isinstance(body, dict):
-            raise RefusedError("the body is no JSON object")
+            raise RefusedError("the body is not a JSON object")
         if body.setdefault("model", self._command.served_names[0]) not in self._command.served_names:
             message = _error(f"The model `{body['model']}` does not exist.", "NotFoundError", 404)
             raise web.HTTPNotFound(text=message, content_type="application/json")
         if body.get("n", 1) != 1:
-            raise RefusedError("only n=1 is simulated")
+            raise RefusedError("only one choice for each request is simulated")
         return body
 
     async def _answered(self, request: web.Request, asked: _Asked) -> web.StreamResponse:

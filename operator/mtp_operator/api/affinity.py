@@ -115,7 +115,7 @@ class NodeSelector(Sparse):
     ]
 
 
-Weight = Annotated[int, Field(ge=1, le=100, description="How much this counts beside other preferences.")]
+Weight = Annotated[int, Field(ge=1, le=100, description="Weight of this preference among the others.")]
 
 
 class PreferredNodes(Sparse):
@@ -169,7 +169,7 @@ class LabelSelector(Sparse):
 class PodTerm(Sparse):
     """Pods, and how near or far they have to be."""
 
-    label_selector: Annotated[LabelSelector, Field(description="The pods that are meant.")]
+    label_selector: Annotated[LabelSelector, Field(description="Selects the pods by their labels.")]
     topology_key: Annotated[
         LabelKey,
         Field(description="Label of nodes whose value says what is one place, for example kubernetes.io/hostname."),
@@ -198,7 +198,7 @@ class PodAffinity(Sparse):
         tuple[PodTerm, ...],
         Field(
             max_length=8,
-            description="What must hold.",
+            description="Rules that must hold.",
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
@@ -206,7 +206,7 @@ class PodAffinity(Sparse):
         tuple[PreferredPods, ...],
         Field(
             max_length=8,
-            description="What should hold where there is room.",
+            description="Rules that should hold where possible.",
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()

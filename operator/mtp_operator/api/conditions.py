@@ -37,9 +37,9 @@ class Condition(Schema):
     type: Annotated[str, Field(max_length=64, description="What the condition is about.")]
     status: Annotated[ConditionStatus, Field(description="Whether it holds: True, False or Unknown.")]
     reason: Annotated[
-        str, Field(max_length=64, pattern=r"^[A-Za-z]([A-Za-z0-9]*)$", description="One CamelCase word: why.")
+        str, Field(max_length=64, pattern=r"^[A-Za-z]([A-Za-z0-9]*)$", description="Why, as one CamelCase word.")
     ]
-    message: Annotated[str, Field(max_length=MESSAGE_LIMIT, description="The same for a person, in a sentence.")] = ""
+    message: Annotated[str, Field(max_length=MESSAGE_LIMIT, description="Why, in a sentence.")] = ""
     observed_generation: Annotated[
         int | None, Field(ge=0, description="The generation of the spec that this was observed for.")
     ] = None

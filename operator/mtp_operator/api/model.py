@@ -52,7 +52,7 @@ class RolloutSpec(Schema):
         Field(
             description="Surge starts a new server before an old one ends, and trials beside servers: it takes GPUs "
             "for one more. InPlace frees the GPU first, for a cluster without a spare one: with one replica nothing "
-            "is served while the new server boots, and trials and servers never run at the same time."
+            "is served while the new server starts, and trials and servers never run at the same time."
         ),
     ] = RolloutStrategy.SURGE
 
@@ -86,7 +86,7 @@ class ServingSpec(Schema):
         WhileTuning,
         Field(
             description="Before the first choice: Wait starts no server, so that the first one is tuned; Baseline "
-            "serves without speculation (n=0) meanwhile, beside the trials."
+            "serves without speculation (n_spec=0) meanwhile, beside the trials."
         ),
     ] = WhileTuning.WAIT
     rollout: Annotated[RolloutSpec, Field(description="How servers are replaced.")] = RolloutSpec()
@@ -211,7 +211,7 @@ class MTPModelSpec(Schema):
             rule(
                 f"!has(self.model.mmproj) || self.engine.type == 'LlamaCpp' && {_FETCHED_FILE}",
                 "may be set only where engine.type is LlamaCpp and model.uri names a file of the hub (hf://); for a "
-                "projector that lies elsewhere, write --mmproj=<path> into engine.extraArgs",
+                "projector elsewhere, write --mmproj=<path> into engine.extraArgs",
                 field_path=".model.mmproj",
             ),
             rule(

@@ -39,7 +39,7 @@ class MTPModelStatus(Schema):
         str | None,
         Field(
             max_length=80,
-            description="How the model stands, in a word or two: Fetching 41%, Tuning 3/24, Serving, Off, Not proven, "
+            description="State of the model in a word or two: Fetching 41%, Tuning 3/24, Serving, Off, Not proven, "
             "Blocked: NoNodeFits.",
         ),
     ] = None
@@ -63,12 +63,10 @@ class MTPModelStatus(Schema):
     ] = None
     speedup: Annotated[
         DecimalString | None,
-        Field(description="The objective at nSpec over that without speculation (n=0), as measured."),
+        Field(description="The objective at nSpec over that without speculation (n_spec=0), as measured."),
     ] = None
-    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95 % interval of speedup.")] = None
-    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95 % interval of speedup.")] = (
-        None
-    )
+    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95% interval of speedup.")] = None
+    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95% interval of speedup.")] = None
     output_tokens_per_second: Annotated[
         int | None, Field(ge=0, description="Output throughput at nSpec over all levels, in tokens per second.")
     ] = None
@@ -89,10 +87,10 @@ class MTPModelStatus(Schema):
     ] = None
     resolved: Annotated[ResolvedImages | None, Field(description="Defaults of the operator that are in use.")] = None
     weights: Annotated[
-        WeightsStatus | None, Field(description="How far the weights are; absent where none are fetched.")
+        WeightsStatus | None, Field(description="Progress of the download; absent where nothing is downloaded.")
     ] = None
     tuning_run_ref: Annotated[
-        RunReference | None, Field(description="The MTPTuningRun whose choice stands, with its evidence.")
+        RunReference | None, Field(description="The MTPTuningRun that chose nSpec, with its evidence.")
     ] = None
     active_tuning_run_ref: Annotated[
         RunReference | None, Field(description="The MTPTuningRun of this spec that is under way or has failed.")

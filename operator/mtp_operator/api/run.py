@@ -54,7 +54,7 @@ class RunSettings(Measurement):
         Field(alias="firstNSpec", ge=1, le=MAX_N_SPEC, description="The n_spec that is compared with 0 first."),
     ] = None
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
-    budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")]
+    budget: Annotated[Budget, Field(description="Upper limits of the run.")]
 
     def request_hash(self) -> str:
         """sha256 over the settings in canonical JSON, as `sha256:<64 hex>`.
@@ -79,7 +79,7 @@ class MTPTuningRunSpec(RunSettings):
     request: Annotated[int, Field(ge=0, description="tuning.request of the model when the run was made.")]
     epoch: Annotated[
         int,
-        Field(ge=0, description="How many runs of the same settings and request were given up before this one."),
+        Field(ge=0, description="How many runs of the same settings and request were abandoned before this one."),
     ] = 0
     template: Annotated[
         PodTemplate, Field(description="The pods of the trials, beside what the operator itself sets.")
@@ -125,8 +125,8 @@ class TrialLatency(Schema):
 
     mean: Annotated[DecimalString, Field(description="Arithmetic mean.")]
     p50: Annotated[DecimalString, Field(description="Median.")]
-    p95: Annotated[DecimalString, Field(description="95 % of the requests were not slower.")]
-    p99: Annotated[DecimalString, Field(description="99 % of the requests were not slower.")]
+    p95: Annotated[DecimalString, Field(description="95% of the requests were not slower.")]
+    p99: Annotated[DecimalString, Field(description="99% of the requests were not slower.")]
 
 
 class TrialLevel(Schema):
@@ -202,7 +202,7 @@ class TrialLevel(Schema):
         TrialLatency | None, Field(description="From sending to the last token, in milliseconds.")
     ] = None
     unmeasurable: Annotated[
-        str | None, Field(max_length=256, description="Why the times of tokens are not told, where they are not.")
+        str | None, Field(max_length=256, description="Why token latencies are missing, where they are.")
     ] = None
     client_cpu_share: Annotated[
         DecimalString | None,
@@ -217,14 +217,14 @@ class TrialOutput(Schema):
         OutputStatus,
         Field(
             description="Scored: the target model alone, without speculation, was asked about the tokens that came "
-            "out. Unverified: that did not work, see message; the trial is never chosen by itself."
+            "out. Unverified: that did not work, see message; the trial is never chosen automatically."
         ),
     ]
     positions: Annotated[Positions, Field(description="Output tokens that the target model alone was asked about.")] = 0
     detection_limit: Annotated[
         DecimalString | None,
         Field(
-            description="Share of wrong tokens of which this many positions show one with a probability of 95 %: "
+            description="Share of wrong tokens of which this many positions show one with a probability of 95%: "
             "3 / positions."
         ),
     ] = None
@@ -245,7 +245,10 @@ class TrialOutput(Schema):
         ),
     ] = StructuredOutput.NOT_CHECKED
     tool_call: Annotated[
-        StructuredOutput, Field(description="Whether the arguments of a tool call follow the tool's schema, likewise.")
+        StructuredOutput,
+        Field(
+            description="Whether the arguments of a tool call follow the tool's schema; NotChecked as in jsonSchema."
+        ),
     ] = StructuredOutput.NOT_CHECKED
     first_divergence: Annotated[
         str | None, Field(max_length=640, description="The first place where the output is not the target model's.")
@@ -256,7 +259,7 @@ class TrialOutput(Schema):
 class TrialStatus(Schema):
     """One trial: one boot of the engine with one candidate."""
 
-    number: Annotated[int, Field(ge=1, description="Counts the trials of the run, from 1 on.")]
+    number: Annotated[int, Field(ge=1, description="Number of the trial within the run, from 1 on.")]
     candidate: Annotated[
         CandidateId,
         Field(
@@ -277,12 +280,12 @@ class TrialStatus(Schema):
         str | None,
         Field(
             max_length=63,
-            description="The MTPTuningRun whose trial this is, where it was taken over: it measured the same engine, "
+            description="The MTPTuningRun whose trial this is, where it was reused: it measured the same engine, "
             "load, node and images. It counts as evidence, and not against the budget.",
         ),
     ] = None
     job_name: Annotated[str, Field(max_length=63, description="The trial's Job.")]
-    job_uid: Annotated[str | None, Field(max_length=64, alias="jobUID", description="uid of the Job.")] = None
+    job_uid: Annotated[str | None, Field(max_length=64, alias="jobUID", description="UID of the Job.")] = None
     state: Annotated[
         TrialState,
         Field(
@@ -296,15 +299,15 @@ class TrialStatus(Schema):
         str | None,
         Field(
             max_length=64,
-            description="Why the trial failed, or is never chosen by itself although Measured, as one word.",
+            description="Why the trial failed, or is never chosen automatically although Measured, as one word.",
         ),
     ] = None
-    message: Annotated[str | None, Field(max_length=1024, description="The same for a person, in a sentence.")] = None
+    message: Annotated[str | None, Field(max_length=1024, description="Why, in a sentence.")] = None
     warnings: Annotated[
         tuple[Annotated[str, Field(max_length=256)], ...],
         Field(
             max_length=MAX_WARNINGS,
-            description="Faults that were tolerated: the figures are right all the same.",
+            description="Faults that were tolerated: the figures are valid.",
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
@@ -339,10 +342,10 @@ class TrialStatus(Schema):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["concurrency"]},
         ),
     ] = ()
-    output_check: Annotated[TrialOutput | None, Field(description="What was seen of the output.")] = None
+    output_check: Annotated[TrialOutput | None, Field(description="Result of the output check.")] = None
 
 
-class Observed(Schema):
+class ObservedByTrial(Schema):
     """What the first trial saw and could not be known before: part of the fingerprint."""
 
     node: Annotated[str, Field(max_length=253, description="The node that trials run on.")]
@@ -379,7 +382,7 @@ class MTPTuningRunStatus(Schema):
     ] = None
     started_at: Annotated[Timestamp | None, Field(description="When the run began.")] = None
     completed_at: Annotated[Timestamp | None, Field(description="When the run had its verdict.")] = None
-    observed: Annotated[Observed | None, Field(description="What the first trial saw.")] = None
+    observed: Annotated[ObservedByTrial | None, Field(description="What the first trial observed.")] = None
     fingerprint: Annotated[
         str | None, Field(max_length=80, description="Settings and what was observed, as a hash.")
     ] = None
@@ -392,7 +395,7 @@ class MTPTuningRunStatus(Schema):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"]},
         ),
     ] = ()
-    verdict: Annotated[VerdictStatus | None, Field(description="The end; absent while the run is under way.")] = None
+    verdict: Annotated[VerdictStatus | None, Field(description="The result; absent while the run is under way.")] = None
     conditions: Annotated[
         tuple[Condition, ...],
         Field(

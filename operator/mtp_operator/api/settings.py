@@ -15,14 +15,14 @@ class EngineSettings(Schema):
     """Everything that an engine's arguments, environment, volumes and GPUs follow from, but for n_spec."""
 
     model: Annotated[
-        ModelSource, Field(description="The target model; where it was fetched, with the commit that is on the claim.")
+        ModelSource, Field(description="The target model; where it was fetched, with the commit that is on the PVC.")
     ]
     weights_claim: Annotated[
-        str | None, Field(max_length=253, description="The claim with the fetched weights; absent where none are.")
+        str | None, Field(max_length=253, description="The PVC with the fetched weights; absent where none are.")
     ] = None
     cache_claim: Annotated[
         str | None,
-        Field(max_length=253, description="The claim with compile caches, where no fetched weights lie beside them."),
+        Field(max_length=253, description="The PVC with compile caches, where no weights are fetched onto it."),
     ] = None
     engine: Annotated[EngineSpec, Field(description="The engine, with the image that is in use.")]
     accelerator: Annotated[

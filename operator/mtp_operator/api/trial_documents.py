@@ -141,7 +141,7 @@ class TrialPlan(Document):
     engine_log: str | None = None
     """File on a shared volume that the engine logs to, where it can."""
     maximize: Maximize = Maximize.OUTPUT_THROUGHPUT
-    """What is to be told of each window beside its throughput."""
+    """What is reported of each window beside its throughput."""
     limits: Annotated[tuple[LatencyConstraint, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     """Limits on latency: the requests beyond each are counted, and the whole time of its level is used."""
 
@@ -173,7 +173,7 @@ class Latencies(Document):
     """Absent where no request has two tokens."""
     request_latency: LatencySummary | None = None
     unmeasurable: Annotated[str | None, Field(max_length=_MESSAGE_LIMIT)] = None
-    """Why the times of tokens cannot be told although the throughput can; the first two are absent then."""
+    """Why token latencies are missing although the throughput is known; the first two are absent then."""
 
 
 class LevelResult(Document):
@@ -192,7 +192,7 @@ class LevelResult(Document):
     ended_by_eos: Annotated[Count, Field(alias="endedByEOS")] = 0
     """Requests that the model ended by itself, before `max_tokens`."""
     output_tokens: Count
-    """Of the whole level likewise."""
+    """Output tokens of the whole level."""
     drafts: Count | None = None
     draft_tokens: Count | None = None
     accepted_tokens: Count | None = None
@@ -214,7 +214,7 @@ class LevelResult(Document):
 
 
 class TrialFailure(Document):
-    """Why a trial is disqualified, could not be measured, or is not to be chosen by itself."""
+    """Why a trial is disqualified, could not be measured, or is not chosen automatically."""
 
     reason: Reason
     message: Text
@@ -254,7 +254,7 @@ class Divergence(Document):
 
 
 class OutputCheck(Document):
-    """What was seen of a trial's output: whether it speaks against the trial is decided against that of n=0."""
+    """What was seen of a trial's output: compared with that of n_spec=0, it may disqualify the trial."""
 
     status: OutputStatus
     positions: Positions = 0
@@ -299,7 +299,7 @@ class TrialResult(Document):
     levels: Annotated[tuple[LevelResult, ...], Field(max_length=MAX_LEVELS)] = ()
     failure: TrialFailure | None = None
     doubt: TrialFailure | None = None
-    """Why the trial is measured and reported, but never chosen by itself."""
+    """Why the trial is measured and reported, but never chosen automatically."""
     warnings: Annotated[tuple[TrialWarning, ...], Field(max_length=MAX_WARNINGS)] = ()
     output_check: OutputCheck | None = None
     prompts_sha256: Sha256 | None = None
@@ -336,7 +336,7 @@ class TrialResult(Document):
         """
         length, _, document = text.strip().partition(" ")
         if not length.isdigit() or int(length) != len(document.encode()):
-            raise ValueError("the termination message is cut or is no result")
+            raise ValueError("the termination message is truncated or is not a result")
         try:
             return cls.model_validate_json(document)
         except ValidationError as error:

@@ -35,7 +35,7 @@ class Noise(Schema):
 
     share: Annotated[
         DecimalString,
-        Field(description="Standard deviation of the speed between trials, as a share of it: 0.021 is 2.1 %."),
+        Field(description="Standard deviation of the speed between trials, as a share of it: 0.021 is 2.1%."),
     ]
     source: Annotated[
         NoiseSource, Field(description="Measured: some candidate had more than one trial. Assumed: none had.")
@@ -48,7 +48,7 @@ class BestAtLevel(Schema):
     concurrency: Annotated[int, Field(ge=1, description="The level.")]
     candidate: Annotated[CandidateId, Field(description="The measured candidate that is fastest there.")]
     n_spec: Annotated[int, Field(ge=0, description="Its n_spec.")]
-    speedup: Annotated[DecimalString, Field(description="Its throughput there over that at n=0.")]
+    speedup: Annotated[DecimalString, Field(description="Its throughput there over that at n_spec=0.")]
 
 
 class ParetoPoint(Schema):
@@ -67,17 +67,16 @@ class VerdictStatus(Schema):
     type: Annotated[
         VerdictType,
         Field(
-            description="Selected: an n_spec above 0 won. SpeculationOff: n=0 won. Inconclusive: no proof within the "
-            "budget; n stays low. Failed: nothing could be measured. Superseded: the model's spec changed meanwhile."
+            description="Selected: an n_spec above 0 won. SpeculationOff: n_spec=0 won. Inconclusive: no proof within "
+            "the budget; the lowest n_spec is kept. Failed: nothing could be measured. Superseded: the model's spec "
+            "changed meanwhile."
         ),
     ]
     candidate: Annotated[CandidateId | None, Field(description="The candidate that was chosen.")] = None
     n_spec: Annotated[int | None, Field(ge=0, description="Its n_spec.")] = None
-    speedup: Annotated[DecimalString | None, Field(description="Throughput at nSpec over that at n=0.")] = None
-    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95 % interval of speedup.")] = None
-    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95 % interval of speedup.")] = (
-        None
-    )
+    speedup: Annotated[DecimalString | None, Field(description="Throughput at nSpec over that at n_spec=0.")] = None
+    speedup_low: Annotated[DecimalString | None, Field(description="Lower end of the 95% interval of speedup.")] = None
+    speedup_high: Annotated[DecimalString | None, Field(description="Upper end of the 95% interval of speedup.")] = None
     reason: Annotated[str, Field(max_length=64, description="Why, as one word.")]
     message: Annotated[str, Field(max_length=1024, description="Why, in a sentence.")]
     noise: Annotated[

@@ -89,7 +89,7 @@ class WeightsSource(Schema):
         json_schema_extra=validated(
             rule(
                 "!has(self.revision) || !self.uri.matches('^(pvc|oci)://')",
-                "may be set only where uri begins with hf://: what lies on a claim has no revision, and an image is "
+                "may be set only where uri begins with hf://: weights on a PVC have no revision, and an image is "
                 "named by its tag or digest",
                 field_path=".revision",
             )
@@ -159,7 +159,7 @@ class NewClaim(Schema):
         str | None,
         Field(
             max_length=253,
-            description="StorageClass of the claim. Default: the cluster's.",
+            description="StorageClass of the PVC. Default: the cluster's.",
             json_schema_extra=validated(
                 rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a StorageClass")
             ),
@@ -226,7 +226,7 @@ class StorageSpec(Schema):
     new_claim: Annotated[
         NewClaim | None,
         Field(
-            description="A claim that the operator makes; it is deleted with the model.",
+            description="A PVC that the operator creates; it is deleted with the model.",
             json_schema_extra=validated(
                 rule(
                     "self == oldSelf",
@@ -238,8 +238,8 @@ class StorageSpec(Schema):
     ca_bundle: Annotated[
         CABundle | None,
         Field(
-            description="Authorities that the hub or a proxy is trusted by, beside the public ones: a ConfigMap with "
-            "their certificates. Default: the chart's hub.caBundle.",
+            description="Certificate authorities to trust for the hub or a proxy, in addition to the public ones: a "
+            "ConfigMap with their certificates. Default: the chart's hub.caBundle.",
         ),
     ] = None
     cache_claim: Annotated[
@@ -247,7 +247,7 @@ class StorageSpec(Schema):
         Field(
             max_length=253,
             description="Name of a PersistentVolumeClaim of the same namespace for the engine's compile caches, where "
-            "weights are pvc:// or oci://: only the first boot on a GPU compiles.",
+            "weights are pvc:// or oci://: only the first start on a GPU compiles.",
             json_schema_extra=validated(
                 rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "must be the name of a PersistentVolumeClaim")
             ),
@@ -284,9 +284,9 @@ class WeightsStatus(Schema):
     """How far the weights are."""
 
     request_hash: Annotated[
-        str, Field(max_length=71, description="Hash of the URIs, revisions and claim that were asked for.")
+        str, Field(max_length=71, description="Hash of the URIs, revisions and PVC that were asked for.")
     ]
-    claim: Annotated[str, Field(max_length=253, description="The claim that they are kept on.")]
+    claim: Annotated[str, Field(max_length=253, description="The PVC that they are kept on.")]
     fetched: Annotated[
         tuple[FetchedSource, ...],
         Field(
@@ -295,11 +295,11 @@ class WeightsStatus(Schema):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
-    fetched_bytes: Annotated[int | None, Field(ge=0, description="Bytes that are on the claim.")] = None
+    fetched_bytes: Annotated[int | None, Field(ge=0, description="Bytes that are on the PVC.")] = None
     total_bytes: Annotated[int | None, Field(ge=0, description="Bytes of all files together.")] = None
     bytes_per_second: Annotated[
-        int | None, Field(ge=0, description="How fast they came lately; absent when all are there.")
+        int | None, Field(ge=0, description="Current download speed in bytes per second; absent when all are there.")
     ] = None
     remaining_seconds: Annotated[
-        int | None, Field(ge=0, description="How long the rest takes at that speed; absent when all are there.")
+        int | None, Field(ge=0, description="Seconds that the rest takes at that speed; absent when all are there.")
     ] = None

@@ -79,8 +79,8 @@ class Counters:
         )
         if (difference.generated_tokens or 0) < 0 or (difference.drafting and difference.drafting.drafts < 0):
             raise ValueError(
-                f"the engine's counters went backwards ({_told(earlier)}, then {_told(self)}): it was restarted, or a "
-                "load balancer spreads requests over several servers"
+                f"the engine's counters went backwards ({_described(earlier)}, then {_described(self)}): it was "
+                "restarted, or a load balancer spreads requests over several servers"
             )
         return difference
 
@@ -151,7 +151,7 @@ def _position(labels: Mapping[str, str], names: EngineMetrics) -> int:
     return int(position)
 
 
-def _told(counters: Counters) -> str:
+def _described(counters: Counters) -> str:
     generated, drafts = counters.generated_tokens, counters.drafting and counters.drafting.drafts
     return f"{generated} tokens and {drafts} drafts"
 

@@ -1,4 +1,4 @@
-"""What disqualifies a trial although it was measured, what leaves it in doubt, and what is tolerated and told."""
+"""What disqualifies a trial although it was measured, what leaves it in doubt, and what is only a warning."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -89,8 +89,8 @@ def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
             )
             message = (
                 f"nothing proves that the engine drafts {n_spec} tokens per step: {seen}, during {run.requests} "
-                f"requests at concurrency {run.concurrency}; the trial is measured, and chosen by nobody but you "
-                "(spec.speculation.nSpec)"
+                f"requests at concurrency {run.concurrency}. This n_spec is never chosen automatically; set "
+                "spec.speculation.nSpec to serve it"
             )
             return TrialFailure(reason="DrafterUnproven", message=message)
     return None
@@ -118,8 +118,8 @@ def _failed_requests(run: LevelRun) -> TrialFailure | None:
     if len(cut) > failed / 2:
         message = (
             f"{len(cut)} of {run.requests} answers broke off at concurrency {run.concurrency}; the first: {cut[0]}. "
-            "The engine gave up requests that it had begun to answer, which its log explains, or something between "
-            "closes connections"
+            "Either the engine dropped requests that it had begun to answer (see its log), or a proxy in between "
+            "closed the connections"
         )
         return TrialFailure(reason="StreamsCut", message=message)
     message = (
@@ -171,10 +171,10 @@ def _weak(first_position: float, run: LevelRun) -> TrialFailure | None:
 
 def _weak_by_answers(run: LevelRun, drafts_every_step: bool | None) -> TrialFailure | None:
     """The gate where only answers tell: P_1 is at most the accepted tokens per draft, which is the sum of all P_i."""
-    told = _drafted_by_answers(run)
-    if told is None:
+    reported = _drafted_by_answers(run)
+    if reported is None:
         return None
-    drafted, accepted = told
+    drafted, accepted = reported
     if drafted == 0:
         return _not_engaged("the answers report no draft", run, drafts_every_step)
     # Each step gives one token of the target's own beside the accepted ones; the first comes from the prompt.
@@ -199,8 +199,8 @@ def _miscounted(
     else:
         return None
     message = (
-        f"{run.requests} requests, {counters.drafts} drafts and {counters.accepted_tokens} accepted tokens do not make "
-        f"{tokens} output tokens at concurrency {run.concurrency}: {why}"
+        f"token accounting mismatch at concurrency {run.concurrency}: {run.requests} requests + {counters.drafts} "
+        f"drafts + {counters.accepted_tokens} accepted != {tokens} output tokens: {why}"
     )
     return TrialFailure(reason="CountersDisagree", message=message)
 
@@ -210,7 +210,7 @@ def _surplus(n_spec: int, run: LevelRun) -> str:
     if _counts_messages(n_spec, run):
         return "usage.completion_tokens is the number of messages in each stream"
     if _others_tokens(run):
-        return "somebody else used the engine"
+        return "other traffic reached the engine"
     return "the engine's counters and its answers contradict each other"
 
 
@@ -224,7 +224,7 @@ def _skipped_steps(run: LevelRun) -> Iterator[tuple[str, str]]:
     counters = _drafting(run)
     share = _drafted_share(run, counters) if counters is not None else 1.0
     if share < 1 - UNCOUNTED_LIMIT:
-        yield "DraftsInSomeSteps", f"{share:.0%} of the steps drafted; the others gave a single token"
+        yield "DraftsInSomeSteps", f"{share:.0%} of the steps drafted; the others produced a single token"
 
 
 def _drifting(run: LevelRun) -> TrialFailure | None:
@@ -234,10 +234,10 @@ def _drifting(run: LevelRun) -> TrialFailure | None:
     seen = f"throughput sank by {sank.lost_share:.0%} while concurrency {run.concurrency} was measured"
     shift = run.acceptance_shift
     if shift is not None and shift[1] < (1 - LOST_ACCEPTANCE) * shift[0]:
-        message = f"{seen}, and acceptance with it: {_fall(*shift)}; speculation itself wears out, not the machine"
+        message = f"{seen}, and acceptance with it: {_fall(*shift)}. Speculation degrades, not the machine"
         return TrialFailure(reason=ACCEPTANCE_FELL, message=message)
     message = (
-        f"{seen}, over {run.seconds:.0f} s; {sank.limit:.0%} is allowed: the machine throttles, or something else "
+        f"{seen}, over {run.seconds:.0f} s; {sank.limit:.0%} is allowed: the machine throttles, or another workload "
         "began to use it"
     )
     return TrialFailure(reason=DRIFTING, message=message)
@@ -256,22 +256,26 @@ def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
     if run.uncounted:
         yield (
             "UsageMissing",
-            f"{run.uncounted} of {len(run.completions)} answers do not say how many tokens they have; the engine's "
+            f"{run.uncounted} of {len(run.completions)} answers do not state how many tokens they have; the engine's "
             "counter is used",
         )
     generated = run.counters.generated_tokens if run.counters else None
     if run.metrics_problem is not None:
-        yield "MetricsUnreadable", f"what the engine counted is not known: {run.metrics_problem}, three times in a row"
+        yield (
+            "MetricsUnreadable",
+            f"the engine's counters could not be read three times in a row: {run.metrics_problem}",
+        )
     elif generated is None:
-        yield "MetricsMissing", "the engine shows no counter of its tokens in /metrics"
+        yield "MetricsMissing", "the engine has no counter of its tokens in /metrics"
     elif _others_tokens(run) and not _counts_messages(n_spec, run):
         yield (
             "OtherRequests",
-            f"the engine generated {generated} tokens, our answers have {run.output_tokens}: somebody else uses it",
+            f"the engine generated {generated} tokens, the bench received {run.output_tokens}: other traffic reached "
+            "it",
         )
     yield from _odd_answers(n_spec, run)
     if n_spec > 0 and _drafting(run) is None and _drafted_by_answers(run) is not None:
-        yield "DraftsFromAnswers", "the engine shows no counters of drafts in /metrics; those in its answers are used"
+        yield "DraftsFromAnswers", "the engine has no draft counters in /metrics; those in its answers are used"
     shift = run.acceptance_shift
     if shift is not None and shift[1] < (1 - FALLEN_ACCEPTANCE) * shift[0]:
         yield ACCEPTANCE_FELL, _fall(*shift)
@@ -294,13 +298,13 @@ def _odd_answers(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
         yield (
             "UsageCountsMessages",
             f"usage.completion_tokens is the number of messages in each stream, {run.output_tokens} together, while "
-            f"the engine generated {generated} tokens: the throughput told is too low",
+            f"the engine generated {generated} tokens: the reported throughput is too low",
         )
     elif _counts_messages(n_spec, run) and generated is None:
         yield (
             "UsageCountsMessages",
             "usage.completion_tokens is the number of messages in each stream, although a message may hold "
-            f"{n_spec + 1} tokens: if the server counts messages, the throughput told is too low",
+            f"{n_spec + 1} tokens: if the server counts messages, the reported throughput is too low",
         )
     longer = sum((one.output_tokens or 0) > run.asked_tokens for one in run.completions) if run.asked_tokens else 0
     if longer:
@@ -312,14 +316,14 @@ def _odd_answers(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
     if empty > EMPTY_ANSWERS_LIMIT * answers:
         yield (
             "NoText",
-            f"{empty} of {answers} answers have tokens and no text: a parser of the engine's answers keeps it back",
+            f"{empty} of {answers} answers have tokens but no text: a parser of the engine withholds it",
         )
     cached, prompts = _cached(run), sum(one.prompt_tokens or 0 for one in run.completions)
     if cached > CACHED_LIMIT * prompts:
         yield (
             "CachedPrompts",
-            f"{cached} of the {prompts} tokens of prompts were found in a cache: a client whose prompts are new waits "
-            "longer for its first token; restart the server, or turn its prefix cache off",
+            f"{cached} of the {prompts} prompt tokens were found in a cache: clients with new prompts wait longer for "
+            "their first token; restart the server, or disable its prefix cache",
         )
 
 
@@ -340,8 +344,8 @@ def _counts_messages(n_spec: int, run: LevelRun) -> bool:
 
 def _cached(run: LevelRun) -> int:
     """Tokens of prompts that were found in a cache, by whoever tells more of them."""
-    told = sum(one.cached_tokens or 0 for one in run.completions)
-    return max(told, (run.counters.cached_tokens or 0) if run.counters else 0)
+    reported = sum(one.cached_tokens or 0 for one in run.completions)
+    return max(reported, (run.counters.cached_tokens or 0) if run.counters else 0)
 
 
 def _seen_of_the_machine(run: LevelRun) -> Iterator[tuple[str, str]]:
@@ -353,7 +357,10 @@ def _seen_of_the_machine(run: LevelRun) -> Iterator[tuple[str, str]]:
     if (run.machine.throttled_seconds or 0) > THROTTLED_SHARE * run.seconds:
         yield "ClientThrottled", "the bench container reached its own CPU limit"
     if run.client_cpu_seconds > BUSY_CLIENT * run.seconds:
-        yield "ClientBusy", f"the bench took {run.client_cpu_seconds / run.seconds:.0%} of a core: it may be the limit"
+        yield (
+            "ClientBusy",
+            f"the bench took {run.client_cpu_seconds / run.seconds:.0%} of a core: it may be the bottleneck",
+        )
 
 
 def _drafting(run: LevelRun) -> DraftCounters | None:
@@ -362,5 +369,7 @@ def _drafting(run: LevelRun) -> DraftCounters | None:
 
 def _drafted_by_answers(run: LevelRun) -> tuple[int, int] | None:
     """Draft tokens and accepted ones by the answers' own word; None where none says it."""
-    told = [one.drafts for one in run.completions if one.drafts is not None]
-    return (sum(one.draft_tokens for one in told), sum(one.accepted_tokens for one in told)) if told else None
+    reported = [one.drafts for one in run.completions if one.drafts is not None]
+    return (
+        (sum(one.draft_tokens for one in reported), sum(one.accepted_tokens for one in reported)) if reported else None
+    )

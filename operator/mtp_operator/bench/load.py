@@ -258,8 +258,8 @@ class _ClosedLoop:
         if self._is_over:
             return EngineHungError(
                 f"{self._in_flight} of the last {run.concurrency} requests at concurrency {run.concurrency} got no "
-                f"whole answer within {self._time():.0f} s, although the longest of {len(run.completions)} answers "
-                f"before took {self._longest():.1f} s: the engine has lost them; its log may say why"
+                f"complete answer within {self._time():.0f} s, although the longest of {len(run.completions)} answers "
+                f"before took {self._longest():.1f} s: the engine lost them; see its log"
             )
         if self._silence() > (PATIENCE * self._longest() or self._elapsed() / 2):
             return await self._hung()
@@ -280,13 +280,13 @@ class _ClosedLoop:
     async def _hung(self) -> EngineHungError | EngineGoneError:
         run = self._run
         seen = (
-            f"nothing came for {self._silence():.0f} s with {self._in_flight} of {run.concurrency} requests in flight, "
+            f"no data for {self._silence():.0f} s with {self._in_flight} of {run.concurrency} requests in flight, "
             f"after {len(run.completions)} answers of at most {self._longest():.1f} s"
         )
         path = self._client.health_path
         if not await self._client.is_healthy():
             return EngineGoneError(f"{seen}, and {path} does not answer 200: the engine ended")
-        return EngineHungError(f"{seen}, although {path} answers 200: the engine hangs; its log may say why")
+        return EngineHungError(f"{seen}, although {path} answers 200: the engine hangs; see its log")
 
     def _elapsed(self) -> float:
         return self._clock() - self._begin
@@ -358,9 +358,9 @@ class _ClosedLoop:
 
     async def _tokens(self, answers: Sequence[Completion]) -> int:
         """Output tokens of a pass: by the answers' own word, where one says nothing by what the engine has counted."""
-        told = [one.output_tokens for one in answers]
-        if None not in told:
-            return sum(tokens or 0 for tokens in told)
+        reported = [one.output_tokens for one in answers]
+        if None not in reported:
+            return sum(tokens or 0 for tokens in reported)
         counters = await self._client.counters()
         before, now = self._generated or 0, counters.generated_tokens if counters else None
         self._generated = now if now is not None else before

@@ -111,10 +111,12 @@ class OutputChecker:
         """
         try:
             async with asyncio.timeout(limit_seconds):
-                told = await self._told(self._engine.properties_path) if self._engine.properties_path else None
-                is_quantized = self._engine.is_quantized(told, _configuration(self._model_path))
+                properties = (
+                    await self._properties(self._engine.properties_path) if self._engine.properties_path else None
+                )
+                is_quantized = self._engine.is_quantized(properties, _configuration(self._model_path))
                 tolerance = QUANTIZED_TOLERANCE_NATS if is_quantized else TOLERANCE_NATS
-                together = min(COMPANY, self._engine.decoded_together(told) or COMPANY)
+                together = min(COMPANY, self._engine.decoded_together(properties) or COMPANY)
                 answers = [
                     answer
                     for concurrency, conversations in _in_company(levels, together)
@@ -126,7 +128,7 @@ class OutputChecker:
                 divergence = await self._first_divergence(scores, altered, tolerance)
                 structured = await structured_output(self._session, self._served_name, together)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            return unverified(f"the engine's answers do not say what its target model thinks of a text ({error!r})")
+            return unverified(f"the engine cannot score a text with its target model ({error!r})")
         except TimeoutError:
             return unverified(f"checking the output took longer than {limit_seconds:.0f} s")
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -148,14 +150,14 @@ class OutputChecker:
             tool_call=structured.tool_call,
         )
 
-    async def _told(self, path: str) -> Mapping[str, Any] | None:
+    async def _properties(self, path: str) -> Mapping[str, Any] | None:
         """The JSON object at a path; None where there is none."""
         async with self._session.get(path) as response:
             try:
-                told = await response.json(content_type=None) if response.ok else None
+                properties = await response.json(content_type=None) if response.ok else None
             except ValueError:
                 return None
-        return told if isinstance(told, dict) else None
+        return properties if isinstance(properties, dict) else None
 
     async def _answers(self, concurrency: int, conversations: Iterator[Messages], output_tokens: int) -> list[Answer]:
         """What the engine writes with this many requests in flight: at least `TOKENS_PER_LEVEL`, if it ever does."""

@@ -104,7 +104,7 @@ def built_in_mix(categories: Iterable[PromptCategory], seed: int = 0) -> PromptM
     """Built-in prompts of these categories."""
     chosen = {category.value: BUILT_IN[category] for category in categories}
     longest = max((prompts.longest for prompts in chosen.values()), key=len)
-    return PromptMix({name: _Conversations(prompts) for name, prompts in chosen.items()}, _asked(longest), seed)
+    return PromptMix({name: _Conversations(prompts) for name, prompts in chosen.items()}, _as_messages(longest), seed)
 
 
 def read_mix(path: Path, field: str, seed: int = 0) -> PromptMix:
@@ -150,10 +150,10 @@ class _Conversations(Sequence[Messages]):
         return len(self._prompts)
 
     def __getitem__(self, index: int) -> Messages:  # type: ignore[override]  # no slices
-        return _asked(self._prompts[index])
+        return _as_messages(self._prompts[index])
 
 
-def _asked(prompt: str) -> Messages:
+def _as_messages(prompt: str) -> Messages:
     return ({"role": "user", "content": prompt},)
 
 
@@ -213,7 +213,7 @@ def _read_line(text: str, place: str) -> tuple[str, Messages]:
     except ValidationError as error:
         raise PromptsUnusableError(f"{place}: {_first_mistake(error)}") from error
     if line.prompt is not None:
-        return line.category, _asked(line.prompt)
+        return line.category, _as_messages(line.prompt)
     return line.category, tuple(message.model_dump() for message in line.messages or ())
 
 
@@ -228,7 +228,7 @@ def _first_mistake(error: ValidationError) -> str:
 
 
 _WORDS: Final = {
-    "extra_forbidden": "is no field of a prompt; allowed are prompt, messages (of role and content) and category",
+    "extra_forbidden": "is not a field of a prompt; allowed are prompt, messages (of role and content) and category",
     "missing": "is missing",
     "model_type": "must be an object",
     "string_pattern_mismatch": "must be letters, digits, '-' and '_', starting with a letter",

@@ -45,12 +45,12 @@ async def wait_until_ready(client: EngineClient, probe: Prompt, output_tokens: i
         NotReadyError: it did not work in time, or never will.
         EngineGoneError: the server was healthy and ended at its first completions.
     """
-    stage = "its server did not answer that it is healthy"
+    stage = "its health endpoint did not report that it is healthy"
     try:
         async with asyncio.timeout(ready_seconds):
             while not await client.is_healthy():  # noqa: ASYNC110  # another process: nothing to wait on
                 await asyncio.sleep(POLL_SECONDS)
-            stage = f"it is healthy, but a completion of {output_tokens} tokens did not come to an end"
+            stage = f"it is healthy, but a completion of {output_tokens} tokens did not finish"
             await _first_completion(client, probe, output_tokens)
     except TimeoutError:
         raise NotReadyError(f"the engine was not ready within {ready_seconds:.0f} s: {stage}") from None
@@ -75,7 +75,7 @@ async def _first_completion(client: EngineClient, probe: Prompt, output_tokens: 
 
 
 async def _refuse_uncountable(client: EngineClient) -> None:
-    uncounted = "nothing says how many tokens the engine generates: its answers have no usage.completion_tokens, and"
+    uncounted = "the output tokens cannot be counted: the engine's answers have no usage.completion_tokens, and"
     try:
         counters = await client.counters()
     except MetricsError as error:

@@ -186,4 +186,4 @@ def _request(line: str, place: str) -> ListedRequest:
             f"{place}: {name}: {first['msg']}" if name else f"{place}: {first['msg']}"
         ) from error
     except ValueError as error:
-        raise PromptsUnusableError(f"{place}: is no JSON: {error}") from error
+        raise PromptsUnusableError(f"{place}: is not valid JSON: {error}") from error

@@ -51,7 +51,7 @@ async def look_at(session: aiohttp.ClientSession, url: str, model: str | None) -
     except (aiohttp.ClientError, TimeoutError) as error:
         raise UnusableServerError(f"--url: {url} cannot be reached ({str(error) or type(error).__name__})") from error
     except ValueError as error:
-        raise UnusableServerError(f"--url: {url} answers {MODELS_PATH} with something that is no JSON") from error
+        raise UnusableServerError(f"--url: {url} answers {MODELS_PATH} with something other than JSON") from error
     served = {one["id"]: one for one in _models(document) if isinstance(one, dict) and "id" in one}
     if not served:
         raise UnusableServerError(f"--url: {url} serves no model")

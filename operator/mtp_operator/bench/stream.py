@@ -106,7 +106,7 @@ class AnswerReader:
                     size += self._read(_message(payload), seconds)
                 except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
                     said = payload[:_EXCERPT].decode(errors="replace")
-                    raise RequestError(f"the server's answer is not of the form of the API: {said}") from error
+                    raise RequestError(f"the server's answer does not follow the API: {said}") from error
         if len(self._rest) > _LONGEST_MESSAGE:
             raise RequestError(f"the server's answer has a line of more than {_LONGEST_MESSAGE >> 20} MiB")
         if size:
@@ -160,17 +160,17 @@ class AnswerReader:
         return size
 
 
-def _newer(told: int | None, before: int | None) -> int | None:
-    return before if told is None else told
+def _newer(reported: int | None, before: int | None) -> int | None:
+    return before if reported is None else reported
 
 
 def _message(payload: bytes) -> Mapping[str, Any]:
     try:
         message = json.loads(payload)
     except ValueError as error:
-        raise RequestError(f"the answer is no JSON: {_excerpt(payload.decode(errors='replace'))}") from error
+        raise RequestError(f"the answer is not valid JSON: {_excerpt(payload.decode(errors='replace'))}") from error
     if not isinstance(message, dict):
-        raise RequestError(f"the answer is no JSON object: {_excerpt(message)}")
+        raise RequestError(f"the answer is not a JSON object: {_excerpt(message)}")
     return message
 
 

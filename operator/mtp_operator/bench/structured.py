@@ -113,13 +113,13 @@ async def _form(
 
 
 async def _outcome(
-    session: aiohttp.ClientSession, served_name: str, asked: Mapping[str, Any], *, stream: bool
+    session: aiohttp.ClientSession, served_name: str, request_fields: Mapping[str, Any], *, stream: bool
 ) -> _Outcome:
     body = {
         "model": served_name,
         "messages": [{"role": "user", "content": _PROMPT}],
         "temperature": 0,
-        **asked,
+        **request_fields,
         **({"stream": True} if stream else {}),
     }
     async with session.post("/v1/chat/completions", json=body) as response:

@@ -56,21 +56,21 @@ def hidden_times(answers: Sequence[Completion], tokens_per_step: float | None) -
     long = [one for one in answers if one.output_tokens is None or one.output_tokens >= SHORTEST_STREAM_TOKENS]
     limit = TOKENS_TOGETHER * (tokens_per_step or UNKNOWN_TOKENS_PER_STEP)
     kept_back = {
-        f"brought {LUMP_SHARE:.0%} of their text or more at once at their end": (
+        f"delivered {LUMP_SHARE:.0%} of their text or more in the final chunk": (
             sum(one.last_arrival_share >= LUMP_SHARE for one in long)
         ),
-        f"brought {FIRST_SHARE:.0%} of their text or more at once at their beginning": (
+        f"delivered {FIRST_SHARE:.0%} of their text or more in the first chunk": (
             sum(one.first_arrival_share >= max(FIRST_SHARE, limit / (one.output_tokens or math.inf)) for one in long)
         ),
-        f"brought a message for more than {limit:.1f} tokens": (
+        f"delivered a message for more than {limit:.1f} tokens": (
             sum((one.output_tokens or 0) > limit * one.messages > 0 for one in long)
         ),
     }
     for how, streams in kept_back.items():
         if streams > max(1, LUMPY_STREAMS_LIMIT * len(long)):
             return (
-                f"{streams} of {len(long)} streams {how}: the engine, or something between it and its client, keeps "
-                "tokens back (parsers of reasoning and tool calls, buffers of a proxy)"
+                f"{streams} of {len(long)} streams {how}: the engine, or something between it and its client, "
+                "withholds tokens (parsers of reasoning and tool calls, buffers of a proxy)"
             )
     return None
 
@@ -78,12 +78,12 @@ def hidden_times(answers: Sequence[Completion], tokens_per_step: float | None) -
 def latencies(answers: Sequence[Completion], tokens_per_step: float | None = None) -> Latencies:
     """Mean and quantiles of the latencies."""
     hidden = hidden_times(answers, tokens_per_step)
-    told = {name: _summary(_values(name, answers)) for name in _QUANTITIES if not (hidden and name in _OF_TOKENS)}
+    reported = {name: _summary(_values(name, answers)) for name in _QUANTITIES if not (hidden and name in _OF_TOKENS)}
     uncounted = any(one.output_tokens is None for one in answers)
     return Latencies(
-        time_to_first_token=told.get("TimeToFirstToken"),
-        time_per_output_token=told.get("TimePerOutputToken"),
-        request_latency=told.get("RequestLatency"),
+        time_to_first_token=reported.get("TimeToFirstToken"),
+        time_per_output_token=reported.get("TimePerOutputToken"),
+        request_latency=reported.get("RequestLatency"),
         unmeasurable=hidden or (_UNCOUNTED if uncounted else None),
     )
 

@@ -24,7 +24,7 @@ from mtp_operator.api.trial_documents import (
     TrialPlan,
     TrialResult,
 )
-from mtp_operator.engines import engine_for, telling_lines
+from mtp_operator.engines import engine_for, root_cause_lines
 
 from .engine_client import EngineClient, MetricsError, open_session
 from .gates import disqualification
@@ -160,12 +160,12 @@ async def _output_check(session: aiohttp.ClientSession, plan: TrialPlan, mix: Pr
 
 async def _interruption(plan: TrialPlan) -> TrialFailure:
     """What to say when somebody ends the trial: why the engine died if it did, else that others know."""
-    lines = telling_lines(_engine_log(plan))
+    lines = root_cause_lines(_engine_log(plan))
     async with open_session(plan.url) as session:
         is_up = await EngineClient(session, engine_for(plan.engine), plan.served_name, plan.sampling).is_healthy()
     if lines and not is_up:
         return TrialFailure(reason="EngineFailed", message=plain(lines))
-    return TrialFailure(reason="Interrupted", message="the trial was told to end")
+    return TrialFailure(reason="Interrupted", message="the trial was asked to stop")
 
 
 def _engine_log(plan: TrialPlan) -> str:
@@ -184,7 +184,7 @@ def _engine_log(plan: TrialPlan) -> str:
 
 def _explained(seen: Exception | str, plan: TrialPlan) -> str:
     """What went wrong as the bench saw it, and what the engine says itself."""
-    lines = telling_lines(_engine_log(plan))
+    lines = root_cause_lines(_engine_log(plan))
     return f"{seen}. The engine says: {lines}" if lines else str(seen)
 
 

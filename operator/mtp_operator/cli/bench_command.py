@@ -62,7 +62,9 @@ def bench(
     model: Annotated[str | None, typer.Option(help="The model's name there. Default: the first it serves.")] = None,
     workload: Annotated[
         Path | None,
-        typer.Option(help="A YAML file: an MTPModel, or its spec.tuning.workload. Default: that field's defaults."),
+        typer.Option(
+            help="A YAML file: an MTPModel, or its spec.tuning.workload. Default: the API's default workload."
+        ),
     ] = None,
     prompts: Annotated[Path | None, typer.Option(help="Own prompts as JSONL, in place of the workload's.")] = None,
     concurrency: Annotated[
@@ -77,7 +79,7 @@ def bench(
     n_spec: Annotated[
         int | None,
         typer.Option(
-            min=0, max=MAX_N_SPEC, help="Draft tokens per step that the server was started with, if you know."
+            min=0, max=MAX_N_SPEC, help="n_spec that the server runs with; enables the checks of speculation."
         ),
     ] = None,
     requests: Annotated[
@@ -95,16 +97,16 @@ def bench(
 
     console = _console(to_standard_error=output is Output.JSON)
     try:
-        asked = _workload(workload, concurrency, output_tokens)
+        requested = _workload(workload, concurrency, output_tokens)
         if requests is None:
-            mix = _mix(asked, prompts)
-            result = asyncio.run(_measured(url, model, asked, mix, seconds, n_spec, console))
+            mix = _mix(requested, prompts)
+            result = asyncio.run(_measured(url, model, requested, mix, seconds, n_spec, console))
             _report(result, output, console)
             if result.failure is not None:
                 raise typer.Exit(FAILED)
         else:
             _refuse_beside_requests(prompts)
-            results = asyncio.run(_sent(url, model, asked, requests, Drain(drain.value), console))
+            results = asyncio.run(_sent(url, model, requested, requests, Drain(drain.value), console))
             _report_lists(results, output, console)
     except (RefusedError, PromptsUnusableError) as error:
         print(error, file=sys.stderr)
@@ -120,10 +122,10 @@ def bench(
 def _workload(path: Path | None, concurrencies: Sequence[int] | None, output_tokens: int | None) -> "Workload":
     from mtp_operator.api.spec import Level, Workload
 
-    asked = Workload() if path is None else _read_workload(path)
-    if not asked.levels:
+    requested = Workload() if path is None else _read_workload(path)
+    if not requested.levels:
         # Of a server that is there already nobody says what it decodes together.
-        asked = asked.model_copy(update={"levels": (Level(concurrency=1),)})
+        requested = requested.model_copy(update={"levels": (Level(concurrency=1),)})
     update: dict[str, Any] = {}
     if concurrencies:
         if len(concurrencies) > MAX_LEVELS or len(set(concurrencies)) < len(concurrencies):
@@ -131,7 +133,7 @@ def _workload(path: Path | None, concurrencies: Sequence[int] | None, output_tok
         update["levels"] = tuple(Level(concurrency=one) for one in concurrencies)
     if output_tokens is not None:
         update["output_tokens"] = output_tokens
-    return asked.model_copy(update=update)
+    return requested.model_copy(update=update)
 
 
 def _read_workload(path: Path) -> "Workload":
@@ -146,7 +148,7 @@ def _read_workload(path: Path) -> "Workload":
     except OSError as error:
         raise RefusedError(f"--workload: {path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RefusedError(f"--workload: {path} is no YAML: {' '.join(str(error).split())}") from error
+        raise RefusedError(f"--workload: {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if isinstance(document, dict) and document.get("kind") == "MTPModel":
         tuning = (document.get("spec") or {}).get("tuning") or {}
         document = tuning.get("workload") or {}
@@ -155,21 +157,21 @@ def _read_workload(path: Path) -> "Workload":
     known = {field.alias or name for name, field in Workload.model_fields.items()}
     unknown = sorted(set(document) - known)
     if unknown:
-        raise RefusedError(f"--workload: {path}: {unknown[0]} is no field; allowed are {', '.join(sorted(known))}")
+        raise RefusedError(f"--workload: {path}: {unknown[0]} is not a field; allowed are {', '.join(sorted(known))}")
     try:
         return Workload.model_validate(document)
     except ValidationError as error:
         raise RefusedError(f"--workload: {path}: {describe_error(error)}") from error
 
 
-def _mix(asked: "Workload", prompts: Path | None) -> "PromptMix":
+def _mix(requested: "Workload", prompts: Path | None) -> "PromptMix":
     from mtp_operator.bench.prompts import built_in_mix, read_mix
 
     if prompts is not None:
         return read_mix(prompts, "--prompts", SEED)
-    categories = asked.prompt_source.built_in
+    categories = requested.prompt_source.built_in
     if categories is None:
-        raise RefusedError("--workload: its prompts lie in the cluster; give the file with --prompts")
+        raise RefusedError("--workload: its prompts are in the cluster; name the file with --prompts")
     return built_in_mix(categories, SEED)
 
 
@@ -184,7 +186,7 @@ def _refuse_beside_requests(prompts: Path | None) -> None:
 async def _measured(
     url: str,
     model: str | None,
-    asked: "Workload",
+    requested: "Workload",
     mix: "PromptMix",
     seconds: float,
     n_spec: int | None,
@@ -197,14 +199,14 @@ async def _measured(
     from mtp_operator.bench.report import result_by_hand
 
     levels = [
-        Level(level.concurrency, asked.output_tokens, seconds, mix.level(index), mix.pass_length(level.concurrency))
-        for index, level in enumerate(asked.levels)
+        Level(level.concurrency, requested.output_tokens, seconds, mix.level(index), mix.pass_length(level.concurrency))
+        for index, level in enumerate(requested.levels)
     ]
     findings = Findings()
     async with open_session(_address(url)) as session:
         server = await _server(session, url, model)
-        console.print(f"{server.name} at {url}, model {server.model}, {asked.output_tokens} output tokens")
-        client = EngineClient(session, server.dialect, server.model, asked.sampling)
+        console.print(f"{server.name} at {url}, model {server.model}, {requested.output_tokens} output tokens")
+        client = EngineClient(session, server.dialect, server.model, requested.sampling)
         with _progress(console) as progress:
             task = progress.add_task("a first completion")
             try:
@@ -217,19 +219,19 @@ async def _measured(
 
 
 async def _sent(
-    url: str, model: str | None, asked: "Workload", path: Path, drain: "Drain", console: "Console"
+    url: str, model: str | None, requested: "Workload", path: Path, drain: "Drain", console: "Console"
 ) -> list["ListResult"]:
     from mtp_operator.bench.engine_client import EngineClient, MetricsError, open_session
     from mtp_operator.bench.load import EngineGoneError
     from mtp_operator.bench.request_list import read_requests, send_list
 
-    requests = read_requests(path, "--requests", asked.output_tokens)
+    requests = read_requests(path, "--requests", requested.output_tokens)
     results = []
     async with open_session(_address(url)) as session:
         server = await _server(session, url, model)
-        client = EngineClient(session, server.dialect, server.model, asked.sampling)
+        client = EngineClient(session, server.dialect, server.model, requested.sampling)
         with _progress(console) as progress:
-            for level in asked.levels:
+            for level in requested.levels:
                 task = progress.add_task(f"concurrency {level.concurrency}", total=len(requests))
 
                 def show(run: "ListRun", task: Any = task) -> None:
@@ -259,7 +261,7 @@ def _address(url: str) -> str:
 
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-        raise RefusedError(f"--url: {url} is no address of a server: http://HOST:PORT is expected, without a path")
+        raise RefusedError(f"--url: {url} is not a server address: http://HOST:PORT is expected, without a path")
     return url.rstrip("/")
 
 

@@ -30,7 +30,7 @@ def _level_rows(levels: Sequence[LevelResult]) -> Iterator[_Row]:
     yield "requests", [str(one.requests) for one in levels]
     yield "  failed", [str(one.failed_requests) for one in levels]
     yield "  ended by EOS", [_ended_by_eos(one) for one in levels]
-    yield "tokens per step", [_per_draft(1, one.accepted_tokens, one.drafts) for one in levels]
+    yield "acceptance length", [_per_draft(1, one.accepted_tokens, one.drafts) for one in levels]
     for index in range(max((len(one.accepted_per_position) for one in levels), default=0)):
         yield f"  accepted at position {index + 1}", [_accepted(one, index) for one in levels]
     yield from _latency_rows([one.latencies for one in levels])
@@ -71,10 +71,10 @@ def _per_draft(beside: int, accepted: int | None, drafts: int | None) -> str:
 
 
 def _latency_rows(latencies: Sequence[Latencies | None]) -> Iterator[_Row]:
-    told = [one or Latencies() for one in latencies]
-    yield from _summary_rows("time to first token", [one.time_to_first_token for one in told])
-    yield from _summary_rows("time per output token", [one.time_per_output_token for one in told])
-    yield from _summary_rows("request latency", [one.request_latency for one in told])
+    reported = [one or Latencies() for one in latencies]
+    yield from _summary_rows("time to first token", [one.time_to_first_token for one in reported])
+    yield from _summary_rows("time per output token", [one.time_per_output_token for one in reported])
+    yield from _summary_rows("request latency", [one.request_latency for one in reported])
 
 
 def _summary_rows(name: str, summaries: Sequence[LatencySummary | None]) -> Iterator[_Row]:

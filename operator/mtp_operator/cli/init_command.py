@@ -32,7 +32,7 @@ def init(
 ) -> None:
     """Write an MTPModel for a deployment that you have: its flags, variables, image, GPUs and pod settings.
 
-    Every flag is taken over, into a field or into extraArgs; what is left out stands in a comment with its reason.
+    Every flag goes into a field or into extraArgs; what is left out is in a comment with its reason.
     """
     from mtp_operator.convert.document import converted, to_yaml
     from mtp_operator.convert.found import ConvertError

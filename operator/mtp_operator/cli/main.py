@@ -79,9 +79,9 @@ def trial(
 def fetch(
     plan: Annotated[str, typer.Option(help="What to fetch: a FetchPlan as JSON.")],
     termination_log: Annotated[Path, typer.Option(help="Where the result goes.")] = Path("/dev/termination-log"),
-    port: Annotated[int, typer.Option(help="Where progress is told; 0 chooses a free port.")] = PROGRESS_PORT,
+    port: Annotated[int, typer.Option(help="Port that reports the progress; 0 chooses a free one.")] = PROGRESS_PORT,
 ) -> None:
-    """Bring weights from the Hugging Face hub onto a claim (what a fetch Job runs)."""
+    """Download weights from the Hugging Face hub onto a PVC (what a fetch Job runs)."""
     from mtp_operator.api.fetch import FetchPlan
     from mtp_operator.fetch import fetch_program
 
@@ -109,7 +109,7 @@ def make_cache(folder: Annotated[Path, typer.Argument(help="The folder of the ca
 
 @app.command()
 def probe(plan: Annotated[str, typer.Option(help="Which engine to ask: a ProbePlan as JSON.")]) -> None:
-    """Say when a server's engine is ready and when it has finished (what runs beside a server's engine)."""
+    """Report when a server's engine is ready and when it has finished (what runs beside a server's engine)."""
     from mtp_operator.api.serving_record import ProbePlan
     from mtp_operator.bench import probe as probe_program
 

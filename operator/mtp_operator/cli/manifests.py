@@ -95,7 +95,7 @@ def _check_keys(node: yaml.Node, source: str) -> None:
             for key, value in pairs:
                 if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                     line = key.start_mark.line + 1
-                    raise ManifestError(f"{source}:{line}: the key {key.value} stands twice in one object")
+                    raise ManifestError(f"{source}:{line}: the key {key.value} occurs twice in one object")
                 if isinstance(key.value, str):
                     seen.add(key.value)
                 _check_keys(value, source)

@@ -68,7 +68,7 @@ def models_in(text: str, source: str, namespace: str) -> Iterator[MTPModel]:
         namespace: for models that state none.
 
     Raises:
-        RenderError: it is no YAML, holds no MTPModel, or one that does not follow the API.
+        RenderError: it is not valid YAML, holds no MTPModel, or one that does not follow the API.
     """
     found = False
     try:

@@ -37,9 +37,9 @@ def render(
     """Print the objects that the operator would make for the MTPModels in the files; no cluster is asked.
 
     Which n are measured, and how often, follows from what is measured: here there is one trial for each n. Servers are
-    printed where their n is known: pinned, with tuning disabled, or n=0 while tuning. What only a cluster knows is left
-    out (owners, the node of the first trial); a commit that only the hub knows is zeros. A mistake that the API server
-    would find ends this with the lines of `mtp validate`.
+    printed where their n is known: pinned, with tuning disabled, or n_spec=0 while tuning. What only a cluster knows is
+    left out (owners, the node of the first trial); a commit that only the hub knows is zeros. A mistake that the API
+    server would find ends this with the lines of `mtp validate`.
     """
     from .render import Installation, RenderError, models_in, rendered_objects, to_yaml
 

@@ -12,9 +12,9 @@ from .tables import figures_table
 
 def curve_table(curve: Curve, runs: Sequence[Run]) -> Table:
     """The tunings of one curve, beside what was recorded."""
-    title = f"{curve.name}: n={curve.best} is the fastest"
-    headings = ("chosen n", "verdict", "regret", "speed-up", "recorded", "boots")
-    table = figures_table(*headings, text=("boots",), title=title)
+    title = f"{curve.name}: n_spec={curve.best} is the fastest"
+    headings = ("chosen n_spec", "verdict", "regret", "speedup", "recorded", "trials")
+    table = figures_table(*headings, text=("trials",), title=title)
     for run in runs:
         if run.curve is curve and run.verdict is not None:
             gain = run.verdict.speedup
@@ -31,7 +31,16 @@ def curve_table(curve: Curve, runs: Sequence[Run]) -> Table:
 
 def strategies_table(summaries: Mapping[str, Summary]) -> Table:
     """All runs of each strategy."""
-    headings = ("strategy", "boots\na run", "of two\nsweeps", "mean\nregret", "p99", "worst", "wrongly\non", "coverage")
+    headings = (
+        "strategy",
+        "trials\nper run",
+        "of two\nsweeps",
+        "mean\nregret",
+        "p99",
+        "worst",
+        "wrongly\non",
+        "coverage",
+    )
     table = figures_table(*headings, text=("strategy",))
     for name, one in summaries.items():
         table.add_row(
@@ -49,7 +58,7 @@ def strategies_table(summaries: Mapping[str, Summary]) -> Table:
 
 def steps_table(run: Run) -> Table:
     """Each boot of one tuning: what was expected of it, what it showed, and why it was made."""
-    headings = ("boot", "n", "predicted speed-up", "measured", "recorded", "why")
+    headings = ("trial", "n_spec", "predicted speedup", "measured", "recorded", "why")
     table = figures_table(*headings, text=("why",), title=run.curve.name)
     first = log_speed(run.steps[0][1]) if run.steps else 0.0
     for count, (measure, arm) in enumerate(run.steps, start=1):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from mtp_operator.local.folder import EvidenceFolder
     from mtp_operator.local.launch import Launch
 
-    from .tune_source import Asked
+    from .tune_source import TuneSource
+
 
 FAILED: Final = 1
 """Exit status where nothing could be measured, or this machine cannot continue."""
@@ -90,9 +91,9 @@ def tune(
     from mtp_operator.local.local_errors import BrokenError, RefusedError, StoppedError
 
     try:
-        from .tune_source import asked
+        from .tune_source import read_source
 
-        it = asked(model, name, engine_command, model_path, drafter_path, docker=docker)
+        it = read_source(model, name, engine_command, model_path, drafter_path, docker=docker)
         settings, launch = _settings(it, prompts)
         folder = Path(to or f"mtp-tune-{it.model.metadata.name}")
         times = {"ready_seconds": ready_seconds, "level_seconds": level_seconds}
@@ -109,7 +110,7 @@ def tune(
     raise typer.Exit(_STATUSES.get(run.status.verdict.type.value, FAILED) if run.status.verdict else FAILED)
 
 
-def _settings(asked: "Asked", prompts: Path | None) -> tuple["RunSettings", "Launch"]:
+def _settings(source: "TuneSource", prompts: Path | None) -> tuple["RunSettings", "Launch"]:
     """What is measured, and how the engine is started."""
     from importlib.metadata import version
 
@@ -122,28 +123,28 @@ def _settings(asked: "Asked", prompts: Path | None) -> tuple["RunSettings", "Lau
 
     from .render import UNKNOWN_COMMIT
 
-    model = asked.model
+    model = source.model
     sources = fetched_sources(model)
-    if patterns := [source.uri for source in sources if "*" in source.uri]:
+    if patterns := [one.uri for one in sources if "*" in one.uri]:
         raise RefusedError(
             f"{patterns[0]}: which file this names is not known on this machine; state the file itself: -m FILE on a "
             "command line, --model-path and a URI without * for a model"
         )
-    fetched = [FetchedSource(uri=source.uri, revision=source.revision or UNKNOWN_COMMIT) for source in sources]
+    fetched = [FetchedSource(uri=one.uri, revision=one.revision or UNKNOWN_COMMIT) for one in sources]
     settings = run_settings(model, "", f"mtp-operator {version('mtp-operator')}", fetched)
     started = launch(
         model.spec,
-        command=asked.engine_command,
-        model_path=asked.model_path,
-        drafter_path=asked.drafter_path,
-        image=asked.image,
+        command=source.engine_command,
+        model_path=source.model_path,
+        drafter_path=source.drafter_path,
+        image=source.image,
     )
     engine = settings.engine.model_copy(update={"image": started.engine_id[:512]})
     settings = settings.model_copy(update={"engine": engine})
     if refusals := engine_for(engine.type).refusals(settings):
         raise RefusedError("; ".join(refusals))
-    source = settings.workload.prompt_source
-    if (source.config_map or source.pvc) and prompts is None:
+    own = settings.workload.prompt_source
+    if (own.config_map or own.pvc) and prompts is None:
         raise RefusedError(
             "spec.tuning.workload.prompts: the prompts are in a cluster; name a file on this machine with --prompts"
         )

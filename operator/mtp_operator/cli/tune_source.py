@@ -21,7 +21,7 @@ _NAMESPACE: Final = "default"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TuneSource:
     """A model, and what is known of how it runs on this machine."""
 
     model: MTPModel
@@ -34,7 +34,7 @@ class Asked:
     """Lines on what was left out of a command line, and what to look at."""
 
 
-def asked(
+def read_source(
     words: Sequence[str],
     name: str | None,
     engine_command: str | None,
@@ -42,7 +42,7 @@ def asked(
     drafter_path: Path | None,
     *,
     docker: bool,
-) -> Asked:
+) -> TuneSource:
     """What the user asks for.
 
     Args:
@@ -61,7 +61,7 @@ def asked(
     if len(words) == 1:
         model = _from_file(Path(words[0]), name)
         image = Installation().engine_image(model) if docker else None
-        return Asked(model, engine_command, model_path, drafter_path, image)
+        return TuneSource(model, engine_command, model_path, drafter_path, image)
     if engine_command is not None:
         raise RefusedError("--engine-command: the command line after -- names the engine already")
     found = _from_words(words, name)
@@ -106,7 +106,7 @@ def _from_file(file: Path, name: str | None) -> MTPModel:
     return chosen[0]
 
 
-def _from_words(words: Sequence[str], name: str | None) -> Asked:
+def _from_words(words: Sequence[str], name: str | None) -> TuneSource:
     """The model that a command line serves, by the rules of `mtp init`, and how it serves it.
 
     Args:
@@ -131,7 +131,7 @@ def _from_words(words: Sequence[str], name: str | None) -> Asked:
         document["metadata"]["name"] = name
     if problems := complaints(document):
         raise RefusedError("the command line: " + "; ".join(map(str, problems)))
-    return Asked(
+    return TuneSource(
         model_of(document, _NAMESPACE),
         shlex.join(deployed.command),
         _path(draft, "model"),

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def tuner_step() -> None:
-    """Read one JSON document a line from standard input: settings and arms. Answer one line: a boot or the verdict."""
+    """Read one JSON document a line from standard input: settings and trials. Print the next trial or the verdict."""
     _one_thread()
     from mtp_operator.tuner.answer import answer
 
@@ -49,17 +49,19 @@ def tuner_step() -> None:
 
 def replay(
     curves: Annotated[Path, typer.Argument(metavar="CURVES.csv", help="Recorded curves.", show_default=False)],
-    boot_noise: Annotated[float, typer.Option(min=0, max=1, help="Noise between boots, as a share.")] = 0.002,
-    run_noise: Annotated[float, typer.Option(min=0, max=0.3, help="Noise between windows of a boot.")] = 0.01,
-    repeats: Annotated[int, typer.Option(min=1, max=MAX_REPEATS, help="Runs of every curve.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of all noise.")] = 0,
-    max_trials: Annotated[int, typer.Option(min=1, help="Boots that a run may use.")] = 12,
+    trial_noise: Annotated[float, typer.Option(min=0, max=1, help="Run-to-run noise, as a share.")] = 0.002,
+    pass_noise: Annotated[
+        float, typer.Option(min=0, max=0.3, help="Noise between the passes of a trial, as a share.")
+    ] = 0.01,
+    repeats: Annotated[int, typer.Option(min=1, max=MAX_REPEATS, help="Runs per curve.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    max_trials: Annotated[int, typer.Option(min=1, help="Most trials of a run.")] = 12,
     output: Annotated[Output, typer.Option(help="A table to read, or JSON.")] = Output.TABLE,
     explain: Annotated[
         str | None, typer.Option(metavar="CURVE", help="Print each step on this curve, and why it was made.")
     ] = None,
 ) -> None:
-    """Run the tuner on recorded curves, and count its boots and its regret beside those of simpler strategies."""
+    """Run the tuner on recorded curves, and compare its trials and its regret with those of simpler strategies."""
     _one_thread()
     from mtp_operator.tuner.replay import Noise, read_curves, runs_of, summarised, tune
 
@@ -68,7 +70,7 @@ def replay(
             recorded = read_curves(file)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         _refuse(f"{curves}: {error}")
-    noise = Noise(boot=boot_noise, run=run_noise, seed=seed)
+    noise = Noise(boot=trial_noise, run=pass_noise, seed=seed)
     if explain is not None:
         chosen = next((curve for curve in recorded if curve.name == explain), None)
         if chosen is None:
@@ -88,8 +90,8 @@ def _baselines(runs: list["Run"], noise: "Noise") -> Iterator[tuple[str, "Summar
     from mtp_operator.tuner.tpe import OptunaIsMissingError, tpe
 
     lists: dict[str, Callable[[Curve], tuple[int, ...]]] = {
-        "everyArmOnce": sweep(1),
-        "everyArmTwice": sweep(2),
+        "everyValueOnce": sweep(1),
+        "everyValueTwice": sweep(2),
         "fixedList": fixed_list,
     }
     for name, trace in lists.items():

@@ -144,7 +144,7 @@ class Draft:
             return "/".join(part for part in (f"pvc://{mount.claim}", mount.folder, _below(path, mount)) if part)
         parts = [part for part in path.split("/") if part not in ("", ".", "..", "~")]
         self.notes.append(
-            f"{path} lies in the old container: put the weights onto a PersistentVolumeClaim, and correct the URI"
+            f"{path} is inside the old container: put the weights onto a PersistentVolumeClaim, and correct the URI"
         )
         return "pvc://" + "/".join(parts if len(parts) > 1 else ["models", *parts])
 
@@ -166,7 +166,7 @@ class Draft:
         else:
             source = {"configMap": {"name": "model-files", "key": name}}
             self.notes.append(
-                f"{path} lies in the old container: `kubectl create configmap model-files --from-file={name}` brings "
+                f"{path} is inside the old container: `kubectl create configmap model-files --from-file={name}` brings "
                 "it to where the new one looks"
             )
         files = self.spec.setdefault("files", [])

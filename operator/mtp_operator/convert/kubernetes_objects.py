@@ -41,8 +41,8 @@ def from_object(document: Mapping[str, Any]) -> Deployed:
         template = {"metadata": document.get("metadata"), "spec": spec} if kind == "Pod" else spec.get("template") or {}
         return _pod(document, template, spec.get("replicas"))
     raise ConvertError(
-        f"{kind} is none of {', '.join(sorted(_WORKLOADS))} and InferenceService: what spreads an engine over several "
-        "nodes cannot be expressed; see docs/limits.md"
+        f"{kind} is not one of {', '.join(sorted(_WORKLOADS))} and InferenceService: what spreads an engine over "
+        "several nodes cannot be expressed; see docs/limits.md"
     )
 
 

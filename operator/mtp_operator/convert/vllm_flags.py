@@ -203,7 +203,7 @@ def _method(draft: Draft, stated: str | None, model: str | None) -> str:
                 return method
         if stated.endswith("mtp"):
             return "MTP"
-        draft.leave(f"method {stated}", "is none that the API has; MTP is put in its place")
+        draft.leave(f"method {stated}", "is not supported; MTP takes its place")
         return "MTP"
     name = (model or "").lower()
     for method in ("Eagle3", "Eagle", "DFlash", "DSpark"):

@@ -22,8 +22,8 @@ from .engine import (
     tokens_in_usage,
 )
 from .llamacpp import LlamaCpp
+from .root_cause import root_cause_lines
 from .sglang import SGLang
-from .telling import telling_lines
 from .token_scores import Continuation, Messages, TokenScore
 from .vllm import VLLM
 
@@ -48,7 +48,7 @@ __all__ = [
     "cached_in_usage",
     "engine_for",
     "prompt_tokens_in_usage",
-    "telling_lines",
+    "root_cause_lines",
     "tokens_in_usage",
 ]
 

@@ -21,7 +21,7 @@ def make_folder(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return f"{folder}: not made: {error.strerror}"
-    return f"{folder}: is there"
+    return f"{folder}: exists already"
 
 
 def copy_cache(source: Path, target: Path) -> str:

@@ -60,7 +60,7 @@ def main(plan: FetchPlan, termination_log: Path, port: int = PROGRESS_PORT) -> i
     signal.signal(signal.SIGTERM, lambda *_: os._exit(INTERRUPTED))
     meter = Meter()
     server = serve(meter, port)
-    print(f"progress is told on port {server.server_port}", flush=True)
+    print(f"reporting progress on port {server.server_port}", flush=True)
     token = None
     try:
         token = _token(plan)
@@ -128,7 +128,7 @@ class Fetch:
         try:
             fetched = FetchedSource(uri=uri, revision=listing.commit)
         except ValidationError as error:
-            message = f"{entry} of hf://{repository} has a name that no URI can state: rename it in the repository"
+            message = f"{entry} of hf://{repository} has a name that a URI cannot state: rename it in the repository"
             raise FetchError("FileNameUnusable", message) from error
         self._meter.follow(self._store(fetched), files)
         return fetched, files
@@ -181,7 +181,7 @@ class Fetch:
             self._receive(store, repository, commit, file)
         if not store.is_right(file):
             store.discard(file)
-            message = f"{file.path} of hf://{repository} at {commit} came twice with a wrong size or hash"
+            message = f"{file.path} of hf://{repository} at {commit} was downloaded twice with a wrong size or hash"
             raise FetchError("WrongHash", message)
         print(f"{file.path}: {file.size} bytes", flush=True)
 

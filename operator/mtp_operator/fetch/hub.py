@@ -78,9 +78,13 @@ class Hub:
             try:
                 info = self._api.model_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT.read)
             except HFValidationError as error:
-                raise FetchError("RepositoryNotFound", f"the hub cannot have hf://{repository}: {error}") from error
+                raise FetchError(
+                    "RepositoryNotFound", f"hf://{repository} is not a repository name of the hub: {error}"
+                ) from error
             except (TypeError, KeyError, ValueError) as error:
-                raise FetchError("HubRefused", f"the answer about hf://{repository} is not that of a hub") from error
+                raise FetchError(
+                    "HubRefused", f"the answer for hf://{repository} is not from a Hugging Face hub"
+                ) from error
             files = (
                 RemoteFile(
                     path=file.rfilename,
@@ -98,7 +102,7 @@ class Hub:
         """Appends what `into` lacks of the file.
 
         Raises:
-            FetchError: the hub does not give it.
+            FetchError: the hub did not return it.
             StoppedError: it is not wanted any more.
             OSError: the volume does not take it.
         """
@@ -158,7 +162,7 @@ class Hub:
             who = f"the account of {token}" if self._has_token else f"an account, and name its token in {token}"
             return FetchError("GatedRepository", f"{name} is gated: accept its terms on the hub with {who}")
         if isinstance(error, RevisionNotFoundError):
-            return FetchError("RevisionNotFound", f"{name} has no commit {revision}: mend revision")
+            return FetchError("RevisionNotFound", f"{name} has no commit {revision}: correct the revision")
         if status == httpx2.codes.UNAUTHORIZED and self._has_token:
             return FetchError("TokenRefused", f"the hub does not accept the token of {token} for {name}")
         if isinstance(error, RepositoryNotFoundError) or status == httpx2.codes.NOT_FOUND:
@@ -176,7 +180,7 @@ class Hub:
             # An error's text may quote what was sent, the token too, or what the hub wants to be read.
             words = f": {error}" if isinstance(error, CutError | httpx2.ConnectError) else ""
             said = f"HTTP {status}" if status else f"{type(error).__name__}{words}"
-            return FetchError("HubUnavailable", f"the hub does not give {name} ({said})", is_permanent=False)
+            return FetchError("HubUnavailable", f"the hub did not return {name} ({said})", is_permanent=False)
         return FetchError("HubRefused", f"the hub refuses {name} (HTTP {status})")
 
 
@@ -221,14 +225,14 @@ def _check_destination(request: httpx2.Request) -> None:
     Raises:
         FetchError: it is not encrypted although the hub is, or names the node's own addresses.
     """
-    endpoint, asked = httpx2.URL(constants.ENDPOINT), request.url
-    if asked.host == endpoint.host and asked.scheme == endpoint.scheme:
+    endpoint, requested = httpx2.URL(constants.ENDPOINT), request.url
+    if requested.host == endpoint.host and requested.scheme == endpoint.scheme:
         return
-    if endpoint.scheme == "https" and asked.scheme != "https":
-        raise FetchError("HubRefused", f"the hub redirects to {asked.host} without encryption")
+    if endpoint.scheme == "https" and requested.scheme != "https":
+        raise FetchError("HubRefused", f"the hub redirects to {requested.host} without encryption")
     try:
-        address = ipaddress.ip_address(asked.host)
+        address = ipaddress.ip_address(requested.host)
     except ValueError:
         return
     if address.is_link_local or address.is_loopback or address.is_multicast or address.is_unspecified:
-        raise FetchError("HubRefused", f"the hub redirects to {asked.host}, which is not on the network")
+        raise FetchError("HubRefused", f"the hub redirects to {requested.host}, which is not on the network")

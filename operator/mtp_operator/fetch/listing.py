@@ -73,11 +73,11 @@ def _problem(file: RemoteFile, paths: set[str]) -> str | None:
     if not file.path.isprintable():
         return "has control characters in its name"
     if not all(parts) or {".", ".."} & set(parts):
-        return "would lie outside of its folder"
+        return "would be outside of its folder"
     if len(file.path.encode()) > LONGEST_PATH_BYTES or max(len(part.encode()) for part in parts) > LONGEST_NAME_BYTES:
         return "has too long a name"
     if any(str(folder) in paths for folder in PurePosixPath(file.path).parents):
-        return "lies in another file"
+        return "is inside another file"
     if not isinstance(file.size, int) or not 0 <= file.size <= LARGEST_FILE_BYTES:
         return f"has no size that a file can have ({file.size!r:.40})"
     is_hashed = _SHA256.fullmatch(file.sha256) if file.sha256 is not None else _COMMIT.fullmatch(file.git_sha1 or "")

@@ -46,7 +46,7 @@ def _parts(files: list[RemoteFile], path: str) -> tuple[tuple[RemoteFile, ...], 
             "FileNotFound", f"the repository has no file {path}; it has {_enumerated(there) or 'no .gguf'}"
         )
     if len(wholes) > 1:
-        raise FetchError("FileAmbiguous", f"{path} stands for several models: {_enumerated(named)}; name one of them")
+        raise FetchError("FileAmbiguous", f"{path} matches several models: {_enumerated(named)}; name one of them")
     parts = tuple(file for file in files if _whole(file.path) in wholes)
     number = _PART.search(parts[0].path)
     if number and len(parts) != int(number[2]):

@@ -39,12 +39,12 @@ def claim_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
-            message = f"the claim is full ({os.strerror(error.errno)}): free or enlarge it"
+            message = f"the PVC is full ({os.strerror(error.errno)}): free or enlarge it"
             raise FetchError("ClaimFull", message) from error
         if error.errno in _NO_RIGHT:
-            message = f"the claim cannot be written by user {os.getuid()} ({os.strerror(error.errno)})"
+            message = f"the PVC cannot be written by user {os.getuid()} ({os.strerror(error.errno)})"
             raise FetchError("ClaimNotWritable", message) from error
-        raise FetchError("ClaimFailed", f"the claim fails: {error}", is_permanent=False) from error
+        raise FetchError("ClaimFailed", f"the PVC fails: {error}", is_permanent=False) from error
 
 
 def make_cache(claim: Path) -> None:
@@ -102,7 +102,7 @@ class Store:
         missing = sum(file.size - self.fetched_bytes(file) for file in files)
         free = shutil.disk_usage(self._claim).free
         if missing > free:
-            message = f"{_gigabytes(missing)} are still to come, the claim has room for {_gigabytes(free)}: enlarge it"
+            message = f"{_gigabytes(missing)} are still to come, the PVC has room for {_gigabytes(free)}: enlarge it"
             raise FetchError("ClaimFull", message)
 
     @contextmanager

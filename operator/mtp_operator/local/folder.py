@@ -93,7 +93,7 @@ class EvidenceFolder:
             draft.replace(path)
         except OSError as error:
             raise BrokenError(
-                f"{path}: {error.strerror}; what was measured is kept: remedy that, then continue with --resume"
+                f"{path}: {error.strerror}; what was measured is kept: fix that, then continue with --resume"
             ) from None
 
     def configuration(self, files: Mapping[str, str]) -> None:

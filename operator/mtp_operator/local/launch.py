@@ -143,7 +143,7 @@ def launch(
 def _container(image: str, weights: tuple[Path | None, ...]) -> Container:
     program = shutil.which("docker")
     if program is None:
-        raise RefusedError("--docker: there is no program 'docker' on PATH; install it, or start the engine without it")
+        raise RefusedError("--docker: 'docker' is not on PATH; install it, or start the engine without it")
     return container(program, image, f"{os.getuid()}:{os.getgid()}", weights, os.environ)
 
 
@@ -159,7 +159,7 @@ def _command(engine: EngineType, stated: str | None) -> tuple[str, ...]:
         remedy = "check the engine's command"
     program = shutil.which(words[0]) if words else None
     if program is None:
-        raise RefusedError(f"engine not found: there is no program {words[0] if words else ''!r} on PATH; {remedy}")
+        raise RefusedError(f"engine not found: {words[0] if words else ''!r} is not on PATH; {remedy}")
     return (str(Path(program).absolute()), *words[1:])
 
 

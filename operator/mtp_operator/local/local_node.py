@@ -31,10 +31,10 @@ def _gpu_labels(visible: str | None) -> dict[str, str]:
     first = [f"--id={visible.split(',')[0]}"] if visible else []
     query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader", *first]
     try:
-        told = subprocess.run(
+        reported = subprocess.run(
             query, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True, env=dict(os.environ)
         ).stdout
-        product, driver = next(csv.reader(told.splitlines(), skipinitialspace=True))
+        product, driver = next(csv.reader(reported.splitlines(), skipinitialspace=True))
     except (OSError, subprocess.SubprocessError, StopIteration, ValueError):
         return {}
     return {PRODUCT_LABEL: product.strip().replace(" ", "-"), DRIVER_LABEL: driver.strip()}

@@ -124,7 +124,7 @@ class LocalTrial:
         # An engine that had ended before has an earlier time of its end.
         ended_at = self._clock() + timedelta(microseconds=1)
         if self._bench_end is None:
-            self._bench_end = Terminated(bench_code, "", self._told(), ended_at)
+            self._bench_end = Terminated(bench_code, "", self._termination_message(), ended_at)
         self._engine.end(GRACE_SECONDS)
         self._remove_container()
 
@@ -145,7 +145,7 @@ class LocalTrial:
     def _result(self) -> Path:
         return self._order.folder / "result"
 
-    def _told(self) -> str:
+    def _termination_message(self) -> str:
         with suppress(OSError):
             return self._result.read_text(encoding="ascii", errors="replace")
         return ""

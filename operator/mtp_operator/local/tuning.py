@@ -16,8 +16,8 @@ from mtp_operator.api.run import MTPTuningRun, MTPTuningRunStatus, RunSettings, 
 from mtp_operator.api.trial_documents import TrialPlan
 from mtp_operator.engines import NO_LOG_FILE, Place, engine_for
 from mtp_operator.reconcile.observed import Kind, Node, Observed, OperatorSettings, Reference
-from mtp_operator.reconcile.plan import Action, Create, EndTrial, EventDraft, StatusUpdate
-from mtp_operator.reconcile.run import advance, is_over, open_trial
+from mtp_operator.reconcile.plan import Action, Create, EventDraft, StatusUpdate, StopTrial
+from mtp_operator.reconcile.run import advance, is_finished, open_trial
 from mtp_operator.resources.trial_job import trial_plan
 from mtp_operator.resources.tuning_run import tuning_run
 
@@ -151,7 +151,7 @@ class Tuning:
             RefusedError: the port is in use.
         """
         try:
-            while not is_over(self.run):
+            while not is_finished(self.run):
                 if self._around.is_stopped():
                     raise StoppedError
                 if not self._step():
@@ -189,7 +189,7 @@ class Tuning:
                 if trial is None:
                     return False
                 self._trial = self._around.start(self._order(trial), self._around.clock)
-            case EndTrial() if self._trial is not None:
+            case StopTrial() if self._trial is not None:
                 self._trial.ask_to_end()
             case _:
                 return False

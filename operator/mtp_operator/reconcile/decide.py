@@ -17,7 +17,7 @@ from . import model_report as models
 from . import run as runs
 from .observed import Kind, Lane, Observed, OperatorSettings, Unreadable
 from .plan import Create, Delete, Ensure, Plan
-from .serving import Tuning, hold_on_trials, serve
+from .serving import Tuning, serve, trials_blocked_by
 from .views import explain
 
 EVIDENCE_KEPT: Final = timedelta(days=30)
@@ -62,20 +62,20 @@ def _with_model(
     settings: OperatorSettings,
     now: datetime,
 ) -> Plan:
-    asked = intent.wish(model, settings, ours)
-    about = models.reference(model)
-    run_name = asked.intent.run_name if isinstance(asked.intent, intent.Tune) else None
-    no_trials = intent.why_no_trials(asked.intent)
+    desired = intent.desired_state(model, settings, ours)
+    subject = models.reference(model)
+    run_name = desired.intent.run_name if isinstance(desired.intent, intent.Tune) else None
+    no_trials = intent.why_no_trials(desired.intent)
     wanted = next((run for run in ours if run.metadata.name == run_name), None)
     usable = wanted if wanted is not None and _belongs_to(wanted, model) else None
     cache = weights.advance(
-        model, asked.settings, observed, settings, now, may_fetch=not isinstance(asked.intent, intent.Refused)
+        model, desired.settings, observed, settings, now, may_fetch=not isinstance(desired.intent, intent.Refused)
     )
     servers, serving = serve(
         model,
-        asked,
-        intent.chosen_n_spec(asked.intent, usable),
-        intent.measured_product(asked.intent, usable),
+        desired,
+        intent.chosen_n_spec(desired.intent, usable),
+        intent.measured_product(desired.intent, usable),
         tuning=_tuning(no_trials, usable),
         observed=observed,
         settings=settings,
@@ -89,34 +89,34 @@ def _with_model(
     elif not cache.cached:
         cache = cache.kept_from(lost_sight)
     obstacle = lost_sight or (obstacles.failure(observed, Lane.TUNING) if cache.cached else cache.obstacle)
-    set_aside = list(observed.unreadable)
+    ignored = list(observed.unreadable)
     for run in ours:
         if not _belongs_to(run, model):
             continue
-        if runs.is_over(run):
+        if runs.is_finished(run):
             plans.append(runs.clean_up(run, observed))
         elif run is not wanted:
-            plans.append(runs.supersede(run, about, "the model's spec asks for something else now", now))
-        elif not runs.is_as_asked(run, asked.settings):
-            plans.append(runs.supersede(run, about, "its images or claims are not those that the model asks for", now))
+            plans.append(runs.supersede(run, subject, "the model's spec has changed since the run began", now))
+        elif not runs.is_as_requested(run, desired.settings):
+            plans.append(runs.supersede(run, subject, "its images or PVCs are not those that the model asks for", now))
         elif no_trials is not None:
-            plans.append(runs.supersede(run, about, no_trials, now))
+            plans.append(runs.supersede(run, subject, no_trials, now))
         elif intent.has_other_pods(run, model):
-            why = "spec.template or spec.tuning.queueName is another one, and nothing is measured yet"
-            plans.append(runs.supersede(run, about, why, now))
+            why = "spec.template or spec.tuning.queueName changed before anything was measured"
+            plans.append(runs.supersede(run, subject, why, now))
         elif lost_sight is None:
             try:
-                plan, obstacle = runs.advance(run, about, observed, hold_on_trials(model, observed), settings, now)
+                plan, obstacle = runs.advance(run, subject, observed, trials_blocked_by(model, observed), settings, now)
             except Exception as error:  # figures that cannot be, in the run or in the result of a trial
-                set_aside.append(Unreadable(runs.reference(run), explain(error)))
-                obstacle = unreadable.obstacle(set_aside[-1])
+                ignored.append(Unreadable(runs.reference(run), explain(error)))
+                obstacle = unreadable.obstacle(ignored[-1])
             else:
                 # What locks a trial's pod in is there before the pod is.
                 plans += [_locked_in(model, plan, settings), plan]
-    if isinstance(asked.intent, intent.Tune) and no_trials is None and lost_sight is None:
-        plans.append(_begin(model, asked.settings, asked.intent, wanted))
+    if isinstance(desired.intent, intent.Tune) and no_trials is None and lost_sight is None:
+        plans.append(_begin(model, desired.settings, desired.intent, wanted))
     plans.append(_history(ours, wanted, model.spec.tuning.history_limit, now))
-    status = models.model_status(model, asked, usable, ours, obstacle, cache, serving, now, set_aside)
+    status = models.model_status(model, desired, usable, ours, obstacle, cache, serving, now, ignored)
     if status is not None:
         plans.append(Plan.of(Lane.REPORT, replace(status, version=model.metadata.resource_version)))
     return Plan.all(*plans)
@@ -124,7 +124,7 @@ def _with_model(
 
 def _tuning(no_trials: str | None, run: MTPTuningRun | None) -> Tuning:
     """Whether the run that the model wants needs a GPU: it may begin with all that it takes."""
-    if no_trials is not None or (run is not None and runs.is_over(run)):
+    if no_trials is not None or (run is not None and runs.is_finished(run)):
         return Tuning.OVER
     return Tuning.MEASURING if run is not None and runs.has_planned(run) else Tuning.BEGINNING
 
@@ -139,7 +139,7 @@ def _squatted(name: str | None, strangers: Sequence[MTPTuningRun]) -> obstacles.
     """What is in the way if the name of the wanted run is that of one which the operator did not make."""
     if all(run.metadata.name != name for run in strangers):
         return None
-    message = f"MTPTuningRun {name} was not made by the operator: delete it"
+    message = f"MTPTuningRun {name} was not created by the operator: delete it"
     return obstacles.Obstacle("NotMadeByOperator", message, needs_a_person=True)
 
 
@@ -150,10 +150,10 @@ def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:
     )
 
 
-def _begin(model: MTPModel, settings: RunSettings, asked: intent.Tune, wanted: MTPTuningRun | None) -> Plan:
+def _begin(model: MTPModel, settings: RunSettings, desired: intent.Tune, wanted: MTPTuningRun | None) -> Plan:
     """The run that the model asks for, where it is not there."""
     if wanted is None:
-        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, settings, asked.epoch)))
+        return Plan.of(Lane.TUNING, Create(Kind.RUN, tuning_run(model, settings, desired.epoch)))
     return Plan() if _belongs_to(wanted, model) else Plan(wake_after_seconds=OLD_RUN_SECONDS)
 
 
@@ -167,7 +167,7 @@ def _history(ours: Sequence[MTPTuningRun], wanted: MTPTuningRun | None, limit: i
         ),
         reverse=True,
     )
-    kept = limit - (wanted is not None and runs.is_over(wanted))
+    kept = limit - (wanted is not None and runs.is_finished(wanted))
     deletes = []
     expiries = []
     for place, (completed_at, _, run) in enumerate(finished):

@@ -11,14 +11,14 @@ from .obstacles import TRIAL_LOST, Obstacle
 from .plan import EventDraft
 
 
-def start_events(about: Reference, before: MTPTuningRunStatus, run_name: str) -> list[EventDraft]:
+def start_events(subject: Reference, before: MTPTuningRunStatus, run_name: str) -> list[EventDraft]:
     """The start of a run, before anything else is said of it."""
     if before.started_at is not None:
         return []
-    return [EventDraft(about, "Normal", "TuningStarted", f"the evidence gathers in MTPTuningRun {run_name}")]
+    return [EventDraft(subject, "Normal", "TuningStarted", f"Tuning started: MTPTuningRun {run_name}")]
 
 
-def trial_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
+def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
     """What became of the trials between two statuses of a run."""
     known = {trial.number: trial for trial in before.trials}
     events = []
@@ -26,8 +26,8 @@ def trial_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningR
     if adopted:
         runs = ", ".join(sorted({f"MTPTuningRun {trial.adopted_from}" for trial in adopted}))
         number = f"{len(adopted)} trials" if len(adopted) > 1 else "1 trial"
-        said = f"{number} of {runs} taken over: the same engine and load were measured on the same node"
-        events.append(EventDraft(about, "Normal", "TrialsAdopted", shorten(said)))
+        said = f"{number} of {runs} reused: they measured the same engine and load on the same node"
+        events.append(EventDraft(subject, "Normal", "TrialsAdopted", shorten(said)))
     for trial in after.trials:
         older = known.get(trial.number)
         if trial in adopted or (older is not None and (older.state, older.attempt) == (trial.state, trial.attempt)):
@@ -35,19 +35,19 @@ def trial_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningR
         named = f"trial {trial.number} ({trial.candidate})"
         match trial.state:
             case TrialState.PLANNED if trial.attempt == 0:
-                events.append(EventDraft(about, "Normal", "TrialPlanned", f"measuring {trial.why}"))
+                events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.why}"))
             case TrialState.PLANNED:
                 reason, how = _repeated(trial, older)
-                events.append(EventDraft(about, "Warning", reason, f"{named}: {trial.message}; it is repeated{how}"))
+                events.append(EventDraft(subject, "Warning", reason, f"{named}: {trial.message}; retrying{how}"))
             case TrialState.MEASURED:
-                accepted = f", {trial.acceptance_length} tokens per step" if trial.acceptance_length else ""
+                accepted = f", acceptance length {trial.acceptance_length}" if trial.acceptance_length else ""
                 said = f"{named}: {trial.output_tokens_per_second} tokens/s{accepted}"
-                events.append(EventDraft(about, "Normal", "TrialMeasured", said))
+                events.append(EventDraft(subject, "Normal", "TrialMeasured", said))
             case TrialState.FAILED:
                 said = f"{named}: {trial.reason}: {trial.message}"
-                events.append(EventDraft(about, "Warning", "TrialFailed", said))
+                events.append(EventDraft(subject, "Warning", "TrialFailed", said))
             case TrialState.SET_ASIDE:
-                events.append(EventDraft(about, "Warning", "TrialSetAside", f"{named}: {trial.message}"))
+                events.append(EventDraft(subject, "Warning", "TrialSetAside", f"{named}: {trial.message}"))
     return events
 
 
@@ -60,44 +60,44 @@ def _repeated(trial: TrialStatus, older: TrialStatus | None) -> tuple[str, str]:
     return TRIAL_LOST, ""
 
 
-def verdict_events(about: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
+def verdict_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
     """The end of a run, if it has just come."""
     verdict = after.verdict
     if verdict is None or before.verdict is not None:
         return []
     if verdict.type in CHOICES:
-        return [EventDraft(about, "Normal", "NSpecChosen", f"n_spec={verdict.n_spec}: {verdict.message}")]
+        return [EventDraft(subject, "Normal", "NSpecChosen", f"n_spec={verdict.n_spec}: {verdict.message}")]
     if verdict.type is VerdictType.SUPERSEDED:
-        return [EventDraft(about, "Normal", "TuningSuperseded", verdict.message)]
-    return [EventDraft(about, "Warning", "TuningFailed", verdict.message)]
+        return [EventDraft(subject, "Normal", "TuningSuperseded", verdict.message)]
+    return [EventDraft(subject, "Warning", "TuningFailed", verdict.message)]
 
 
 def model_events(
-    about: Reference, before: MTPModelStatus, after: MTPModelStatus, obstacle: Obstacle | None
+    subject: Reference, before: MTPModelStatus, after: MTPModelStatus, obstacle: Obstacle | None
 ) -> tuple[EventDraft, ...]:
     """Weights that have come, and what newly keeps them or a tuning from making progress."""
     events = []
     weights = after.weights
     if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
         message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
-        events.append(EventDraft(about, "Normal", "ModelCached", message))
+        events.append(EventDraft(subject, "Normal", "ModelCached", message))
     # A loss is already an Event of its trial.
     is_new = obstacle is not None and obstacle.reason != TRIAL_LOST
     if obstacle is not None and is_new and _ready_reason(before) != obstacle.reason == _ready_reason(after):
-        events.append(EventDraft(about, "Warning", obstacle.reason, obstacle.message))
+        events.append(EventDraft(subject, "Warning", obstacle.reason, obstacle.message))
     return tuple(events)
 
 
 def serving_events(
-    about: Reference, before: MTPModelStatus, after: MTPModelStatus, *, trouble: bool
+    subject: Reference, before: MTPModelStatus, after: MTPModelStatus, *, trouble: bool
 ) -> tuple[EventDraft, ...]:
     """What newly is served, and what newly keeps it from being so."""
     events = []
     if after.served_n_spec is not None and after.served_n_spec != before.served_n_spec:
-        events.append(EventDraft(about, "Normal", "NSpecServed", f"n_spec={after.served_n_spec} at {after.url}"))
+        events.append(EventDraft(subject, "Normal", "NSpecServed", f"n_spec={after.served_n_spec} at {after.url}"))
     now, then = (_condition(status, ConditionType.SERVING) for status in (after, before))
     if trouble and now is not None and (then is None or then.reason != now.reason):
-        events.append(EventDraft(about, "Warning", now.reason, now.message))
+        events.append(EventDraft(subject, "Warning", now.reason, now.message))
     return tuple(events)
 
 

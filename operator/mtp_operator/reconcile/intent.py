@@ -64,7 +64,7 @@ Intent = Pinned | Off | Tune | Refused | NotYet
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredState:
     """What a model asks for, with the operator's defaults as they were when its spec was first seen."""
 
     images: ResolvedImages
@@ -79,7 +79,7 @@ class Wish:
         return None if isinstance(self.intent, Refused | NotYet) else self.settings
 
 
-def wish(model: MTPModel, settings: OperatorSettings, known_runs: Iterable[MTPTuningRun]) -> Wish:
+def desired_state(model: MTPModel, settings: OperatorSettings, known_runs: Iterable[MTPTuningRun]) -> DesiredState:
     """What the model asks for.
 
     Args:
@@ -91,7 +91,7 @@ def wish(model: MTPModel, settings: OperatorSettings, known_runs: Iterable[MTPTu
     fetched = weights.fetched(model)
     measured = run_settings(model, images.engine_image, images.bench_image, fetched or ())
     default = _engine_image(model, settings)
-    return Wish(
+    return DesiredState(
         images=images,
         settings=measured,
         intent=intent(model, measured, known_runs, are_weights_there=fetched is not None),
@@ -122,11 +122,11 @@ def intent(
         if n_spec is None:
             return Off("tuning is disabled by spec.tuning.mode")
         return Pinned(n_spec, f"n_spec={n_spec} is pinned by spec.speculation.nSpec")
-    asked, request = settings.request_hash(), spec.tuning.request
-    same = [run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (asked, request)]
+    desired, request = settings.request_hash(), spec.tuning.request
+    same = [run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (desired, request)]
     epoch = _epoch(model, same)
     held = "tuning is suspended by spec.tuning.suspend" if spec.tuning.suspend else None
-    return Tune(run_name(model.metadata.name, asked, request, epoch), epoch, held, spec.stated_n_spec)
+    return Tune(run_name(model.metadata.name, desired, request, epoch), epoch, held, spec.stated_n_spec)
 
 
 def _block_refusal(model: MTPModel) -> str | None:
@@ -217,8 +217,8 @@ def has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:
     It starts again then, unless measurements would be lost.
     """
     measured = any(trial.state is TrialState.MEASURED for trial in run.status.trials)
-    asked = (model.spec.template.pod, model.spec.tuning.queue_name)
-    return not measured and (run.spec.template, run.spec.queue_name) != asked
+    desired = (model.spec.template.pod, model.spec.tuning.queue_name)
+    return not measured and (run.spec.template, run.spec.queue_name) != desired
 
 
 def _epoch(model: MTPModel, runs: Sequence[MTPTuningRun]) -> int:

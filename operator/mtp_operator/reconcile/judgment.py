@@ -16,7 +16,7 @@ from mtp_operator.api.trial_documents import (
     TrialFailure,
     TrialResult,
 )
-from mtp_operator.engines import telling_lines
+from mtp_operator.engines import root_cause_lines
 
 from .observed import Job, Pod, Terminated
 from .obstacles import container_obstacle
@@ -60,7 +60,7 @@ class Drifted:
 
 
 @dataclass(frozen=True)
-class MustEnd:
+class Terminate:
     """The trial has failed for certain while its pod still runs."""
 
     reason: str
@@ -68,7 +68,7 @@ class MustEnd:
 
 
 @dataclass(frozen=True)
-class Broken:
+class RunFailed:
     """No trial of this run can work: the run ends."""
 
     reason: str
@@ -76,11 +76,11 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Going:
+class Running:
     """The trial continues, or waits for something."""
 
 
-Judgment = Measured | Failed | Lost | Drifted | MustEnd | Broken | Going
+Judgment = Measured | Failed | Lost | Drifted | Terminate | RunFailed | Running
 
 
 def judge(trial: TrialStatus, job: Job | None, pod: Pod | None) -> Judgment:
@@ -90,13 +90,13 @@ def judge(trial: TrialStatus, job: Job | None, pod: Pod | None) -> Judgment:
         return _failed_as_recorded(trial) if ended else Lost("its Job was deleted")
     if pod is None:
         if not job.finished:
-            return Going()
+            return Running()
         return _failed_as_recorded(trial) if ended else Lost(f"its pod is gone ({job.reason or job.finished})")
 
     result = _result(trial, pod.bench.terminated)
     if result is not None and pod.bench.terminated is not None and pod.bench.terminated.exit_code == 0:
         if result.failure is None and not (result.levels and all(map(_has_speed, result.levels))):
-            return Failed("NothingMeasured", "the bench ended well, but a level has no throughput", result)
+            return Failed("NothingMeasured", "the bench exited with code 0, but a level has no throughput", result)
         if result.failure is None:
             return Measured(result)
         if result.failure.reason == DRIFTING:
@@ -105,50 +105,50 @@ def judge(trial: TrialStatus, job: Job | None, pod: Pod | None) -> Judgment:
     if ended:
         return _end_of_ended(trial, pod, result)
     if job.suspended:
-        return Going()
+        return Running()
     if pod.conditions.get("DisruptionTarget", ("",))[0] == "True":
         return Lost(f"its pod was disrupted ({pod.conditions['DisruptionTarget'][1]})")
     if pod.deleting:
         return Lost("its pod was deleted")
     if pod.reason == "Evicted":
-        return Failed("StorageLimit", pod.message or "the pod used more ephemeral storage than it may")
+        return Failed("StorageLimit", pod.message or "the pod used more ephemeral storage than its limit")
     crash = _engine_crash(pod)
     if crash is not None:
         failure = engine_failure(crash)
         own_words = result.failure if result is not None else None
         if own_words is not None and own_words.reason != INTERRUPTED:
             failure = _explained(failure.reason, _ending(crash), own_words)
-        if pod.is_over:
+        if pod.is_finished:
             return failure
         has_bench = pod.bench.running or pod.bench.terminated is not None
         if not has_bench and pod.engine.restart_count < CRASHES_WITHOUT_BENCH:
-            return Going()
-        return MustEnd(failure.reason, failure.message)
+            return Running()
+        return Terminate(failure.reason, failure.message)
     if result is not None and result.failure is not None and result.failure.reason == PROMPTS_UNUSABLE:
-        return Broken(result.failure.reason, result.failure.message)
+        return RunFailed(result.failure.reason, result.failure.message)
     if result is not None and result.failure is not None and result.failure.reason != INTERRUPTED:
         return Failed(result.failure.reason, result.failure.message, result)
-    if not pod.is_over:
-        return Going()
+    if not pod.is_finished:
+        return Running()
     broken = container_obstacle(pod)
     if broken is not None:
-        return Broken(broken.reason, broken.message)
+        return RunFailed(broken.reason, broken.message)
     if "DeadlineExceeded" in (pod.reason, job.reason):
         return Failed("Timeout", "the trial did not end within its time: " + (pod.message or job.message))
     if not pod.bench.terminated:
-        return Lost(f"its pod was not let in ({pod.reason}: {pod.message})")
-    return Lost("it left no result")
+        return Lost(f"its pod was rejected at admission ({pod.reason}: {pod.message})")
+    return Lost("no result in the termination message")
 
 
 def engine_failure(crash: Terminated) -> Failed:
     """An engine that ended although it was not asked to."""
     reason = "OOMKilled" if crash.reason == "OOMKilled" else "EngineCrashed"
-    lines = telling_lines(crash.message)
+    lines = root_cause_lines(crash.message)
     return Failed(reason, f"{_ending(crash)}: {lines}" if lines else _ending(crash))
 
 
 def _ending(crash: Terminated) -> str:
-    by_memory = " (OOMKilled: it took more memory than it may)" if crash.reason == "OOMKilled" else ""
+    by_memory = " (OOMKilled: it used more memory than its limit)" if crash.reason == "OOMKilled" else ""
     return f"the engine exited with code {crash.exit_code}{by_memory}"
 
 
@@ -159,8 +159,8 @@ def _failed_as_recorded(trial: TrialStatus) -> Failed:
 def _end_of_ended(trial: TrialStatus, pod: Pod, result: TrialResult | None) -> Judgment:
     """A trial that we ended: what was recorded then, in the bench's better words where it left some."""
     # The Job's controller deletes the pod at once, while its bench has the grace period to say what it knows.
-    if not pod.is_over and (pod.bench.running or not pod.deleting):
-        return Going()
+    if not pod.is_finished and (pod.bench.running or not pod.deleting):
+        return Running()
     recorded = _failed_as_recorded(trial)
     if result is None or result.failure is None or result.failure.reason == INTERRUPTED:
         return recorded

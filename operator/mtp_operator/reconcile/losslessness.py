@@ -42,7 +42,7 @@ class Finding:
         return self.reason != OUTPUT_UNVERIFIED
 
 
-def judged_outputs(trials: Iterable[TrialStatus]) -> tuple[TrialStatus, ...]:
+def verify_outputs(trials: Iterable[TrialStatus]) -> tuple[TrialStatus, ...]:
     """The trials, each with what its output says of it.
 
     All measured trials are judged again, because another trial of n=0 adds to the control. A failed trial stays failed.
@@ -70,7 +70,7 @@ def finding(n_spec: int, check: TrialOutput, controls: Sequence[TrialOutput]) ->
         return None
     scored = [control for control in controls if control.status is OutputStatus.SCORED]
     if not scored:
-        return Finding(OUTPUT_UNVERIFIED, "its output was scored, but that of n=0, which it is held against, was not")
+        return Finding(OUTPUT_UNVERIFIED, "its output was scored, but that of n_spec=0, the control, was not")
     return _altered_texts(check, scored) or _violations(check, scored) or _structured(check, scored)
 
 
@@ -79,8 +79,8 @@ def _altered_texts(check: TrialOutput, controls: Sequence[TrialOutput]) -> Findi
         return None
     altered = f"{check.altered_texts} of {check.texts} answers are not the text of their own tokens"
     if any(control.altered_texts for control in controls):
-        return Finding(OUTPUT_UNVERIFIED, f"{altered}; with n=0 some are not either: {_divergence(check)}")
-    return Finding(OUTPUT_CHANGED, f"{altered}, with n=0 all are: {_divergence(check)}")
+        return Finding(OUTPUT_UNVERIFIED, f"{altered}; with n_spec=0 some are not either: {_divergence(check)}")
+    return Finding(OUTPUT_CHANGED, f"{altered}, with n_spec=0 all are: {_divergence(check)}")
 
 
 def _violations(check: TrialOutput, controls: Sequence[TrialOutput]) -> Finding | None:
@@ -94,12 +94,13 @@ def _violations(check: TrialOutput, controls: Sequence[TrialOutput]) -> Finding 
     if fewer:
         return Finding(
             OUTPUT_CHANGED,
-            f"{violations} of {positions} tokens are not the model's own choice with n=0, only {check.violations} of "
-            f"{check.positions} here: what moves the output without speculation, such as a penalty, is ignored with it",
+            f"{violations} of {positions} tokens are not the model's own choice with n_spec=0, only "
+            f"{check.violations} of "
+            f"{check.positions} here: speculation ignores what changes the output without it, such as a penalty",
         )
     numbers = (
         f"{check.violations} of {check.positions} tokens are not what the model says without speculation (more than "
-        f"{check.tolerance} nats below its own choice, at worst {check.worst_gap}), with n=0 "
+        f"{check.tolerance} nats below its own choice, at worst {check.worst_gap}), with n_spec=0 "
         f"{violations} of {positions}"
     )
     return Finding(OUTPUT_CHANGED, f"{numbers}: {_divergence(check)}")
@@ -113,7 +114,7 @@ def _structured(check: TrialOutput, controls: Sequence[TrialOutput]) -> Finding 
     for what, field in forms:
         passed_without = any(getattr(control, field) is StructuredOutput.PASSED for control in controls)
         if getattr(check, field) is StructuredOutput.FAILED and passed_without:
-            return Finding(STRUCTURED_OUTPUT_BROKEN, f"{what}, with n=0 it does")
+            return Finding(STRUCTURED_OUTPUT_BROKEN, f"{what}, with n_spec=0 it does")
     return None
 
 
@@ -163,7 +164,7 @@ def detection_limit(check: TrialOutput, controls: Sequence[TrialOutput]) -> floa
 
 
 def _divergence(check: TrialOutput) -> str:
-    return check.first_divergence or "the first place was not kept"
+    return check.first_divergence or "the first divergence was not recorded"
 
 
 def _judged(trial: TrialStatus, controls: Sequence[TrialOutput]) -> TrialStatus:

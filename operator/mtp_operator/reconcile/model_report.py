@@ -14,13 +14,13 @@ from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 
 from . import trial_conversion, unreadable
 from .events import model_events, serving_events
-from .intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec
+from .intent import DesiredState, NotYet, Off, Pinned, Refused, Tune, fixed_n_spec
 from .observed import Kind, Reference, Unreadable
 from .obstacles import Obstacle
 from .plan import StatusUpdate
 from .run import progress
-from .serving import Standing
-from .standing import standing
+from .serving import ServingState
+from .summary_conditions import summary_conditions
 from .table_status import summary
 from .weights import WeightsPlan
 
@@ -43,49 +43,49 @@ class Situation:
 
 def model_status(
     model: MTPModel,
-    asked: Wish,
+    desired: DesiredState,
     run: MTPTuningRun | None,
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
     cache: WeightsPlan,
-    serving: Standing,
+    serving: ServingState,
     now: datetime,
-    set_aside: Sequence[Unreadable] = (),
+    ignored: Sequence[Unreadable] = (),
 ) -> StatusUpdate | None:
     """The model's new status, if it differs from the one that is there.
 
     Args:
         model: the model.
-        asked: what it asks for.
+        desired: what it asks for.
         run: the run that answers it, if it exists.
         known_runs: all runs of this model's name.
         obstacle: what keeps the run from going on.
         cache: how its weights stand.
         serving: how its servers stand.
         now: the time.
-        set_aside: objects of its name that cannot be read.
+        ignored: objects of its name that cannot be read.
     """
     before = model.status
     verdict = run.status.verdict if run is not None else None
-    situation = _situation(model, asked, run, known_runs, obstacle, cache, serving)
+    situation = _situation(model, desired, run, known_runs, obstacle, cache, serving)
     if obstacle is not None and obstacle.reason != situation.reason:
         situation = replace(situation, message=f"{situation.message}; {obstacle.message}")
     if obstacle is None or obstacle.reason != unreadable.UNREADABLE:
-        situation = replace(situation, message=situation.message + unreadable.remark(set_aside))
+        situation = replace(situation, message=situation.message + unreadable.remark(ignored))
     choice: dict[str, object] = {}
     active = None
-    match asked.intent:
+    match desired.intent:
         case Pinned() | Off():
-            choice = {**_NOTHING_MEASURED, "n_spec": fixed_n_spec(asked.intent)}
+            choice = {**_NOTHING_MEASURED, "n_spec": fixed_n_spec(desired.intent)}
         case Tune() if run is not None and verdict is not None and verdict.type in CHOICES:
             choice = _chosen(run, verdict)
         case Tune(held=None) if run is not None:
             active = RunReference(name=run.metadata.name)
-    conditions = _conditions(model, asked, situation, cache, serving, now)
+    conditions = _conditions(model, desired, situation, cache, serving, now)
     after = before.replace(
         observed_generation=model.metadata.generation,
         summary=summary(conditions, run, cache.status, replicas=model.spec.serving.replicas),
-        resolved=asked.images,
+        resolved=desired.images,
         weights=cache.status,
         **choice,
         active_tuning_run_ref=active,
@@ -103,7 +103,7 @@ def model_status(
     return StatusUpdate(reference(model), after.to_wire(), events)
 
 
-_READY: Final = "what the spec asks for is there; Tuned and Serving say what that is"
+_READY: Final = "everything that the spec asks for is in place: see the conditions Tuned and Serving"
 
 _NOTHING_MEASURED: dict[str, object] = {
     "speedup": None,
@@ -138,19 +138,21 @@ def _chosen(run: MTPTuningRun, verdict: VerdictStatus) -> dict[str, object]:
 
 def _situation(
     model: MTPModel,
-    asked: Wish,
+    desired: DesiredState,
     run: MTPTuningRun | None,
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
     cache: WeightsPlan,
-    serving: Standing,
+    serving: ServingState,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
-    if not cache.cached and not isinstance(asked.intent, Refused):
+    if not cache.cached and not isinstance(desired.intent, Refused):
         stalled = obstacle is not None and obstacle.needs_a_person
-        told = (obstacle.reason, obstacle.message) if obstacle is not None else (cache.reason, cache.message)
-        return Situation(False, stalled, untuned, *told)
-    match asked.intent:
+        reason_and_message = (
+            (obstacle.reason, obstacle.message) if obstacle is not None else (cache.reason, cache.message)
+        )
+        return Situation(False, stalled, untuned, *reason_and_message)
+    match desired.intent:
         case Refused(why):
             return Situation(False, True, untuned, "SettingsRefused", why)
         case NotYet():
@@ -160,17 +162,17 @@ def _situation(
         case Off(why):
             return Situation(True, False, untuned, "Disabled", f"{why}: n_spec=0")
         case Tune(held=held):
-            return _tuning_situation(model, asked, held, run, known_runs, obstacle, serving)
+            return _tuning_situation(model, desired, held, run, known_runs, obstacle, serving)
 
 
 def _tuning_situation(
     model: MTPModel,
-    asked: Wish,
+    desired: DesiredState,
     held: str | None,
     run: MTPTuningRun | None,
     known_runs: Sequence[MTPTuningRun],
     obstacle: Obstacle | None,
-    serving: Standing,
+    serving: ServingState,
 ) -> Situation:
     untuned = ConditionStatus.FALSE
     verdict = run.status.verdict if run is not None else None
@@ -178,21 +180,21 @@ def _tuning_situation(
         proved = verdict.type is not VerdictType.INCONCLUSIVE
         return Situation(True, False, ConditionStatus.TRUE if proved else untuned, verdict.type.value, verdict.message)
     if held is not None:
-        usable = model.status.n_spec is not None or _is_served_meanwhile(model, asked, serving)
+        usable = model.status.n_spec is not None or _is_served_meanwhile(model, desired, serving)
         return Situation(usable, not usable, untuned, "Suspended", held)
-    is_tuned = _is_tuned_again(model, asked, known_runs)
-    usable = is_tuned or _is_served_meanwhile(model, asked, serving)
+    is_tuned = _is_tuned_again(model, desired, known_runs)
+    usable = is_tuned or _is_served_meanwhile(model, desired, serving)
     if verdict is not None and verdict.type is VerdictType.FAILED:
-        again = "; fix it and increase spec.tuning.request, or change the spec"
-        return Situation(usable, not usable, untuned, verdict.reason, verdict.message + again)
+        again = ". Fix the cause, then increase spec.tuning.request to retry"
+        return Situation(usable, not usable, untuned, verdict.reason, verdict.message.rstrip(".") + again)
     tuned = ConditionStatus.TRUE if is_tuned else untuned
     if obstacle is not None:
         return Situation(usable, obstacle.needs_a_person and not usable, tuned, obstacle.reason, obstacle.message)
-    message = progress(run.status) if run is not None else "tuning begins"
+    message = progress(run, run.status) if run is not None else "Tuning starts"
     return Situation(usable, False, tuned, "Tuning", message)
 
 
-def _is_served_meanwhile(model: MTPModel, asked: Wish, serving: Standing) -> bool:
+def _is_served_meanwhile(model: MTPModel, desired: DesiredState, serving: ServingState) -> bool:
     """Whether what the spec asks to be served does not wait for a choice that is still to come.
 
     A baseline counts once it serves: servers of an earlier spec continue, and only a choice replaces them.
@@ -201,12 +203,12 @@ def _is_served_meanwhile(model: MTPModel, asked: Wish, serving: Standing) -> boo
     if wanted.replicas == 0:
         return False
     is_baseline = wanted.while_tuning is WhileTuning.BASELINE and serving.satisfied
-    return fixed_n_spec(asked.intent) is not None or is_baseline
+    return fixed_n_spec(desired.intent) is not None or is_baseline
 
 
-def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuningRun]) -> bool:
+def _is_tuned_again(model: MTPModel, desired: DesiredState, known_runs: Sequence[MTPTuningRun]) -> bool:
     """Whether the choice in use was measured under the same settings, and is only being searched for again."""
-    measurement = asked.settings.measurement_hash()
+    measurement = desired.settings.measurement_hash()
     return model.status.n_spec is not None and any(
         run.spec.measurement_hash() == measurement
         and run.status.verdict is not None
@@ -217,25 +219,30 @@ def _is_tuned_again(model: MTPModel, asked: Wish, known_runs: Sequence[MTPTuning
 
 
 def _conditions(
-    model: MTPModel, asked: Wish, situation: Situation, cache: WeightsPlan, serving: Standing, now: datetime
+    model: MTPModel,
+    desired: DesiredState,
+    situation: Situation,
+    cache: WeightsPlan,
+    serving: ServingState,
+    now: datetime,
 ) -> tuple[Condition, ...]:
     generation = model.metadata.generation
     message = situation.message
-    if asked.newer_image:
-        message += f" (a newer default engine image exists: {asked.newer_image})"
+    if desired.newer_image:
+        message += f" (a newer default engine image exists: {desired.newer_image})"
     if situation.ready and not serving.satisfied:
         stalled, reason, said = serving.stalled, serving.reason, serving.message
         if serving.reason == "Available":
             reason, said = (
                 "OldSettingsServed",
-                f"the servers still have the settings of an earlier spec: {serving.message}",
+                f"all replicas still have the settings of an earlier spec: {serving.message}",
             )
     elif situation.ready:
         stalled, reason, said = False, situation.reason, _READY
     else:
         stalled, reason, said = situation.stalled, situation.reason, message
     return (
-        *standing(
+        *summary_conditions(
             generation,
             now,
             ready=situation.ready and serving.satisfied,

@@ -164,7 +164,7 @@ class Pod:
     """volume -> the image that it shows"""
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether all containers have ended for good: nothing of it holds a GPU any more."""
         return self.phase in ("Succeeded", "Failed")
 
@@ -251,7 +251,7 @@ class SeenEvent:
 
 
 @dataclass(frozen=True)
-class Lookup:
+class EventSnapshot:
     """The Events of one object as they were listed once."""
 
     at: datetime
@@ -313,7 +313,7 @@ class Observed:
     server_pods: tuple[ServerPod, ...] = ()
     children: tuple[Child, ...] = ()
     """Objects that plans apply, of this model's name."""
-    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+    event_snapshots: Mapping[str, EventSnapshot] = field(default_factory=dict)
     """uid of a Job or pod -> its Events, where a plan asked for them (`EventsRead`)."""
     progress: Mapping[str, SeenProgress] = field(default_factory=dict)
     """uid of a pod -> how far it was, where a plan asked for that (`ProgressRead`)."""

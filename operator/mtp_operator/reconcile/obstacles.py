@@ -12,11 +12,22 @@ from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.weights_volumes import IMAGE_FIELDS
 
 from .gpus import no_node_fits
-from .observed import Container, FailureReason, Job, Kind, Lane, Lookup, Observed, OperatorSettings, Pod, Reference
+from .observed import (
+    Container,
+    EventSnapshot,
+    FailureReason,
+    Job,
+    Kind,
+    Lane,
+    Observed,
+    OperatorSettings,
+    Pod,
+    Reference,
+)
 from .patience import PATIENCE, is_hopeless, is_new
 from .plan import EventsRead
 
-LOOKUP_AGAIN: Final = timedelta(seconds=60)
+READ_EVENTS_AGAIN: Final = timedelta(seconds=60)
 """How long what Events said is believed while a trial still makes no progress."""
 
 ENDS_WITHIN: Final = timedelta(seconds=60)
@@ -52,7 +63,7 @@ def failure(observed: Observed, lane: Lane) -> Obstacle | None:
 
 def in_the_way(pods: Iterable[Pod]) -> Pod | None:
     """A pod of the model that may hold a GPU: the next trial starts when none is left."""
-    return next((pod for pod in pods if not pod.is_over), None)
+    return next((pod for pod in pods if not pod.is_finished), None)
 
 
 def waits_for(pod: Pod | None, now: datetime) -> Obstacle | None:
@@ -63,8 +74,10 @@ def waits_for(pod: Pod | None, now: datetime) -> Obstacle | None:
     if pod.gone_by is None or now - pod.gone_by < PATIENCE:
         return Obstacle("WaitsForPod", message + (" (it is being deleted)" if pod.deleting else ""), False)
     where = f"node {pod.node}" if pod.node else "its node"
-    message += f", which should have been by {format_time(pod.gone_by)}: {where} does not answer; delete the node, or "
-    return Obstacle("WaitsForPod", message + "the pod by force once nothing of it runs any more", needs_a_person=True)
+    message += f", expected by {format_time(pod.gone_by)}: {where} does not respond. Delete the node, or "
+    return Obstacle(
+        "WaitsForPod", message + "force-delete the pod once none of its processes runs", needs_a_person=True
+    )
 
 
 def needs_a_person(refusal: str) -> bool:
@@ -76,7 +89,7 @@ def obstacle(
     job: Job | None,
     pod: Pod | None,
     observed: Observed,
-    asked: EngineSettings,
+    requested: EngineSettings,
     settings: OperatorSettings,
     now: datetime,
 ) -> Obstacle | None:
@@ -87,12 +100,12 @@ def obstacle(
         words = f"Job {job.name} is suspended, by a queue such as Kueue or by hand; it starts when it is resumed"
         return Obstacle(QUEUED, words, needs_a_person=False)
     if pod is None:
-        return _refused(observed.lookups.get(job.uid))
-    return pod_obstacle(pod, observed, asked, settings, now)
+        return _refused(observed.event_snapshots.get(job.uid))
+    return pod_obstacle(pod, observed, requested, settings, now)
 
 
 def pod_obstacle(
-    pod: Pod, observed: Observed, asked: EngineSettings, settings: OperatorSettings, now: datetime
+    pod: Pod, observed: Observed, requested: EngineSettings, settings: OperatorSettings, now: datetime
 ) -> Obstacle | None:
     """What keeps a pod, a trial's or a server's, from running all its containers."""
     found = container_obstacle(pod)
@@ -104,21 +117,21 @@ def pod_obstacle(
         overdue = now - pod.created_at >= timedelta(seconds=settings.pending_seconds)
         if "persistentvolumeclaim" in message.lower():
             may_come = "unbound" in message and is_new(pod, now)
-            return Obstacle("ClaimUnusable", f"{_claim_field(asked, message)}: {message}", not may_come)
-        words = no_node_fits(asked.accelerator, observed, settings, message)
+            return Obstacle("ClaimUnusable", f"{_claim_field(requested, message)}: {message}", not may_come)
+        words = no_node_fits(requested.accelerator, observed, settings, message)
         return Obstacle("NoNodeFits", words, needs_a_person=overdue)
     if reason == "SchedulingGated":
         return Obstacle(QUEUED, f"pod {pod.name} is held back, as queues such as Kueue do: {message}", False)
     if is_starting(pod):
-        return _not_started(observed.lookups.get(pod.uid))
+        return _not_started(observed.event_snapshots.get(pod.uid))
     return None
 
 
-def lookup_due(
+def events_read_due(
     namespace: str,
     job: Job | None,
     pod: Pod | None,
-    lookups: Mapping[str, Lookup],
+    event_snapshots: Mapping[str, EventSnapshot],
     settings: OperatorSettings,
     now: datetime,
 ) -> tuple[EventsRead | None, float | None]:
@@ -126,33 +139,37 @@ def lookup_due(
     if job is None or job.finished or job.suspended or (pod is not None and not is_starting(pod)):
         return None, None
     if pod is not None:
-        return pod_lookup_due(namespace, pod, lookups, settings, now)
-    return _due(Reference(Kind.JOB, namespace, job.name, job.uid), job.created_at, lookups, settings, now)
+        return pod_events_read_due(namespace, pod, event_snapshots, settings, now)
+    return _due(Reference(Kind.JOB, namespace, job.name, job.uid), job.created_at, event_snapshots, settings, now)
 
 
-def pod_lookup_due(
-    namespace: str, pod: Pod, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
+def pod_events_read_due(
+    namespace: str, pod: Pod, event_snapshots: Mapping[str, EventSnapshot], settings: OperatorSettings, now: datetime
 ) -> tuple[EventsRead | None, float | None]:
     """The same for a pod that has not started."""
     stuck = Reference(Kind.POD, namespace, pod.name, pod.uid)
-    return _due(stuck, pod.started_at or pod.created_at, lookups, settings, now)
+    return _due(stuck, pod.started_at or pod.created_at, event_snapshots, settings, now)
 
 
 def _due(
-    stuck: Reference, since: datetime, lookups: Mapping[str, Lookup], settings: OperatorSettings, now: datetime
+    stuck: Reference,
+    since: datetime,
+    event_snapshots: Mapping[str, EventSnapshot],
+    settings: OperatorSettings,
+    now: datetime,
 ) -> tuple[EventsRead | None, float | None]:
     due = since + timedelta(seconds=settings.lookup_seconds)
-    if stuck.uid in lookups:
-        due = max(due, lookups[stuck.uid].at + LOOKUP_AGAIN)
+    if stuck.uid in event_snapshots:
+        due = max(due, event_snapshots[stuck.uid].at + READ_EVENTS_AGAIN)
     if now >= due:
-        return EventsRead(stuck), LOOKUP_AGAIN.total_seconds()
+        return EventsRead(stuck), READ_EVENTS_AGAIN.total_seconds()
     return None, (due - now).total_seconds()
 
 
 def is_starting(pod: Pod) -> bool:
     """Whether the pod has a node, but its containers do not run yet."""
     begun = any(one.running or one.terminated for one in (pod.bench, pod.fetch))
-    return pod.node is not None and not pod.is_over and not begun
+    return pod.node is not None and not pod.is_finished and not begun
 
 
 def container_obstacle(pod: Pod) -> Obstacle | None:
@@ -192,16 +209,16 @@ def _weights_field(pod: Pod, message: str) -> str | None:
     return None
 
 
-def _claim_field(asked: EngineSettings, message: str) -> str:
+def _claim_field(requested: EngineSettings, message: str) -> str:
     """The field that names the claim which the scheduler speaks of."""
     # A server is asked for nothing: only a run has prompts.
-    prompts = asked.workload.prompt_source.pvc if isinstance(asked, RunSettings) else None
+    prompts = requested.workload.prompt_source.pvc if isinstance(requested, RunSettings) else None
     if prompts is not None and f'"{prompts.claim}"' in message:
         return f"{PROMPTS_FIELD}.pvc"
-    return "spec.storage" if asked.weights_claim is not None else "spec.model.uri"
+    return "spec.storage" if requested.weights_claim is not None else "spec.model.uri"
 
 
-def _refused(lookup: Lookup | None) -> Obstacle | None:
+def _refused(lookup: EventSnapshot | None) -> Obstacle | None:
     seen = [] if lookup is None else [event for event in lookup.events if event.reason == "FailedCreate"]
     if not seen:
         return None
@@ -209,12 +226,12 @@ def _refused(lookup: Lookup | None) -> Obstacle | None:
     return Obstacle("TrialRefused", f"the trial's pod is refused: {message}", needs_a_person(message))
 
 
-def _not_started(lookup: Lookup | None) -> Obstacle | None:
+def _not_started(lookup: EventSnapshot | None) -> Obstacle | None:
     seen = [] if lookup is None else [event for event in lookup.events if event.reason.startswith("Failed")]
     if not seen:
         return None
     reason, message = seen[-1].reason, seen[-1].message
     if "Multi-Attach" in message:
-        why = "a claim that one node at a time may use (ReadWriteOnce) is in use on another node"
+        why = "a ReadWriteOnce PVC is in use on another node"
         return Obstacle("ClaimOnAnotherNode", f"{why}: use ReadWriteMany, or free it there: {message}", True)
     return Obstacle("PodNotStarted", f"{reason}: {message}", needs_a_person=False)

@@ -38,7 +38,7 @@ class Apply:
 class EventDraft:
     """An Event to post about an object."""
 
-    about: Reference
+    subject: Reference
     type: str
     """Normal or Warning."""
     reason: str
@@ -57,7 +57,7 @@ class StatusUpdate:
 
 
 @dataclass(frozen=True)
-class EndTrial:
+class StopTrial:
     """Ends a trial early: `spec.activeDeadlineSeconds` of the Job becomes 1; the Job stays."""
 
     target: Reference
@@ -93,7 +93,7 @@ class ProgressRead:
     """Its IP address."""
 
 
-Action = StatusUpdate | Ensure | Create | Apply | EndTrial | Release | Delete | EventsRead | ProgressRead
+Action = StatusUpdate | Ensure | Create | Apply | StopTrial | Release | Delete | EventsRead | ProgressRead
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.service import service, url
 
 from . import gpus, judgment, obstacles, unreadable
-from .intent import Wish, fixed_n_spec
+from .intent import DesiredState, fixed_n_spec
 from .observed import Container, Kind, Lane, Observed, OperatorSettings, Reference, Server, ServerPod
 from .obstacles import Obstacle
 from .patience import limits, next_limit_seconds
@@ -40,7 +40,7 @@ class Tuning(Enum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class ServingState:
     """How serving stands, for the model's status."""
 
     satisfied: bool
@@ -59,7 +59,7 @@ class Standing:
 
 def serve(
     model: MTPModel,
-    asked: Wish,
+    desired: DesiredState,
     n_spec: int | None,
     product: str | None,
     *,
@@ -67,12 +67,12 @@ def serve(
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
-) -> tuple[Plan, Standing]:
+) -> tuple[Plan, ServingState]:
     """What the servers of a model need now, and how serving stands.
 
     Args:
         model: the model.
-        asked: what it asks for.
+        desired: what it asks for.
         n_spec: what was chosen for these settings; None before there is a choice.
         product: the GPU product that it was measured on; None where it follows from no measurement.
         tuning: whether trials want the GPU.
@@ -83,10 +83,10 @@ def serve(
     server = observed.server
     record = None
     if model.spec.serving.replicas > 0:
-        record = _record(model, asked, n_spec, product, observed, settings, now)
+        record = _record(model, desired, n_spec, product, observed, settings, now)
         if record is None and server is not None:
             # Somebody has spoilt what says what is served, and there is no choice yet to serve instead.
-            return Plan(), _standing(model, asked, None, observed, settings, now)
+            return Plan(), _state(model, desired, None, observed, settings, now)
     wanted = _objects(model, record, tuning, observed, settings)
     pod = _newest_unready(record, observed)
     lookup, wake = _next_look(model, record, pod, observed, settings, now)
@@ -98,10 +98,10 @@ def serve(
         lookup,
         wake_after_seconds=wake,
     )
-    return plan, _standing(model, asked, record, observed, settings, now)
+    return plan, _state(model, desired, record, observed, settings, now)
 
 
-def hold_on_trials(model: MTPModel, observed: Observed) -> Obstacle | None:
+def trials_blocked_by(model: MTPModel, observed: Observed) -> Obstacle | None:
     """Why no trial may start although nothing is wrong with it: servers have the GPU that it would need."""
     if not _in_place(model) or _is_gone(observed):
         return None
@@ -110,7 +110,7 @@ def hold_on_trials(model: MTPModel, observed: Observed) -> Obstacle | None:
     return Obstacle(
         "TuningHeld",
         "the servers have the GPUs (spec.serving.rollout.strategy is InPlace), so that tuning waits: set "
-        "spec.tuning.disruption to Allowed, which stops them while it measures",
+        "spec.tuning.disruption to Allowed to stop them while trials run",
         needs_a_person=True,
     )
 
@@ -125,13 +125,13 @@ def _is_gone(observed: Observed) -> bool:
     ended = server is None or (
         server.observed_generation == server.generation and server.wanted_replicas == server.replicas == 0
     )
-    return ended and all(one.pod.is_over for one in observed.server_pods)
+    return ended and all(one.pod.is_finished for one in observed.server_pods)
 
 
 def _trials_have_gpu(model: MTPModel, observed: Observed) -> bool:
     # A fetch is a Job of the model itself, and has no GPU.
     fetches = {job.uid for job in observed.jobs if job.run_uid == model.metadata.uid}
-    return any(not pod.is_over for pod in observed.pods if pod.job_uid not in fetches) or any(
+    return any(not pod.is_finished for pod in observed.pods if pod.job_uid not in fetches) or any(
         not (job.finished or job.deleting) for job in observed.jobs if job.uid not in fetches
     )
 
@@ -141,7 +141,7 @@ def _trials_have_gpu(model: MTPModel, observed: Observed) -> bool:
 
 def _record(
     model: MTPModel,
-    asked: Wish,
+    desired: DesiredState,
     n_spec: int | None,
     product: str | None,
     observed: Observed,
@@ -150,7 +150,7 @@ def _record(
 ) -> ServingRecord | None:
     """What the Deployment shall serve, and what is remembered beside it."""
     record = observed.server.record if observed.server is not None else None
-    servable, pod = asked.servable, model.spec.template.pod
+    servable, pod = desired.servable, model.spec.template.pod
     if servable is not None and n_spec is not None:
         wanted, anywhere = (Served.of(one, n_spec, pod) for one in (placed(servable, product, record), servable))
         if record is not None and record.served == anywhere:
@@ -223,7 +223,7 @@ def _late(record: ServingRecord, server: Server | None, one: ServerPod, now: dat
         return None
     if now - one.pod.started_at < timedelta(seconds=record.surroundings.ready_seconds):
         return None
-    late = Obstacle("NotReadyInTime", "no completion has worked in time", needs_a_person=True)
+    late = Obstacle("NotReadyInTime", "no completion worked within spec.template.readySeconds", needs_a_person=True)
     return obstacles.container_obstacle(one.pod) or late
 
 
@@ -256,8 +256,8 @@ def _ensures(model: MTPModel, record: ServingRecord | None, observed: Observed) 
     before = observed.server.record if observed.server is not None else None
     if before is not None and before.served.settings.accelerator == accelerator:
         return ()
-    about = Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
-    return gpus.gpu_claims(about, accelerator)
+    subject = Reference(Kind.MODEL, model.metadata.namespace, model.metadata.name, model.metadata.uid)
+    return gpus.gpu_claims(subject, accelerator)
 
 
 def _must_pause(model: MTPModel, tuning: Tuning, observed: Observed) -> bool:
@@ -288,19 +288,19 @@ def _unwanted(model: MTPModel, wanted: Sequence[Apply], observed: Observed) -> t
 # -- how it stands -----------------------------------------------------------------------------------------------------
 
 
-def _standing(
+def _state(
     model: MTPModel,
-    asked: Wish,
+    desired: DesiredState,
     record: ServingRecord | None,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
-) -> Standing:
+) -> ServingState:
     ready = [one for one in observed.server_pods if one.is_ready]
-    fitting = [one for one in ready if _fits(model, asked, record, one)]
+    fitting = [one for one in ready if _fits(model, desired, record, one)]
     selector = ",".join(f"{name}={value}" for name, value in server_selector(model.metadata.name).items())
-    standing = replace(
-        _told(model, record, ready, observed, settings, now),
+    state = replace(
+        _reason_and_message(model, record, ready, observed, settings, now),
         satisfied=len(fitting) >= model.spec.serving.replicas,
         serves=bool(ready),
         n_spec=_served_n_spec(record, ready),
@@ -308,16 +308,16 @@ def _standing(
         url=url(model) if record is not None else None,
         selector=selector,
     )
-    return replace(standing, stalled=standing.stalled and not standing.satisfied)
+    return replace(state, stalled=state.stalled and not state.satisfied)
 
 
-def _fits(model: MTPModel, asked: Wish, record: ServingRecord | None, one: ServerPod) -> bool:
+def _fits(model: MTPModel, desired: DesiredState, record: ServingRecord | None, one: ServerPod) -> bool:
     """Whether a server is what the spec asks for: any n will do where a measurement decides it."""
-    if asked.servable is None:
+    if desired.servable is None:
         return False
-    fixed = fixed_n_spec(asked.intent)
+    fixed = fixed_n_spec(desired.intent)
     # The baseline is served wherever a GPU is, what follows it where that was measured: either is what is asked for.
-    settings = (asked.servable, placed(asked.servable, None, record))
+    settings = (desired.servable, placed(desired.servable, None, record))
     wanted = {Served.of(each, fixed or 0, model.spec.template.pod).settings_hash for each in settings}
     return one.settings_hash in wanted and fixed in (None, one.n_spec)
 
@@ -330,19 +330,19 @@ def _served_n_spec(record: ServingRecord | None, ready: Sequence[ServerPod]) -> 
     return min(served, default=None)
 
 
-def _told(
+def _reason_and_message(
     model: MTPModel,
     record: ServingRecord | None,
     ready: Sequence[ServerPod],
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
-) -> Standing:
+) -> ServingState:
     """Reason and message, the most telling ones first."""
     replicas = model.spec.serving.replicas
 
-    def say(reason: str, message: str, *, trouble: bool = False, stalled: bool = False) -> Standing:
-        return Standing(False, False, reason, message, trouble, stalled)
+    def say(reason: str, message: str, *, trouble: bool = False, stalled: bool = False) -> ServingState:
+        return ServingState(False, False, reason, message, trouble, stalled)
 
     failure = unreadable.serving(observed) or obstacles.failure(observed, Lane.SERVING)
     if failure is not None:
@@ -350,18 +350,18 @@ def _told(
     if replicas == 0:
         return say("NotWanted", "spec.serving.replicas is 0")
     if record is None:
-        return say("NoChoiceYet", "the first server starts with the n_spec that is chosen (spec.serving.whileTuning)")
+        return say("NoChoiceYet", "Not serving yet: waiting for tuning (spec.serving.whileTuning: Wait)")
     n_spec = record.served.n_spec
     # A pod that does not say what it serves is kept for debugging: it is neither counted nor waited for.
     others = [one for one in ready if one.n_spec is not None and not _is(record.served, one)]
     current = [one for one in ready if _is(record.served, one)]
-    counted = f"n_spec={n_spec}: {len(current)} of {replicas} servers ready"
+    counted = f"n_spec={n_spec}: {len(current)} of {replicas} replicas ready"
     if record.failed is not None:
         failed = record.failed
         return say(
             "RolledBack",
-            f"n_spec={failed.served.n_spec} did not become ready and was given up ({failed.reason}: {failed.message}); "
-            f"again {counted}; a change of the spec tries anew",
+            f"Rolled back to {counted}. n_spec={failed.served.n_spec} did not become ready ({failed.reason}: "
+            f"{failed.message}). Fix the cause, then change the spec to retry",
             trouble=True,
             stalled=True,
         )
@@ -372,11 +372,11 @@ def _told(
     remaining = f"; n_spec={others[0].n_spec} continues to serve" if others else ""
     obstacle = _obstacle(record, observed, settings, now)
     if obstacle is not None:
-        message = f"the server with n_spec={n_spec} does not come up: {obstacle.message}{remaining}"
+        message = f"the server with n_spec={n_spec} does not become ready: {obstacle.message}{remaining}"
         return say(obstacle.reason, message, trouble=True, stalled=obstacle.needs_a_person)
     if others or current:
         return say("RollingOut", counted + remaining)
-    ending = [one for one in observed.server_pods if one.pod.deleting and not one.pod.is_over]
+    ending = [one for one in observed.server_pods if one.pod.deleting and not one.pod.is_finished]
     if ending and _in_place(model):
         return say("Replacing", f"{counted}; it starts when pod {ending[0].pod.name} has ended")
     return say("Starting", counted)
@@ -390,7 +390,7 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
         return Obstacle("ServerRefused", words, obstacles.needs_a_person(server.refusal))
     one = _newest_unready(record, observed)
     if one is None:
-        return _not_let_in(record, observed)
+        return _rejected_at_admission(record, observed)
     return (
         _crash(record, one)
         or obstacles.pod_obstacle(one.pod, observed, record.served.settings, settings, now)
@@ -398,13 +398,13 @@ def _obstacle(record: ServingRecord, observed: Observed, settings: OperatorSetti
     )
 
 
-def _not_let_in(record: ServingRecord, observed: Observed) -> Obstacle | None:
+def _rejected_at_admission(record: ServingRecord, observed: Observed) -> Obstacle | None:
     """What kubelet has against the newest pod, if it refused it: its ReplicaSet makes another one, again and again."""
     pods = [one.pod for one in observed.server_pods if _is(record.served, one)]
     newest = max(pods, key=lambda pod: pod.created_at, default=None)
     if newest is None or newest.phase != "Failed" or newest.engine != Container():
         return None
-    words = f"its node does not let pod {newest.name} in ({newest.reason}: {newest.message})"
+    words = f"its node rejects pod {newest.name} at admission ({newest.reason}: {newest.message})"
     return Obstacle("ServerRefused", words, needs_a_person=False)
 
 
@@ -420,7 +420,7 @@ def _next_look(
     if one is None:
         return None, None
     if obstacles.is_starting(one.pod):
-        return obstacles.pod_lookup_due(model.metadata.namespace, one.pod, observed.lookups, settings, now)
+        return obstacles.pod_events_read_due(model.metadata.namespace, one.pod, observed.event_snapshots, settings, now)
     waits = (*limits(settings), timedelta(seconds=record.surroundings.ready_seconds)) if record is not None else ()
     return None, next_limit_seconds(one.pod, waits, now)
 
@@ -429,7 +429,9 @@ def _newest_unready(record: ServingRecord | None, observed: Observed) -> ServerP
     waiting = [
         one
         for one in observed.server_pods
-        if record is not None and _is(record.served, one) and not (one.is_ready or one.pod.deleting or one.pod.is_over)
+        if record is not None
+        and _is(record.served, one)
+        and not (one.is_ready or one.pod.deleting or one.pod.is_finished)
     ]
     return max(waiting, key=lambda one: one.pod.created_at, default=None)
 

@@ -12,6 +12,7 @@ from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.conditions import MESSAGE_LIMIT, shorten
 from mtp_operator.api.run import (
     MTPTuningRunSpec,
+    ObservedByTrial,
     TrialCategory,
     TrialCounters,
     TrialLatency,
@@ -19,9 +20,6 @@ from mtp_operator.api.run import (
     TrialOutput,
     TrialState,
     TrialStatus,
-)
-from mtp_operator.api.run import (
-    Observed as ObservedByTrial,
 )
 from mtp_operator.api.settings import EngineSettings
 from mtp_operator.api.spec import BLOCK_DRAFTERS, LatencyConstraint, Level, Maximize, Objective, SpeculationMethod
@@ -102,7 +100,7 @@ def _divergence(first: Divergence) -> str:
 
 
 def _trial_level(level: LevelResult) -> TrialLevel:
-    told = level.latencies or Latencies()
+    reported = level.latencies or Latencies()
     return TrialLevel(
         concurrency=level.concurrency,
         output_tokens_per_second=decimal(typical(level.windows)),
@@ -121,10 +119,10 @@ def _trial_level(level: LevelResult) -> TrialLevel:
             TrialCategory(category=name, output_tokens_per_second=decimal(speed))
             for name, speed in sorted(level.categories.items())
         ),
-        time_to_first_token=_trial_latency(told.time_to_first_token),
-        time_per_output_token=_trial_latency(told.time_per_output_token),
-        request_latency=_trial_latency(told.request_latency),
-        unmeasurable=shorten(told.unmeasurable, 256) if told.unmeasurable else None,
+        time_to_first_token=_trial_latency(reported.time_to_first_token),
+        time_per_output_token=_trial_latency(reported.time_per_output_token),
+        request_latency=_trial_latency(reported.request_latency),
+        unmeasurable=shorten(reported.unmeasurable, 256) if reported.unmeasurable else None,
         client_cpu_share=decimal(level.client_cpu_share) if level.client_cpu_share is not None else None,
     )
 
@@ -149,11 +147,11 @@ def of_another_trial(result: TrialResult, trial: TrialStatus, levels: Sequence[L
     """Why this is not the result of the trial that was asked for; None where it is."""
     if (result.candidate, result.n_spec) != (trial.candidate, trial.n_spec):
         return (
-            f"the result is of candidate {result.candidate} (n={result.n_spec}); {trial.candidate} "
-            f"(n={trial.n_spec}) was asked for"
+            f"the result is of candidate {result.candidate} (n_spec={result.n_spec}); {trial.candidate} "
+            f"(n_spec={trial.n_spec}) was asked for"
         )
-    measured, asked = (sorted(one.concurrency for one in some) for some in (result.levels, levels))
-    return None if measured == asked else f"the result is of concurrencies {measured}; {asked} were asked for"
+    measured, requested = (sorted(one.concurrency for one in some) for some in (result.levels, levels))
+    return None if measured == requested else f"the result is of concurrencies {measured}; {requested} were asked for"
 
 
 def unmeasured(result: TrialResult, objective: Objective) -> str | None:
@@ -167,7 +165,7 @@ def unmeasured(result: TrialResult, objective: Objective) -> str | None:
             and not any(count.is_of(constraint) for count in level.limits)
         ]
         if needs:
-            why = (level.latencies and level.latencies.unmeasurable) or "the times of tokens could not be measured"
+            why = (level.latencies and level.latencies.unmeasurable) or "token latencies could not be measured"
             return f"spec.tuning.{needs[0]} needs a latency that is not known at concurrency {level.concurrency}: {why}"
     return None
 
@@ -275,7 +273,7 @@ def _estimated(level: TrialLevel, constraint: LatencyConstraint) -> LatencyCount
 def tuner_settings(spec: MTPTuningRunSpec, trials: Iterable[TrialStatus], counters: TrialCounters) -> tuner.Settings:
     """What the tuner may do: the budget, less what trials have spent that do not count, plus what others have spent."""
     trials = tuple(trials)
-    set_aside = sum(trial.state is TrialState.SET_ASIDE and trial.adopted_from is None for trial in trials)
+    discarded = sum(trial.state is TrialState.SET_ASIDE and trial.adopted_from is None for trial in trials)
     adopted = sum(counts(trial) and trial.adopted_from is not None for trial in trials)
     counted_seconds = sum(trial.gpu_seconds or 0 for trial in trials if counts(trial))
     most_minutes = spec.budget.max_gpu_minutes
@@ -283,7 +281,7 @@ def tuner_settings(spec: MTPTuningRunSpec, trials: Iterable[TrialStatus], counte
     return tuner.Settings(
         n_specs=tuple(range(spec.max_n_spec + 1)),
         first_n_spec=spec.first_n_spec if (spec.first_n_spec or 0) <= spec.max_n_spec else None,
-        max_trials=max(spec.budget.max_trials - set_aside, 0) + adopted,
+        max_trials=max(spec.budget.max_trials - discarded, 0) + adopted,
         max_gpu_minutes=None if most_minutes is None else max(most_minutes - elsewhere_minutes, 0),
         levels=spec.workload.levels,
         constraints=spec.objective.constraints,
@@ -302,10 +300,10 @@ def verdict_status(verdict: tuner.Verdict, trials: Iterable[TrialStatus], settin
     speedup = verdict.speedup
     said = f"{SIMULATED}, no GPU was measured: {verdict.message}" if _is_simulated(trials) else verdict.message
     if verdict.type is tuner.VerdictType.FAILED:
-        told = next(
+        reported = next(
             (trial.message for trial in reversed(trials) if trial.n_spec == verdict.n_spec and counts(trial)), None
         )
-        message = shorten(f"{said} {told}" if told else said)
+        message = shorten(f"{said} {reported}" if reported else said)
         return VerdictStatus(type=VerdictType.FAILED, reason=verdict.reason or "Failed", message=message)
     doubted = {
         (trial.n_spec, trial.candidate): trial.reason
@@ -314,10 +312,10 @@ def verdict_status(verdict: tuner.Verdict, trials: Iterable[TrialStatus], settin
     }
     notes = ""
     if doubted:
-        told = ", ".join(f"{candidate} ({reason})" for (_, candidate), reason in sorted(doubted.items()))
-        notes += f" Measured, but not to be chosen without a person: {told}."
+        reported = ", ".join(f"{candidate} ({reason})" for (_, candidate), reason in sorted(doubted.items()))
+        notes += f" Excluded from automatic selection: {reported}."
     if verdict.n_spec > 0 and engine.lost_while_speculating:
-        notes += f" While n > 0 the server refuses {', '.join(engine.lost_while_speculating)}."
+        notes += f" While n_spec > 0 the server refuses {', '.join(engine.lost_while_speculating)}."
     notes = shorten(notes, MESSAGE_LIMIT // 2)
     return VerdictStatus(
         type=VerdictType(verdict.type.value),

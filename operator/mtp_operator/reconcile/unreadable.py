@@ -7,7 +7,7 @@ from typing import Any, Final
 from .observed import APPLIED_KINDS, Kind, Lane, Observed, Unreadable
 from .obstacles import Obstacle
 from .plan import Plan, StatusUpdate
-from .standing import standing
+from .summary_conditions import summary_conditions
 
 UNREADABLE: Final = "Unreadable"
 
@@ -32,11 +32,11 @@ def obstacle(one: Unreadable) -> Obstacle:
     return Obstacle(UNREADABLE, message, needs_a_person=True)
 
 
-def remark(set_aside: Sequence[Unreadable]) -> str:
+def remark(ignored: Sequence[Unreadable]) -> str:
     """What is said beside everything else; empty where there is nothing to say."""
-    if not set_aside:
+    if not ignored:
         return ""
-    return " (ignored, because this version of the operator cannot read it: " + ", ".join(map(str, set_aside[:3])) + ")"
+    return " (ignored, because this version of the operator cannot read it: " + ", ".join(map(str, ignored[:3])) + ")"
 
 
 def report(model: Unreadable, now: datetime) -> Plan:
@@ -46,7 +46,7 @@ def report(model: Unreadable, now: datetime) -> Plan:
     generation = metadata.get("generation")
     generation = generation if isinstance(generation, int) else 0
     message = f"this version of the operator cannot read the model: {model.why}"
-    stalled = standing(generation, now, ready=False, stalled=True, reason=UNREADABLE, message=message)
+    stalled = summary_conditions(generation, now, ready=False, stalled=True, reason=UNREADABLE, message=message)
     new = {condition.type: condition.to_wire() for condition in stalled}
     conditions = []
     for old in _conditions(before):

@@ -25,9 +25,9 @@ from mtp_operator.resources.trial_job import BENCH_CONTAINER
 from .observed import (
     Child,
     Container,
+    EventSnapshot,
     Job,
     Kind,
-    Lookup,
     Moment,
     Node,
     Observed,
@@ -93,9 +93,9 @@ def observe(
         server=server[0] if server else None,
         server_pods=tuple(reader.read(Kind.POD, filter(_is_server, pods), view_server_pod)),
         children=tuple(child for kind, body in owned for child in reader.read(kind, [body], partial(_child, kind))),
-        lookups={uid: Lookup(at, tuple(map(_event, listed))) for uid, (at, listed) in events.items()},
+        event_snapshots={uid: EventSnapshot(at, tuple(map(_event, listed))) for uid, (at, listed) in events.items()},
         progress=progress or {},
-        unreadable=tuple(reader.set_aside),
+        unreadable=tuple(reader.ignored),
     )
 
 
@@ -103,7 +103,7 @@ class _Reader:
     """Reads bodies one by one, and remembers which it could not read."""
 
     def __init__(self) -> None:
-        self.set_aside: list[Unreadable] = []
+        self.ignored: list[Unreadable] = []
 
     def read(self, kind: Kind, bodies: Iterable[Body], view: Callable[[Body], T]) -> list[T]:
         found = []
@@ -111,7 +111,7 @@ class _Reader:
             try:
                 found.append(view(body))
             except Exception as error:  # whatever somebody has put into an object
-                self.set_aside.append(Unreadable(_reference(kind, body), explain(error), body))
+                self.ignored.append(Unreadable(_reference(kind, body), explain(error), body))
         return found
 
 

@@ -9,6 +9,7 @@ from mtp_operator.api.fetch import FetchFailure, FetchProgress, FetchResult, Fet
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.weights_source import FetchedSource, WeightsSource, WeightsStatus
+from mtp_operator.measures.digits import duration
 from mtp_operator.resources.fetch_job import fetch_job, fetch_job_name, fetched_sources, request_hash
 from mtp_operator.resources.weights_volumes import claim_name, new_claim, sources
 
@@ -52,7 +53,7 @@ def fetched(model: MTPModel) -> tuple[FetchedSource, ...] | None:
 
 def advance(
     model: MTPModel,
-    asked: RunSettings,
+    requested: RunSettings,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
@@ -63,19 +64,19 @@ def advance(
 
     Args:
         model: the model.
-        asked: what it asks for.
+        requested: what it asks for.
         observed: everything of its name.
         settings: the operator's.
         now: the time.
         may_fetch: false where what is fetched could not be used.
     """
-    stands = _advance(model, asked, observed, settings, now, may_fetch=may_fetch)
+    stands = _advance(model, requested, observed, settings, now, may_fetch=may_fetch)
     return stands.kept_from(obstacles.failure(observed, Lane.WEIGHTS))
 
 
 def _advance(
     model: MTPModel,
-    asked: RunSettings,
+    requested: RunSettings,
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
@@ -84,15 +85,15 @@ def _advance(
 ) -> WeightsPlan:
     jobs = [job for job in observed.jobs if job.run_uid == model.metadata.uid]
     if not fetched_sources(model):
-        return _nothing_to_fetch(asked).and_then(*_deletes(model, jobs))
+        return _nothing_to_fetch(requested).and_then(*_deletes(model, jobs))
     status = _status(model)
     if status.fetched:
         return _done(status).and_then(*_deletes(model, jobs))
     name = fetch_job_name(model)
     job = next((job for job in jobs if job.name == name), None)
-    plan = WeightsPlan(False, FETCHING, f"{_asked(model)}: not begun yet", status)
+    plan = WeightsPlan(False, FETCHING, f"{_fetching(model)}: not started yet", status)
     if job is not None:
-        plan = _judged(model, asked, job, status, observed, settings, now)
+        plan = _judged(model, requested, job, status, observed, settings, now)
     elif may_fetch:
         wanted = model.spec.storage.new_claim if model.spec.storage else None
         plan = plan.and_then(
@@ -102,24 +103,24 @@ def _advance(
     return plan.and_then(*_deletes(model, (job for job in jobs if job.name != name)))
 
 
-def _nothing_to_fetch(asked: RunSettings) -> WeightsPlan:
-    images = " and ".join(dict.fromkeys(source.image for source in sources(asked) if source.image))
+def _nothing_to_fetch(requested: RunSettings) -> WeightsPlan:
+    images = " and ".join(dict.fromkeys(source.image for source in sources(requested) if source.image))
     if images:
         return WeightsPlan(True, "PulledByNode", f"{images}: a node pulls it before it starts the first pod with it")
-    return WeightsPlan(True, "NothingToFetch", "the weights are used where they lie")
+    return WeightsPlan(True, "NothingToFetch", f"Nothing to download: weights are read from {requested.model.uri}")
 
 
 def _status(model: MTPModel) -> WeightsStatus:
     """The status of what is asked for now; a new one where the old one speaks of something else."""
-    asked, before = request_hash(model), model.status.weights
-    if before is not None and before.request_hash == asked:
+    requested, before = request_hash(model), model.status.weights
+    if before is not None and before.request_hash == requested:
         return before
-    return WeightsStatus(request_hash=asked, claim=claim_name(model) or "")
+    return WeightsStatus(request_hash=requested, claim=claim_name(model) or "")
 
 
 def _judged(
     model: MTPModel,
-    asked: RunSettings,
+    requested: RunSettings,
     job: Job,
     status: WeightsStatus,
     observed: Observed,
@@ -140,20 +141,22 @@ def _judged(
                 total_bytes=size,
             )
         )
-    plan = WeightsPlan(False, FETCHING, f"{_asked(model)}: waits for its pod", status)
-    if job.finished == "Complete" and (pod is None or pod.is_over):
+    plan = WeightsPlan(False, FETCHING, f"{_fetching(model)}: waiting for its pod", status)
+    if job.finished == "Complete" and (pod is None or pod.is_finished):
         # Nobody saw its result; the next one finds everything there. News of the pod may come after that of its Job.
         return plan.and_then(*_deletes(model, [job]))
-    plan = plan.kept_from(_obstacle(job, pod, result, observed, asked, settings, now))
+    plan = plan.kept_from(_obstacle(job, pod, result, observed, requested, settings, now))
     if pod is not None and pod.fetch.running:
         return _with_progress(plan, model, pod, observed, settings, now)
-    lookup, wake = obstacles.lookup_due(model.metadata.namespace, job, pod, observed.lookups, settings, now)
+    lookup, wake = obstacles.events_read_due(
+        model.metadata.namespace, job, pod, observed.event_snapshots, settings, now
+    )
     return plan.and_then(lookup, wake_after_seconds=wake)
 
 
 def _done(status: WeightsStatus) -> WeightsPlan:
     there = ", ".join(f"{source.uri} at {source.revision[:12]}" for source in status.fetched)
-    return WeightsPlan(True, "Fetched", f"{there}: {_size(status.total_bytes)} on claim {status.claim}", status)
+    return WeightsPlan(True, "Fetched", f"{there}: {_size(status.total_bytes)} on PVC {status.claim}", status)
 
 
 def _deletes(model: MTPModel, jobs: Iterable[Job]) -> tuple[Delete, ...]:
@@ -169,17 +172,17 @@ def _result(model: MTPModel, pod: Pod | None) -> FetchResult | None:
         result = FetchResult.model_validate_json(pod.fetch.terminated.message)
     except ValueError:
         return None
-    if result.failure is None and not _is_what_was_asked(fetched_sources(model), result.fetched):
-        message = "the fetch says that it has fetched something else than it was asked for"
+    if result.failure is None and not _is_as_requested(fetched_sources(model), result.fetched):
+        message = "the fetch reports other weights than it was asked for"
         return FetchResult(failure=FetchFailure(reason="ResultImplausible", message=message))
     return result
 
 
-def _is_what_was_asked(asked: Sequence[WeightsSource], fetched: Sequence[FetchedSource]) -> bool:
+def _is_as_requested(requested: Sequence[WeightsSource], fetched: Sequence[FetchedSource]) -> bool:
     """Whether the repositories are those that were asked for, at the commits that were pinned."""
-    return len(asked) == len(fetched) and all(
+    return len(requested) == len(fetched) and all(
         hub_parts(one.uri)[0] == hub_parts(other.uri)[0] and one.revision in (None, other.revision)
-        for one, other in zip(asked, fetched, strict=True)
+        for one, other in zip(requested, fetched, strict=True)
     )
 
 
@@ -191,19 +194,19 @@ def _obstacle(
     pod: Pod | None,
     result: FetchResult | None,
     observed: Observed,
-    asked: RunSettings,
+    requested: RunSettings,
     settings: OperatorSettings,
     now: datetime,
 ) -> obstacles.Obstacle | None:
     failure = result.failure if result is not None else None
     if job.finished == "Failed":
-        again = f"; fix it and increase spec.tuning.request, or delete Job {job.name}"
+        again = f". Fix the cause, then increase spec.tuning.request or delete Job {job.name} to retry"
         if failure is not None:
             return obstacles.Obstacle(failure.reason, failure.message + again, needs_a_person=True)
         return obstacles.Obstacle("FetchFailed", f"the fetch failed: {_end(job, pod)}{again}", needs_a_person=True)
     if failure is not None:
-        return obstacles.Obstacle(failure.reason, f"{failure.message}; it is tried again", needs_a_person=False)
-    return obstacles.obstacle(job, pod, observed, asked, settings, now)
+        return obstacles.Obstacle(failure.reason, f"{failure.message}; retrying", needs_a_person=False)
+    return obstacles.obstacle(job, pod, observed, requested, settings, now)
 
 
 def _end(job: Job, pod: Pod | None) -> str:
@@ -226,7 +229,9 @@ def _with_progress(
     due = seen is None or now - seen.at >= pause
     progress = seen.progress if seen is not None else None
     left = pause if due or seen is None else seen.at + pause - now
-    plan = replace(plan, message=f"{_asked(model)}: {_told(progress)}", status=_counted(plan.status, progress))
+    plan = replace(
+        plan, message=f"{_fetching(model)}: {_progress_text(progress)}", status=_counted(plan.status, progress)
+    )
     read = ProgressRead(pod.uid, pod.address) if due and pod.address else None
     return plan.and_then(read, wake_after_seconds=left.total_seconds())
 
@@ -245,21 +250,21 @@ def _counted(status: WeightsStatus | None, progress: FetchProgress | None) -> We
     )
 
 
-def _told(progress: FetchProgress | None) -> str:
+def _progress_text(progress: FetchProgress | None) -> str:
     if progress is None:
         return "under way"
     if progress.stage is FetchStage.WAITING:
-        return "waits for another fetch of the same weights onto this claim"
+        return "waiting for another fetch of the same weights onto this PVC"
     if not progress.total_bytes:
-        return "the hub is asked what there is"
+        return "asking the hub for the list of files"
     done, total, rate = progress.fetched_bytes, progress.total_bytes, progress.bytes_per_second
     if done == total:
-        return f"{_size(total)} are there and are verified"
-    ending = f", {rate / 1e6:.0f} MB/s, about {(total - done) // rate} s left" if rate else ""
-    return f"{done / 1e9:.1f} of {_size(total)} ({100 * done // total} %){ending}"
+        return f"{_size(total)} are downloaded and verified"
+    ending = f", {rate / 1e6:.0f} MB/s, about {duration((total - done) / rate)} left" if rate else ""
+    return f"{done / 1e9:.1f} of {_size(total)} ({100 * done // total}%){ending}"
 
 
-def _asked(model: MTPModel) -> str:
+def _fetching(model: MTPModel) -> str:
     return "fetching " + ", ".join(source.uri for source in fetched_sources(model))
 
 

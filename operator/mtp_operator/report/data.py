@@ -185,7 +185,7 @@ class Cost(Schema):
     failed: int
     lost: int
     adopted: int = 0
-    """Trials of other runs that were taken over: they took nothing."""
+    """Trials of other runs that were reused: they took nothing."""
     max_trials: int
     gpu_seconds: int
     max_gpu_minutes: int | None

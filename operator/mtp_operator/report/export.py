@@ -10,6 +10,7 @@ import yaml
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import engine_for
+from mtp_operator.measures.digits import with_interval
 
 from .data import Candidate, ReportData
 from .exported_engine import ExportError, exported_arguments
@@ -90,7 +91,7 @@ def _figures(run: MTPTuningRun, data: ReportData, candidate: Candidate) -> list[
         f"n_spec {candidate.n_spec}, measured by mtp-operator: MTPTuningRun {run.metadata.name}, {data.verdict.type}"
     ]
     if speedup is not None and candidate.n_spec > 0:
-        lines.append(f"speed over n_spec 0: {speedup.estimate:g} (95% interval {speedup.low:g} to {speedup.high:g})")
+        lines.append(f"speed over n_spec 0: {with_interval(speedup.estimate, speedup.low, speedup.high)}")
     lines.append(f"output tokens per second: {candidate.output_tokens_per_second:g}")
     if candidate.acceptance_length is not None:
         lines.append(f"acceptance length: {candidate.acceptance_length:g}")

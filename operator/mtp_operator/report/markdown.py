@@ -98,8 +98,8 @@ def _latencies(report: ReportData) -> Iterator[str]:
             str(trial.n_spec),
             str(level.concurrency),
             *(
-                " / ".join(map(number, (told.p50, told.p95, told.p99))) if told else ""
-                for told in (level.time_to_first_token, level.time_per_output_token, level.request_latency)
+                " / ".join(map(number, (reported.p50, reported.p95, reported.p99))) if reported else ""
+                for reported in (level.time_to_first_token, level.time_per_output_token, level.request_latency)
             ),
         )
         for trial, level in _levels(report)
@@ -186,7 +186,7 @@ def _trials(report: ReportData) -> Iterator[str]:
                 str(trial.n_spec),
                 trial.state,
                 minutes(trial.gpu_seconds) if trial.gpu_seconds is not None else "",
-                escaped(f"taken over from {trial.adopted_from}" if trial.adopted_from else trial.why or ""),
+                escaped(f"reused from {trial.adopted_from}" if trial.adopted_from else trial.why or ""),
             )
             for trial in report.trials
         ),
@@ -202,7 +202,7 @@ def _cost(report: ReportData) -> str:
     cost = report.cost
     running = " so far" if report.verdict.type == RUNNING else ""
     most_minutes = "no limit of GPU time" if cost.max_gpu_minutes is None else f"{cost.max_gpu_minutes} min"
-    adopted = f"{cost.adopted} taken over from other runs; " if cost.adopted else ""
+    adopted = f"{cost.adopted} reused from other runs; " if cost.adopted else ""
     text = (
         f"{adopted}{cost.measured} trials measured, {cost.failed} failed, {cost.lost} lost{running}; "
         f"{minutes(cost.gpu_seconds)} of GPU time (budget: {cost.max_trials} trials, {most_minutes})."

@@ -1,45 +1,33 @@
 """How figures are written: never with more digits than their interval carries."""
 
 import math
-from typing import Final
+
+from mtp_operator.measures import digits
 
 from .data import RUNNING, Cost, Interval, Verdict
-
-_MOST_DECIMALS: Final = 3
-"""A run states its speed-ups with as many."""
-
-
-def decimals(interval: Interval) -> int:
-    """Two digits of the half-width, but a third decimal only where the half-width has none before it."""
-    half = (interval.high - interval.low) / 2
-    if half <= 0:
-        return 2
-    first = -math.floor(math.log10(half))
-    return max(0, min(first + 1, 2)) if first <= 2 else _MOST_DECIMALS
 
 
 def ratio(interval: Interval, value: float | None = None) -> str:
     """The estimate alone, such as `2.10x`, or another value with as many digits."""
-    return f"{interval.estimate if value is None else value:.{decimals(interval)}f}x"
+    return f"{interval.estimate if value is None else value:.{digits.decimals(interval.low, interval.high)}f}x"
 
 
 def bounds(interval: Interval) -> str:
     """The interval alone, such as `1.82-2.44`."""
-    digits = decimals(interval)
-    return f"{interval.low:.{digits}f}-{interval.high:.{digits}f}"
+    return digits.bounds(interval.low, interval.high)
 
 
 def speedup(interval: Interval) -> str:
     """Such as `2.10x (95% CI 1.82-2.44)`."""
-    return f"{ratio(interval)} (95% CI {bounds(interval)})"
+    return digits.with_interval(interval.estimate, interval.low, interval.high)
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float, significant: int = 3) -> str:
     """Significant digits: what has no interval of its own varies by a few percent from trial to trial."""
     if value == 0:
         return "0"
-    rounded = float(f"{value:.{digits}g}")
-    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    rounded = float(f"{value:.{significant}g}")
+    places = significant - 1 - math.floor(math.log10(abs(rounded)))
     return f"{rounded:,.{max(0, places)}f}"
 
 

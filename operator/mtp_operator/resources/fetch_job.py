@@ -41,23 +41,23 @@ def fetched_sources(model: MTPModel) -> tuple[PlannedSource, ...]:
 
 def request_hash(model: MTPModel) -> str:
     """sha256 over what is fetched and the claim that it goes to, as `sha256:<64 hex>`."""
-    asked = {
+    requested = {
         "claim": claim_name(model),
         "sources": [source.to_wire() for source in fetched_sources(model)],
     }
-    return f"sha256:{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(json.dumps(requested, sort_keys=True).encode()).hexdigest()}"
 
 
 def fetch_job_name(model: MTPModel) -> str:
     """The name of the Job that answers what is asked for now; after a failure, `spec.tuning.request` makes another."""
-    asked: list[Any] = [request_hash(model), model.spec.tuning.request, token(model)]
+    requested: list[Any] = [request_hash(model), model.spec.tuning.request, token(model)]
     if model.spec.storage is not None and model.spec.storage.ca_bundle is not None:
-        asked.append(model.spec.storage.ca_bundle.to_wire())
+        requested.append(model.spec.storage.ca_bundle.to_wire())
     template = model.spec.template.pod
     if template != PodTemplate():
         # A pod that nothing takes in is recreated where the user says how.
-        asked.append(template.to_wire())
-    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        requested.append(template.to_wire())
+    digest = hashlib.sha256(json.dumps(requested).encode()).hexdigest()
     return f"{model.metadata.name}-fetch-{digest[:8]}"
 
 

@@ -2,7 +2,8 @@
 
 A folder that kubelet makes for a mount is root's, so the operator's program makes it before the engine starts.
 
-vLLM does not start with a cache that it may not write to, and who answers strangers shall not write what others run.
+vLLM does not start with a cache that it may not write to, and a pod that serves external traffic must not write
+code that other pods execute.
 """
 
 from dataclasses import dataclass

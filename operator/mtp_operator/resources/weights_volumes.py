@@ -50,7 +50,7 @@ class Weights:
     folder: str = ""
     """The folder of the claim that is mounted; empty for its root."""
     image: str = ""
-    """The image that they lie in, by its reference; empty where they lie on a claim."""
+    """The image that contains them, by its reference; empty where they are on a PVC."""
     volume: str = ""
     """The name of the image's volume."""
 

@@ -62,7 +62,7 @@ async def _run(settings: Settings, make_reflector: MakeReflector) -> int:
     try:
         configuration = await load_configuration(settings.workers + SPARE_CONNECTIONS)
     except (ConfigException, OSError) as error:
-        log.error("no way to the API server", error=str(error))
+        log.error("cannot reach the API server", error=str(error))
         return 1
     server_time = ServerTime()
     lease_client = Client(configuration, settings.lease_request_timeout_seconds, server_time=server_time)
@@ -83,12 +83,12 @@ async def _run(settings: Settings, make_reflector: MakeReflector) -> int:
             for server in servers:
                 await server.cleanup()
     except (FatalError, LeaseLostError, WritesStoppedError, ApiError, OSError) as error:
-        log.error("the operator ends", error=str(error))
+        log.error("shutting down", error=str(error))
         return 1
     finally:
         await client.close()
         await lease_client.close()
-    log.info("the operator ends", reason="signal")
+    log.info("shutting down", reason="signal")
     return 0
 
 
@@ -145,7 +145,7 @@ async def lead(
     try:
         await _until(stop, _first_failure({*ours, watches}))
         queue.close()
-        log.info("stopping: decisions in hand are finished", seconds=settings.drain_seconds)
+        log.info("stopping: finishing the decisions in progress", seconds=settings.drain_seconds)
         _, unfinished = await asyncio.wait(workers, timeout=settings.drain_seconds)
         is_drained = not unfinished
     finally:
@@ -224,14 +224,14 @@ async def _forbidden_namespaces(client: Client, scopes: tuple[Scope, ...]) -> li
             await client.probe(scope.resource, scope.namespace, scope.selector)
         except ForbiddenError as error:
             refused.setdefault(scope.namespace, []).append(error)
-    asked = Counter(scope.namespace for scope in scopes)
-    absent = [name for name, errors in refused.items() if name is not None and len(errors) == asked[name]]
+    watched = Counter(scope.namespace for scope in scopes)
+    absent = [name for name, errors in refused.items() if name is not None and len(errors) == watched[name]]
     named = {scope.namespace for scope in scopes} - {None}
     for name, errors in refused.items():
         if name not in absent or len(absent) == len(named):
             raise errors[0]
     for name in absent:
-        log.warning("a namespace is left out: nothing may be listed there; does it exist?", namespace=name)
+        log.warning("nothing can be listed in a namespace, so it is left out; does it exist?", namespace=name)
     return absent
 
 

@@ -19,7 +19,6 @@ from mtp_operator.reconcile.plan import (
     Apply,
     Create,
     Delete,
-    EndTrial,
     Ensure,
     EventDraft,
     EventsRead,
@@ -27,6 +26,7 @@ from mtp_operator.reconcile.plan import (
     ProgressRead,
     Release,
     StatusUpdate,
+    StopTrial,
 )
 from mtp_operator.resources.labels import APPLIED_ANNOTATION, MANAGER
 
@@ -138,7 +138,7 @@ class Applier:
                 await self._create(action, applied)
             case Apply():
                 await self._apply(action, applied)
-            case EndTrial(target):
+            case StopTrial(target):
                 await self._patch("end", target, {"spec": {"activeDeadlineSeconds": 1}}, applied)
             case Release(target):
                 await self._patch("release", target, {"metadata": {"ownerReferences": None}}, applied)
@@ -335,18 +335,18 @@ class Applier:
         applied.writes.append(f"{verb} {kind}/{name}")
 
     async def _post_event(self, draft: EventDraft) -> None:
-        about, now = draft.about, format_time(self._now())
-        resource = RESOURCES[about.kind]
+        subject, now = draft.subject, format_time(self._now())
+        resource = RESOURCES[subject.kind]
         body = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"namespace": about.namespace, "name": f"{about.name}.{uuid.uuid4().hex[:16]}"},
+            "metadata": {"namespace": subject.namespace, "name": f"{subject.name}.{uuid.uuid4().hex[:16]}"},
             "involvedObject": {
                 "apiVersion": resource.api_version,
                 "kind": resource.kind,
-                "namespace": about.namespace,
-                "name": about.name,
-                "uid": about.uid,
+                "namespace": subject.namespace,
+                "name": subject.name,
+                "uid": subject.uid,
             },
             "type": draft.type,
             "reason": draft.reason,
@@ -359,7 +359,7 @@ class Applier:
         try:
             await self._client.create(EVENTS, body)
         except ApiError as error:
-            log.warning("an Event could not be posted", about=about.name, reason=draft.reason, error=str(error))
+            log.warning("an Event could not be posted", subject=subject.name, reason=draft.reason, error=str(error))
 
 
 def _taken(wanted: Ensure | Create | Apply, live: Body) -> Exception:

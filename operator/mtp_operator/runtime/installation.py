@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         if not self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_duration_seconds:
             raise ValueError(
                 "lease_retry_seconds < lease_renew_deadline_seconds < lease_duration_seconds must hold: the holder "
-                "has to give up before another replica takes over"
+                "has to stop before another replica takes over"
             )
         return self
 

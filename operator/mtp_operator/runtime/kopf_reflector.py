@@ -175,7 +175,7 @@ async def guard(scopes: Iterable[Scope]) -> None:
                 await asyncio.sleep(0.2)
     except TimeoutError:
         missing = ", ".join(sorted(expected - _tasks_named(expected).keys()))
-        raise FatalError(f"not begun within {START_SECONDS:g} s: {missing}") from None
+        raise FatalError(f"watches not started within {START_SECONDS:g} s: {missing}") from None
     done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
     ends = sorted(f"{task.get_name()}: {'cancelled' if task.cancelled() else task.exception()}" for task in done)
     raise FatalError("a watch ended; " + "; ".join(ends))

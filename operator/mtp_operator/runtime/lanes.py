@@ -16,7 +16,7 @@ from .queue import backoff_seconds
 TELL_AFTER_SECONDS: Final = 15.0
 """Time for which something that usually passes may fail before it is told."""
 
-TELL_AGAIN_SECONDS: Final = 60.0
+REPORT_AGAIN_SECONDS: Final = 60.0
 """Time between two texts about one lane: each is a write that wakes everybody who watches the model."""
 
 _WORD_WITH_DIGIT: Final = re.compile(r"\S*\d\S*")
@@ -32,8 +32,8 @@ class _Failing:
     subject: tuple[str, ...] = ()
     failures: int = 0
     due: float = 0.0
-    told: Failure | None = None
-    told_at: float = 0.0
+    reported: Failure | None = None
+    reported_at: float = 0.0
 
 
 class Lanes:
@@ -43,9 +43,9 @@ class Lanes:
         self._clock = clock
         self._failing: dict[ModelKey, dict[Lane, _Failing]] = {}
 
-    def told(self, key: ModelKey) -> Mapping[Lane, Failure]:
+    def reported(self, key: ModelKey) -> Mapping[Lane, Failure]:
         """What decisions are told."""
-        return {lane: one.told for lane, one in self._failing.get(key, {}).items() if one.told is not None}
+        return {lane: one.reported for lane, one in self._failing.get(key, {}).items() if one.reported is not None}
 
     def due(self, key: ModelKey, plan: Plan, generation: int | None) -> Plan:
         """The plan, each lane only up to what failed there a moment ago; a change of the spec may have fixed it."""
@@ -67,7 +67,7 @@ class Lanes:
         generation: int | None,
     ) -> bool:
         """Remembers how the lanes fared. Answers whether decisions are told something else now."""
-        before = self.told(key)
+        before = self.reported(key)
         failing = self._failing.setdefault(key, {})
         for lane in Lane:
             failed = failures.get(lane)
@@ -81,7 +81,7 @@ class Lanes:
                 failing.pop(lane, None)
         if not failing:
             del self._failing[key]
-        return self.told(key) != before
+        return self.reported(key) != before
 
     def next_seconds(self, key: ModelKey) -> float | None:
         """Time until a lane is tried again; None where none fails."""
@@ -96,8 +96,10 @@ class Lanes:
         failure = _failure(error)
         if failure is None:
             return
-        if one.told is None or (now >= one.told_at + TELL_AGAIN_SECONDS and not _is_same(one.told, failure)):
-            one.told, one.told_at = failure, now
+        if one.reported is None or (
+            now >= one.reported_at + REPORT_AGAIN_SECONDS and not _is_same(one.reported, failure)
+        ):
+            one.reported, one.reported_at = failure, now
 
 
 def _failure(error: Exception) -> Failure | None:

@@ -25,7 +25,7 @@ REQUEST_ERRORS: Final = Counter(
     "mtp_operator_request_errors", "Requests that failed, by method and code (0: no answer).", ["method", "code"]
 )
 INVALID_OBJECTS: Final = Counter(
-    "mtp_operator_invalid_objects", "Objects that were set aside because this version cannot read them."
+    "mtp_operator_invalid_objects", "Objects that are ignored because this version cannot read them."
 )
 QUEUE_DEPTH: Final = Gauge("mtp_operator_queue_depth", "Models that wait for a decision.")
 LEADING: Final = Gauge("mtp_operator_leading", "1 while this process holds the Lease.")

@@ -32,7 +32,7 @@ class _Figure:
 _MODEL_FIGURES: Final = (
     _Figure("mtp_model_n_spec", "The n_spec that was chosen; 0: speculation off.", ("status", "nSpec")),
     _Figure("mtp_model_served_n_spec", "The n_spec of the servers that are ready.", ("status", "servedNSpec")),
-    _Figure("mtp_model_speedup_ratio", "Measured speed at n_spec over that at n=0.", ("status", "speedup")),
+    _Figure("mtp_model_speedup_ratio", "Measured speed at n_spec over that at n_spec=0.", ("status", "speedup")),
     _Figure(
         "mtp_model_tuned_output_tokens_per_second",
         "Output throughput that was measured at n_spec.",
@@ -102,7 +102,7 @@ def _speedup_bounds(models: Sequence[Body], runs: Sequence[Body]) -> Iterator[Me
     ]
     for end, field in (("low", "speedupLow"), ("high", "speedupHigh")):
         gauge = GaugeMetricFamily(
-            f"mtp_model_speedup_{end}_ratio", f"The {end} end of the 95 % interval of the speed-up.", labels=_MODEL
+            f"mtp_model_speedup_{end}_ratio", f"The {end} end of the 95% interval of the speedup.", labels=_MODEL
         )
         for labels, run in in_use:
             value = _number(run, "status", "verdict", field)

@@ -51,5 +51,8 @@ class ServerTime:
             return
         ahead = self.now() - named
         if abs(ahead) > TOLERANCE:
-            log.warning("the clock differs from the API server's, which counts", ahead_seconds=ahead.total_seconds())
+            log.warning(
+                "the clock differs from the API server's; the API server's time is used",
+                ahead_seconds=ahead.total_seconds(),
+            )
             self._named, self._named_at = named, self._clock()

@@ -105,7 +105,7 @@ class Sweep:
         if unseen:
             named = ", ".join(f"{one.resource.kind} {one.name}" for one in unseen[:5])
             raise FatalError(
-                f"the watches have not brought {len(unseen)} changes within {WATCH_LATENCY_SECONDS:g} s: {named}"
+                f"the watches did not deliver {len(unseen)} changes within {WATCH_LATENCY_SECONDS:g} s: {named}"
             )
         self._cache.prune()
         self._last_good_at = self._clock()
@@ -134,7 +134,7 @@ class Sweep:
                 raise
             raise FatalError(f"namespace {scope.namespace} may not be read any more: {error.message}") from error
         for uid in cached - listed:
-            log.info("dropped from the cache: gone without a word", kind=resource.kind, uid=uid)
+            log.info("dropped from the cache: gone, but no watch reported it", kind=resource.kind, uid=uid)
             self._cache.forget(uid)
         for key in self._cache.take_changed():
             self._wake(key)

@@ -138,7 +138,7 @@ class Worker:
             log.error("objects cannot be read", namespace=key.namespace, model=key.name, objects=whys)
         if whys:
             self._set_aside[key] = whys
-        return replace(observed, failures=self._lanes.told(key))
+        return replace(observed, failures=self._lanes.reported(key))
 
 
 def _log_failure(logger: structlog.stdlib.BoundLogger, error: Exception) -> None:

@@ -73,7 +73,7 @@ def knowledge_gradient(posterior: Posterior, point: int, eligible: Sequence[int]
     return float(np.mean(np.max(after, axis=1)) - np.max(np.mean(after, axis=0)[now]))
 
 
-def gain_by_proof(posterior: Posterior, point: int, asked: float, spread: float) -> float:
+def gain_by_proof(posterior: Posterior, point: int, required_z: float, spread: float) -> float:
     """Log speed that a later proof of the advantage of a point is expected to gain.
 
     The later estimate is normal around today's; where it convinces, it is gained (the "predictive power" of
@@ -82,12 +82,12 @@ def gain_by_proof(posterior: Posterior, point: int, asked: float, spread: float)
     Args:
         posterior: over the grid.
         point: position in the grid.
-        asked: what convinces then, as a multiple of the noise between boots.
+        required_z: what convinces then, as a multiple of the noise between boots.
         spread: standard deviation of the later estimate around today's, as a multiple of the same.
     """
     gain, _ = _gain(posterior, point)
     sd = spread * posterior.boot_noise
-    surplus = (gain - asked * posterior.boot_noise) / sd
+    surplus = (gain - required_z * posterior.boot_noise) / sd
     density = np.exp(-0.5 * surplus**2) / math.sqrt(2 * math.pi)
     return float(posterior.weights @ (gain * np.interp(surplus, _ABSCISSAE, _NORMAL) + sd * density))
 

@@ -224,14 +224,14 @@ def _window_variance(arms: Sequence[Arm], noise: float) -> float:
 def _refuse_unfit(arms: Sequence[Arm], settings: Settings) -> None:
     nodes = sorted({arm.node for arm in arms if arm.node is not None})
     if len(nodes) > 1:
-        raise ValueError(f"arms.node: {', '.join(nodes)}: n is never compared across machines")
+        raise ValueError(f"arms.node: {', '.join(nodes)}: n_spec is never compared across machines")
     allowed = set(settings.n_specs)
     wanted = {level.concurrency for level in settings.levels}
     for index, arm in enumerate(arms):
         if arm.n_spec not in allowed:
             raise ValueError(f"arms.nSpec: {arm.n_spec} is not in settings.nSpecs {sorted(allowed)}")
         if index and (arms[index - 1].n_spec, arms[index - 1].boot) == (arm.n_spec, arm.boot):
-            raise ValueError(f"arms.boot: boot {arm.boot} of n={arm.n_spec} is given twice")
+            raise ValueError(f"arms.boot: {arm.boot} of n_spec={arm.n_spec} is given twice")
         missing = wanted - {level.concurrency for level in arm.levels}
         if missing and arm.failed is None:
-            raise ValueError(f"arms.levels: n={arm.n_spec} lacks concurrency {min(missing)} of settings.levels")
+            raise ValueError(f"arms.levels: n_spec={arm.n_spec} lacks concurrency {min(missing)} of settings.levels")

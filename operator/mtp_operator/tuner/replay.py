@@ -226,13 +226,13 @@ def runs_of(curves: Iterable[Curve], repeats: int) -> Iterator[tuple[Curve, int]
 def _point(row: dict[str, str | None]) -> tuple[int, LevelMeasurement]:
     n = _number(row, "n_spec")
     if n != int(n) or n < 0:
-        raise ValueError(f"column n_spec: {n} is no whole number of at least 0")
+        raise ValueError(f"column n_spec: {n} is not a whole number of at least 0")
     concurrency = _number(row, "concurrency")
     if concurrency != int(concurrency) or concurrency < 1:
-        raise ValueError(f"column concurrency: {concurrency} is no whole number of at least 1")
+        raise ValueError(f"column concurrency: {concurrency} is not a whole number of at least 1")
     speed = _number(row, "tokens_per_second")
     if not 0 < speed < math.inf:
-        raise ValueError(f"column tokens_per_second: {speed} is no positive number")
+        raise ValueError(f"column tokens_per_second: {speed} is not a positive number")
     return int(n), LevelMeasurement(concurrency=int(concurrency), windows=(speed,), acceptance=_acceptance(row))
 
 
@@ -261,4 +261,4 @@ def _number(row: dict[str, str | None], column: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"column {column}: {text!r} is no number") from None
+        raise ValueError(f"column {column}: {text!r} is not a number") from None

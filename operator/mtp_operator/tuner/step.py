@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
 
+from mtp_operator.measures import digits
+
 from .beliefs import gain_by_proof, knowledge_gradient, noise_between_boots, probability_of_loss, speedup
 from .constraints import Outcome
 from .curve import Posterior
@@ -85,18 +87,22 @@ def _opening(evidence: Evidence) -> Measure | None:
     first = baseline if first is None else first
     attempts = evidence.attempts(baseline)
     if not attempts:
-        return Measure(n_spec=baseline, boot=0, why=f"n={baseline} is what all is compared with")
+        return Measure(n_spec=baseline, boot=0, why=f"n_spec={baseline}, the baseline")
     is_missing = baseline not in evidence.measured
     if is_missing and evidence.is_baseline_given_up:
         return None
     if not evidence.attempts(first):
-        return Measure(n_spec=first, boot=0, why=f"n={first} is what the model asks to compare first")
+        return Measure(n_spec=first, boot=0, why=f"n_spec={first}, to be compared with the baseline first")
     known = attempts + (evidence.attempts(first) if first != baseline else 0)
     if known == len(evidence.arms) and largest not in (baseline, first):
-        return Measure(n_spec=largest, boot=0, why=f"n={largest}, the largest, shows the acceptance of every position")
+        return Measure(
+            n_spec=largest, boot=0, why=f"n_spec={largest}, the largest: it shows the acceptance at every position"
+        )
     if is_missing:
         failed = evidence.failed[baseline]
-        return Measure(n_spec=baseline, boot=attempts, why=f"n={baseline} again, which failed ({failed})")
+        return Measure(
+            n_spec=baseline, boot=attempts, why=f"n_spec={baseline}, the baseline, again: it failed ({failed})"
+        )
     return None
 
 
@@ -121,7 +127,7 @@ class _State:
     @cached_property
     def is_proven(self) -> bool:
         """Whether the choice is faster than the baseline beyond doubt."""
-        convincing = self._asked(_ratio_variance(self.boots(self.choice), self.boots(0)))
+        convincing = self._required_z(_ratio_variance(self.boots(self.choice), self.boots(0)))
         return probability_of_loss(self.posterior, self.choice) <= NORMAL.cdf(-convincing)
 
     @cached_property
@@ -156,7 +162,7 @@ class _State:
         gain, point = look
         if proof is not None and self._proves_first(gain):
             return proof
-        return self._measure(point, f"one more boot of it is expected to gain {gain:.1%}", gain)
+        return self._measure(point, f"expected to improve the choice by {gain:.1%}", gain)
 
     def _proves_first(self, gain: float) -> bool:
         """Whether the last boots gain more by a proof than by looking further."""
@@ -189,19 +195,19 @@ class _State:
         # The baseline first: of the choice its neighbours tell something, too.
         point = 0 if self.boots(0) <= self.boots(self.choice) else self.choice
         if self.evidence.constraints(n) is Outcome.UNKNOWN:
-            return self._measure(self.choice, "too few requests to say whether it meets the constraints")
+            return self._measure(self.choice, "too few requests so far to show whether it keeps the latency limits")
         if self.is_proven or self._is_proof_too_dear() or (point == 0 and self.evidence.is_baseline_given_up):
             return None
-        return self._measure(point, f"whether n={n} is faster than n={baseline} is not certain")
+        return self._measure(point, f"not certain yet whether n_spec={n} is faster than n_spec={baseline}")
 
     def _needs_baseline(self) -> Measure | None:
         """One more boot of what all is compared with, if any claim would hang on one boot or on two that disagree."""
         if self.evidence.is_baseline_given_up:
             return None
         if not self.is_confirmed:
-            return self._measure(0, "all is compared with it, and it was booted once")
+            return self._measure(0, "every speedup depends on the baseline, which has one trial only")
         if self.boots(0) == 2 and drift(self.evidence):
-            return self._measure(0, "its two boots differ by more than noise between boots explains")
+            return self._measure(0, "the two trials of the baseline differ by more than run-to-run noise explains")
         return None
 
     def _is_proof_too_dear(self) -> bool:
@@ -220,10 +226,10 @@ class _State:
         for _ in range(more):
             ours, theirs = (ours, theirs + 1) if theirs <= ours else (ours + 1, theirs)
         after = _ratio_variance(ours, theirs)
-        asked = self._asked(after) * math.sqrt(after)
-        return gain_by_proof(self.posterior, self.choice, asked, math.sqrt(now - after))
+        required_z = self._required_z(after) * math.sqrt(after)
+        return gain_by_proof(self.posterior, self.choice, required_z, math.sqrt(now - after))
 
-    def _asked(self, ratio_variance: float) -> float:
+    def _required_z(self, ratio_variance: float) -> float:
         """Standard errors by which the choice, the best of all n measured, must be faster to be believed."""
         compared = max(1, len(self.evidence.measured) - 1)
         return _convincing_z(ratio_variance, noise_between_boots(self.posterior), compared)
@@ -232,16 +238,15 @@ class _State:
         n = self.evidence.grid[point]
         boots = self.boots(point)
         predicted = speedup(self.posterior, point) if point else None
-        against = f"n={self.evidence.grid[0]}"
         expected = (
-            f" (expected {predicted.estimate:.2f} times {against}, {predicted.low:.2f} to {predicted.high:.2f})"
+            f"predicted {digits.with_interval(predicted.estimate, predicted.low, predicted.high)}, "
             if predicted
             else ""
         )
         return Measure(
             n_spec=n,
             boot=self.evidence.attempts(n),
-            why=f"n={n}{' again' if boots else ''}{expected}: {reason}",
+            why=f"n_spec={n}{' again' if boots else ''}: {expected}{reason}",
             predicted=predicted,
             gain=gain,
         )

@@ -86,7 +86,7 @@ class Arm(Record):
     @model_validator(mode="after")
     def _measured_or_failed(self) -> Self:
         if self.failed is None and not self.levels:
-            raise ValueError("levels are missing: an arm has levels, or says why it failed")
+            raise ValueError("levels are missing: a trial has levels, or says why it failed")
         refuse_repeats("levels.concurrency", (level.concurrency for level in self.levels))
         return self
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from statistics import fmean
 
+from mtp_operator.measures import digits
 from mtp_operator.measures.averages import typical
 
 from .beliefs import TAILS_AT_THE_END, noise_between_boots, speedup
@@ -37,8 +38,10 @@ def without_baseline(evidence: Evidence) -> Verdict:
         because = f"failed {evidence.failures(baseline)} times ({failed})"
     else:
         kind, reason = VerdictType.INCONCLUSIVE, BUDGET_EXHAUSTED
-        because = f"failed ({failed}), and the budget allows no other boot" if failed else "was not measured: no budget"
-    message = f"n={baseline}, which all is compared with, {because}."
+        because = (
+            f"failed ({failed}), and the budget allows no other trial" if failed else "was not measured: no budget"
+        )
+    message = f"n_spec={baseline}, the baseline, {because}."
     return Verdict(type=kind, n_spec=baseline, reason=reason, message=message)
 
 
@@ -79,20 +82,20 @@ def conclude(
     chosen = n if is_faster else baseline
     best = best_per_level(evidence)
     sentences = [
-        f"{_headline(evidence, posterior, choice, gain, kind, is_faster=is_faster)}; {_effort(evidence, posterior)}",
+        _headline(evidence, posterior, choice, gain, kind, is_faster=is_faster),
+        _effort(evidence, posterior),
         *_baseline_sentences(evidence, change, is_confirmed=is_confirmed),
         *_slower_sentence(evidence, posterior, choice),
         *_level_sentences(evidence, chosen, best),
         *_failure_sentence(evidence),
-        *([f"The budget did not allow the next boot: {prevented.why}"] if prevented else []),
+        *([f"Stopped by the budget; next would be {prevented.why}"] if prevented else []),
     ]
     return Verdict(
         type=kind,
         n_spec=chosen,
         speedup=gain if is_faster else None,
         reason=reason,
-        message=". ".join(sentence[0].upper() + sentence[1:] if i else sentence for i, sentence in enumerate(sentences))
-        + ".",
+        message=". ".join(sentences) + ".",
         noise_between_boots="measured" if _is_noise_measured(evidence) else "assumed",
         noise=noise_between_boots(posterior),
         best_n_spec_per_level=best,
@@ -179,32 +182,37 @@ def _headline(
     baseline, n = evidence.grid[0], evidence.grid[choice]
     if is_faster:
         so_far = "" if kind is VerdictType.SELECTED else ", the fastest that is proven so far"
-        return f"n={n} is {_times(gain)} as fast as n={baseline}{so_far}"
+        return f"n_spec={n} is {_ratio(gain)} as fast as n_spec={baseline}{so_far}"
     if choice:
-        return f"n={n} may be {_times(gain)} as fast as n={baseline}, which is no proof; n={baseline} stays"
+        return f"Not proven: n_spec={n} measured {_ratio(gain)}. Keeping n_spec={baseline}"
     if baseline:
-        return f"no n measured is faster than n={baseline}, which stays; n=0 was not to be measured"
+        return f"No n_spec is faster than n_spec={baseline}, the lowest that was measured. Keeping n_spec={baseline}"
     off = _off(evidence, posterior)
-    return off if kind is VerdictType.SPECULATION_OFF else f"n=0 stays, without proof: {off}"
+    if kind is VerdictType.SPECULATION_OFF:
+        return f"Speculation is off: {off}"
+    return f"Keeping n_spec=0 without proof: {off}"
 
 
 def _off(evidence: Evidence, posterior: Posterior) -> str:
     others = [point for point, n in enumerate(evidence.grid) if point and n in evidence.measured]
     if not others:
-        return "n=0 stays: nothing else could be measured"
+        return "nothing but n_spec=0 could be measured"
     mean = posterior.mean
     best = max(others, key=lambda point: mean[point])
-    gain = _times(speedup(posterior, best))
+    gain = _ratio(speedup(posterior, best))
     if mean[best] > mean[0] and evidence.grid[best] in evidence.slower_somewhere:
-        return "no n is faster than n=0 without being slower at some level"
-    return f"no n is faster than n=0; the best other one, n={evidence.grid[best]}, is {gain} as fast"
+        return "no n_spec is faster than n_spec=0 at every level"
+    return f"no n_spec is faster than n_spec=0; the best other one, n_spec={evidence.grid[best]}, reaches {gain}"
 
 
 def _effort(evidence: Evidence, posterior: Posterior) -> str:
     noise = noise_between_boots(posterior)
-    source = "measured" if _is_noise_measured(evidence) else "assumed, no n was booted twice"
+    source = "measured" if _is_noise_measured(evidence) else "assumed: no n_spec has two trials"
     arms = sum(len(arms) for arms in evidence.measured.values())
-    return f"{arms} boots of {len(evidence.measured)} n, noise between boots {noise:.1%} ({source})"
+    trials = f"{arms} trial" if arms == 1 else f"{arms} trials"
+    values = len(evidence.measured)
+    over = "1 value" if values == 1 else f"{values} values"
+    return f"{trials} over {over} of n_spec; run-to-run noise {noise:.1%} ({source})"
 
 
 def _is_noise_measured(evidence: Evidence) -> bool:
@@ -215,11 +223,11 @@ def _baseline_sentences(evidence: Evidence, change: float, *, is_confirmed: bool
     baseline = evidence.settings.baseline
     if change:
         yield (
-            f"the baseline, n={baseline}, drifted by {math.expm1(change):+.1%} from its first boot to a later one; "
-            "the interval is wider for it"
+            f"The baseline, n_spec={baseline}, drifted by {math.expm1(change):+.1%} from its first trial to a later "
+            "one, which widens the interval"
         )
     if not is_confirmed:
-        yield f"the baseline, n={baseline}, was booted once, which proves nothing"
+        yield f"The baseline, n_spec={baseline}, has one trial only; a proof needs two"
 
 
 def _slower_sentence(evidence: Evidence, posterior: Posterior, choice: int) -> Iterable[str]:
@@ -234,8 +242,10 @@ def _slower_sentence(evidence: Evidence, posterior: Posterior, choice: int) -> I
         concurrency = evidence.slower_somewhere[best]
         share = _speed(evidence, best, concurrency) / _speed(evidence, evidence.settings.baseline, concurrency)
         yield (
-            f"n={best} is {math.exp(ahead[best]):.2f} times as fast as n={evidence.grid[choice]} over all levels, but "
-            f"{share:.2f} times n={evidence.settings.baseline} at concurrency {concurrency}, which slowerLevels forbids"
+            f"n_spec={best} is {math.exp(ahead[best]):.2f}x as fast as n_spec={evidence.grid[choice]} over all "
+            "levels, but "
+            f"only {share:.2f}x as fast as n_spec={evidence.settings.baseline} at concurrency {concurrency}, "
+            "which slowerLevels forbids"
         )
 
 
@@ -245,19 +255,20 @@ def _level_sentences(evidence: Evidence, chosen: int, best: tuple[BestAtLevel, .
     losses = [
         _speed(evidence, one.n_spec, one.concurrency) / _speed(evidence, chosen, one.concurrency) - 1 for one in best
     ]
-    yield "best by level: " + ", ".join(f"n={one.n_spec} at concurrency {one.concurrency}" for one in best)
+    yield "Best by level: " + ", ".join(f"n_spec={one.n_spec} at concurrency {one.concurrency}" for one in best)
     if max(losses) > LEVELS_DISAGREE:
-        yield f"a schedule of n by batch size would gain up to {max(losses):.0%} at a level"
+        yield f"An n_spec of its own for each level would gain up to {max(losses):.0%} at one of them"
 
 
 def _failure_sentence(evidence: Evidence) -> Iterable[str]:
     failed = sorted((n, reason) for n, reason in evidence.failed.items() if n not in evidence.measured)
     if failed:
-        yield "not measured: " + ", ".join(f"n={n} ({reason})" for n, reason in failed)
+        yield "Not measured: " + ", ".join(f"n_spec={n} ({reason})" for n, reason in failed)
     baseline = evidence.settings.baseline
     if baseline in evidence.failed:
-        yield f"the baseline, n={baseline}, failed {evidence.failures(baseline)} of {evidence.attempts(baseline)} times"
+        times = f"{evidence.failures(baseline)} of {evidence.attempts(baseline)} times"
+        yield f"The baseline, n_spec={baseline}, failed {times}"
 
 
-def _times(gain: Speedup) -> str:
-    return f"{gain.estimate:.2f} times (95 % interval {gain.low:.2f} to {gain.high:.2f})"
+def _ratio(gain: Speedup) -> str:
+    return digits.with_interval(gain.estimate, gain.low, gain.high)

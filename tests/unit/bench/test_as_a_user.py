@@ -92,7 +92,7 @@ def test_a_server_that_hangs_is_told_from_one_that_is_slow() -> None:
 
     assert done.exit_code == 1
     assert "with 4 of 4 requests in flight, after" in done.stderr
-    assert "although /health answers 200: the engine hangs; its log may say why" in done.stderr
+    assert "although /health answers 200: the engine hangs; see its log" in done.stderr
     assert "outputTokens" not in done.stderr
 
 
@@ -100,7 +100,7 @@ def test_a_server_that_loses_one_request() -> None:
     done = bench(SteppingEngine(hangs=lambda number: number == 10), "--output-tokens", "64", "--concurrency", "4")
 
     assert done.exit_code == 1
-    assert "1 of the last 4 requests at concurrency 4 got no whole answer" in done.stderr
+    assert "1 of the last 4 requests at concurrency 4 got no complete answer" in done.stderr
 
 
 def test_a_slow_server_gets_the_time_that_it_needs() -> None:
@@ -161,9 +161,9 @@ def test_a_counter_of_cached_tokens_tells_it_too() -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ({"shows": lambda place: place >= 52}, "streams brought a message for more than 4.0 tokens"),
-        ({"buffer_bytes": 2048}, "of their text or more at once at their beginning"),
-        ({"buffer_bytes": 100_000}, "of their text or more at once at their end"),
+        ({"shows": lambda place: place >= 52}, "streams delivered a message for more than 4.0 tokens"),
+        ({"buffer_bytes": 2048}, "of their text or more in the first chunk"),
+        ({"buffer_bytes": 100_000}, "of their text or more in the final chunk"),
     ],
     ids=["hidden-thinking", "proxy", "large-buffer"],
 )
@@ -185,7 +185,7 @@ def test_several_tokens_a_message_are_what_speculation_brings() -> None:
 def test_answers_without_any_text() -> None:
     result = measured(SteppingEngine(shows=lambda _: False))
 
-    assert "answers have tokens and no text" in warnings(result)["NoText"]
+    assert "answers have tokens but no text" in warnings(result)["NoText"]
 
 
 def test_usage_that_counts_messages_is_no_stranger() -> None:
@@ -200,7 +200,7 @@ def test_usage_that_counts_messages_is_suspected_where_nothing_else_counts() -> 
 
     told = warnings(measured(engine, "--n-spec", "3"))
 
-    assert "if the server counts messages, the throughput told is too low" in told["UsageCountsMessages"]
+    assert "if the server counts messages, the reported throughput is too low" in told["UsageCountsMessages"]
 
 
 def test_a_server_that_ignores_max_tokens() -> None:
@@ -233,7 +233,7 @@ def test_n_grams_that_seldom_match_are_measured() -> None:
 
     assert "failure" not in result
     assert warnings(result) == {
-        "DraftsInSomeSteps": "concurrency 1: 5% of the steps drafted; the others gave a single token"
+        "DraftsInSomeSteps": "concurrency 1: 5% of the steps drafted; the others produced a single token"
     }
 
 

@@ -72,16 +72,16 @@ def url(server: Server) -> str:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--url", "localhost:8000"], 2, "--url: localhost:8000 is no address of a server: http://HOST:PORT"),
+        (["--url", "localhost:8000"], 2, "--url: localhost:8000 is not a server address: http://HOST:PORT"),
         (["--url", "http://127.0.0.1:8000/v1"], 2, "without a path"),
         (["--url", "http://127.0.0.1:9"], 2, "--url: http://127.0.0.1:9 cannot be reached"),
         (["--model", "large"], 2, "--model: large is not served by http://127.0.0.1:PORT; it serves tiny"),
-        (["--workload", "FILE"], 2, "--workload: FILE: outputToken is no field; allowed are levels, outputTokens"),
+        (["--workload", "FILE"], 2, "--workload: FILE: outputToken is not a field; allowed are levels, outputTokens"),
         (["--workload", "NONE"], 2, "--workload: NONE cannot be read: No such file or directory"),
         (["--prompts", "FILE"], 2, "--prompts: line 1"),
         (["--concurrency", "1", "--concurrency", "1"], 2, "--concurrency: at most 4 are measured in one go, each once"),
         (["--requests", "NONE"], 2, "--requests: NONE cannot be read: No such file or directory"),
-        (["--requests", "FILE"], 2, "--requests: line 1: is no JSON"),
+        (["--requests", "FILE"], 2, "--requests: line 1: is not valid JSON"),
         (["--requests", "FILE", "--prompts", "FILE"], 2, "--prompts: cannot be given together with --requests"),
     ],
 )

@@ -96,7 +96,7 @@ def by_answers(drafted: int, accepted: int) -> LevelRun:
             N_SPEC,
             [level(drafting=drafting(accepted=7700 + N_SPEC * REQUESTS + 1), generated=2 * REQUESTS * TOKENS)],
             "CountersDisagree",
-            "somebody else used the engine",
+            "other traffic reached the engine",
         ),
         # 2 % of the tokens, and one a request for which llama.cpp drafts nothing.
         (N_SPEC, [level(drafting=drafting(accepted=7700 - 356))], None, ""),
@@ -104,7 +104,7 @@ def by_answers(drafted: int, accepted: int) -> LevelRun:
             N_SPEC,
             [level(drafting=drafting(accepted=7700 - 357))],
             "CountersDisagree",
-            "do not make 12800 output tokens at concurrency 1: only 93% of the steps drafted",
+            "!= 12800 output tokens: only 93% of the steps drafted",
         ),
         (
             N_SPEC,
@@ -218,7 +218,7 @@ def test_tolerated_faults_are_told_once() -> None:
     assert noticed(level(answers=[answer(last_share=0.95)] * REQUESTS)) == ["LatenciesUnmeasurable"]
     assert noticed(level(speeds=(100.0, 50.0, 100.0, 50.0))) == ["Noisy"]
     twice = warnings(0, [level(generated=None), level(generated=None)])
-    assert [one.message for one in twice] == ["concurrency 1: the engine shows no counter of its tokens in /metrics"]
+    assert [one.message for one in twice] == ["concurrency 1: the engine has no counter of its tokens in /metrics"]
 
 
 def test_what_is_simulated_is_told_before_anything_else() -> None:
@@ -239,5 +239,5 @@ def test_the_state_of_the_machine_is_told() -> None:
     assert [one.message for one in warnings(0, [run])] == [
         "concurrency 1: tasks of the node waited for a CPU in 75% of the time",
         "concurrency 1: the bench container reached its own CPU limit",
-        "concurrency 1: the bench took 83% of a core: it may be the limit",
+        "concurrency 1: the bench took 83% of a core: it may be the bottleneck",
     ]

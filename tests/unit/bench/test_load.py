@@ -133,7 +133,7 @@ def test_requests_under_way_at_the_end_are_waited_for_and_counted() -> None:
 
 
 def test_a_request_that_hangs_at_the_end_is_not_waited_for_for_ever() -> None:
-    with pytest.raises(EngineHungError, match=r"1 of the last 2 requests .* got no whole answer within 10 s"):
+    with pytest.raises(EngineHungError, match=r"1 of the last 2 requests .* got no complete answer within 10 s"):
         measure(FakeEngine(tokens_per_second=lambda number: 1e-9 if number == 8 else 100.0), 2, level_seconds=3)
 
 
@@ -217,17 +217,17 @@ def test_an_engine_that_dies_ends_the_level(concurrency: int) -> None:
 
 
 def test_an_engine_that_hangs_is_told_from_one_that_is_slow() -> None:
-    with pytest.raises(EngineHungError, match=r"nothing came for 12\d s with 4 of 4 requests.* /health answers 200"):
+    with pytest.raises(EngineHungError, match=r"no data for 12\d s with 4 of 4 requests.* /health answers 200"):
         measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number < 13 else 1e-9), concurrency=4)
 
 
 def test_an_engine_that_hangs_within_a_short_level_is_told_at_its_end() -> None:
-    with pytest.raises(EngineHungError, match=r"nothing came for 60 s with 1 of 1 requests"):
+    with pytest.raises(EngineHungError, match=r"no data for 60 s with 1 of 1 requests"):
         measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number < 3 else 1e-9), level_seconds=8)
 
 
 def test_an_engine_that_hangs_from_the_first_request_on_is_not_called_slow() -> None:
-    with pytest.raises(EngineHungError, match=r"nothing came for 64 s with 1 of 1"):
+    with pytest.raises(EngineHungError, match=r"no data for 64 s with 1 of 1"):
         measure(FakeEngine(tokens_per_second=lambda _: 1e-9), level_seconds=8)
 
 

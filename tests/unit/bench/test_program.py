@@ -230,7 +230,7 @@ def test_ended_while_the_engine_is_well(server: Server, tmp_path: Path) -> None:
     status, result, _ = finish(process, tmp_path)
 
     assert status == 1
-    assert result.failure == TrialFailure(reason="Interrupted", message="the trial was told to end")
+    assert result.failure == TrialFailure(reason="Interrupted", message="the trial was asked to stop")
 
 
 def _wait_for_handler(process: subprocess.Popen[str]) -> None:

@@ -164,7 +164,10 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "prompt is a number": ([{"prompt": 3}], "line 1: prompt: Input should be a valid string"),
     "prompt is empty": ([{"prompt": ""}], "line 1: prompt: must not be empty"),
     "prompt is blank": ([{"prompt": " \n"}], "line 1: prompt: must not be empty"),
-    "misspelt field": ([{"prompt": "a", "categroy": "Law"}], "line 1: categroy: is no field of a prompt; allowed are"),
+    "misspelt field": (
+        [{"prompt": "a", "categroy": "Law"}],
+        "line 1: categroy: is not a field of a prompt; allowed are",
+    ),
     "no messages": ([{"messages": []}], "line 1: messages: must not be empty"),
     "unknown role": (
         [{"messages": [{"role": "human", "content": "a"}]}],

@@ -32,7 +32,7 @@ def test_ready_is_a_completion_of_the_largest_size() -> None:
 
 
 def test_a_server_that_never_becomes_healthy() -> None:
-    with pytest.raises(NotReadyError, match=r"not ready within 600 s: its server did not answer that it is healthy"):
+    with pytest.raises(NotReadyError, match=r"not ready within 600 s: its health endpoint did not report"):
         wait(FakeEngine(start_seconds=1e9))
 
 
@@ -73,7 +73,7 @@ def test_an_engine_that_dies_at_its_first_completion() -> None:
 
 
 def test_an_engine_whose_tokens_nobody_counts() -> None:
-    with pytest.raises(NotReadyError, match="nothing says how many tokens the engine generates"):
+    with pytest.raises(NotReadyError, match="the output tokens cannot be counted"):
         wait(FakeEngine(says_usage=False, has_metrics=False))
 
     assert wait(FakeEngine(says_usage=False)) > 0

@@ -44,7 +44,7 @@ def test_failures_are_counted_and_have_no_tokens() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("nonsense", "is no JSON"),
+        ("nonsense", "is not valid JSON"),
         ("[]", "valid dictionary"),
         ("{}", "prompt: Field required"),
         ('{"prompt": ""}', "prompt: String should have at least 1 character"),

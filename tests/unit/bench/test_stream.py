@@ -148,8 +148,8 @@ def test_any_other_server_is_understood_too() -> None:
         (event(delta("abort", content="four")) + DONE, "ended after 4 characters, with finish_reason abort"),
         (event(delta("error")) + DONE, "ended before its first token, with finish_reason error"),
         (event({"error": {"message": "CUDA error", "code": 500}}), "reports an error within its answer.*CUDA error"),
-        (b"data: {nonsense\n\n", "no JSON: {nonsense"),
-        (b"data: [1]\n\n", "no JSON object"),
+        (b"data: {nonsense\n\n", "not valid JSON: {nonsense"),
+        (b"data: [1]\n\n", "not a JSON object"),
     ],
 )
 def test_what_is_no_whole_answer(data: bytes, words: str) -> None:
@@ -185,7 +185,7 @@ def test_the_networks_cuts_change_nothing_but_times(words: list[str], cuts: list
     ids=range(5),
 )
 def test_a_malformed_answer_is_a_failure_of_its_request_in_words(message: bytes) -> None:
-    with pytest.raises(RequestError, match=r"the answer is no JSON|not of the form of the API"):
+    with pytest.raises(RequestError, match=r"the answer is not|does not follow the API"):
         read((0.1, b"data: " + message + b"\n\n"))
 
 

@@ -52,7 +52,7 @@ def test_lumps_hide_the_times_of_tokens_but_not_those_of_requests() -> None:
     told = latencies(LUMPS)
 
     assert told.unmeasurable is not None
-    assert "2 of 100 streams brought 90% of their text" in told.unmeasurable
+    assert "2 of 100 streams delivered 90% of their text" in told.unmeasurable
     assert told.time_to_first_token is None
     assert told.time_per_output_token is None
     assert told.request_latency == pytest.approx((2000,) * 4)
@@ -70,13 +70,13 @@ def test_one_lump_in_a_hundred_and_short_answers_are_tolerated() -> None:
     [
         (101, 0.01, 1.0, None),
         (26, 0.03, 1.0, None),
-        (25, 0.03, 1.0, "100 of 100 streams brought a message for more than 4.0 tokens"),
+        (25, 0.03, 1.0, "100 of 100 streams delivered a message for more than 4.0 tokens"),
         (25, 0.03, 2.5, None),
         (7, 0.14, None, None),
-        (6, 0.14, None, "brought a message for more than 16.0 tokens"),
-        (101, 0.15, 1.0, "brought 15% of their text or more at once at their beginning"),
+        (6, 0.14, None, "delivered a message for more than 16.0 tokens"),
+        (101, 0.15, 1.0, "delivered 15% of their text or more in the first chunk"),
         (101, 0.15, 4.0, None),
-        (101, 0.16, 4.0, "at once at their beginning"),
+        (101, 0.16, 4.0, "in the first chunk"),
     ],
 )
 def test_few_messages_of_many_tokens_hide_their_times(

@@ -72,7 +72,7 @@ def replay() -> RenderableType:
         interval_coverage=1,
     )
     unknown = worst.model_copy(update={"wrongly_on": None, "interval_coverage": None})
-    return Group(curve_table(CURVE, runs), strategies_table({"tuner": worst, "everyArmTwice": unknown}))
+    return Group(curve_table(CURVE, runs), strategies_table({"tuner": worst, "everyValueTwice": unknown}))
 
 
 def replay_explain() -> RenderableType:
@@ -134,7 +134,7 @@ def _run(repeat: int, n_spec: int, trace: tuple[int, ...]) -> Run:
             Measure(
                 n_spec=n,
                 boot=trace[:index].count(n),
-                why=f"n={n} (expected 2.41 times n=0, 2.10 to 2.83): one more boot of it is expected to gain 1.2%",
+                why=f"n_spec={n}: predicted 2.41x (95% CI 2.10-2.83), expected to improve the choice by 1.2%",
                 predicted=Speedup(estimate=2.4101, low=2.1002, high=2.8303) if n else None,
             ),
             Arm(n_spec=n, boot=trace[:index].count(n), levels=tuple(CURVE.points[n].values())),

@@ -62,7 +62,7 @@ def test_what_is_in_order_is_counted(text: str) -> None:
         ),
         ("pvc://weights/qwen", "hf://Qwen/Qwen3", "-:5: spec.storage: Invalid value: must be set where model.uri"),
         ("  name: qwen", "  name: [", "-:6: cannot be read as YAML"),
-        ("  engine:", "  model: {}\n  engine:", "-:8: the key model stands twice in one object"),
+        ("  engine:", "  model: {}\n  engine:", "-:8: the key model occurs twice in one object"),
         ("v1alpha1", "v1", "-:1: apiVersion: must be mtp-operator.dev/v1alpha1, not mtp-operator.dev/v1"),
     ],
 )

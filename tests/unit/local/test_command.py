@@ -270,7 +270,7 @@ def test_a_disk_that_is_full(shell: Shell, kilobytes: int) -> None:
 
     assert status == 1
     assert re.fullmatch(
-        rf"mtp tune: {shell.out}/\S+: No space left on device; what was measured is kept: remedy that, then continue "
+        rf"mtp tune: {shell.out}/\S+: No space left on device; what was measured is kept: fix that, then continue "
         r"with --resume\n",
         errors,
     )
@@ -321,7 +321,7 @@ def test_a_port_in_use(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("options", "engine", "words"),
     [
-        ((), "no-such-engine serve", "engine not found: there is no program 'no-such-engine' on PATH"),
+        ((), "no-such-engine serve", "engine not found: 'no-such-engine' is not on PATH"),
         ((), "'", "--engine-command: ': No closing quotation"),
         ((), "", "engine not found"),
         (("--model-path", "nowhere"), ENGINE, "--model-path: {folder}/nowhere does not exist"),

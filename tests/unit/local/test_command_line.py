@@ -84,7 +84,7 @@ def test_llama_server_finds_its_file_where_the_command_line_says(shell: Shell) -
         ("bin/vllm serve ./nowhere", "the command line: nowhere does not exist"),
         (
             "no/vllm serve weights",
-            "engine not found: there is no program 'no/vllm' on PATH; check the engine's command",
+            "engine not found: 'no/vllm' is not on PATH; check the engine's command",
         ),
         ("bin/llama-server -m nowhere.gguf", "the command line: nowhere.gguf does not exist"),
         (

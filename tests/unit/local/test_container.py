@@ -155,7 +155,7 @@ def test_no_container_is_left(shell: Shell, number: signal.Signals) -> None:
         (("model.yaml", "--docker", "--engine-command", "vllm serve"), "--docker: runs the image of a MODEL.yaml"),
         (("--docker", "--", "vllm", "serve", "weights"), "--docker: runs the image of a MODEL.yaml"),
         (("model.yaml", "--docker"), "spec.model.uri: pvc://weights/planted is not on this machine"),
-        (("model.yaml", "--docker", "--model-path", "weights"), "--docker: there is no program 'docker' on PATH"),
+        (("model.yaml", "--docker", "--model-path", "weights"), "--docker: 'docker' is not on PATH"),
     ],
 )
 def test_what_cannot_be_run_with_docker(shell: Shell, words: tuple[str, ...], message: str) -> None:

@@ -76,9 +76,9 @@ def test_no_digit_is_cut_at_80_columns(tmp_path: Path) -> None:
 def test_a_terminal_breaks_sentences_between_words(interrupted: MTPTuningRun) -> None:
     file = io.StringIO()
     console = Console(file=file, width=40, force_terminal=True, color_system=None, highlight=False)
-    message = "n=4 (expected 2.41 times n=0, 2.10 to 2.83): one more boot of it is expected to gain 1.2%"
-    about = Reference(Kind.MODEL, "default", "gemma", "")
-    PlainView(console).wrote(interrupted, (EventDraft(about, "Normal", "TrialPlanned", message),))
+    message = "n_spec=4: predicted 2.41x (95% CI 2.10-2.83), expected to improve the choice by 1.2%"
+    subject = Reference(Kind.MODEL, "default", "gemma", "")
+    PlainView(console).wrote(interrupted, (EventDraft(subject, "Normal", "TrialPlanned", message),))
 
     assert file.getvalue().split()[1:] == message.split()
     assert max(map(len, file.getvalue().splitlines())) <= 40

@@ -104,7 +104,7 @@ def test_a_raised_budget_goes_on_where_the_old_one_ended() -> None:
     assert world.model is not None
     assert (world.model["status"]["nSpec"], world.model_condition("Ready")["status"]) == (3, "True")
     (said,) = [message for reason, message in world.events if reason == "TrialsAdopted"]
-    assert said.startswith(f"3 trials of MTPTuningRun {before['metadata']['name']} taken over")
+    assert said.startswith(f"3 trials of MTPTuningRun {before['metadata']['name']} reused")
 
 
 @pytest.mark.parametrize(
@@ -382,8 +382,8 @@ def test_a_trial_that_waits_for_the_node_of_others_says_how_to_measure_elsewhere
     world.settle()
 
     said = world.model_condition("Tuned")["message"]
-    assert "1 Insufficient gpu; it waits for node node-a, where the trials that were taken over ran" in said
-    assert "increase spec.tuning.request" in said
+    assert "1 Insufficient gpu; it waits for node node-a, where the reused trials ran" in said
+    assert "Increase spec.tuning.request" in said
 
 
 EDITS: list[dict[str, Any]] = [

@@ -64,7 +64,10 @@ def test_a_server_that_kubelet_does_not_let_in_is_told() -> None:
 
     assert reason(world, "Ready") == ("False", "ServerRefused")
     message = world.model_condition("Ready")["message"]
-    assert f"does not let pod {pod['metadata']['name']} in (UnexpectedAdmissionError: no GPU is allocatable)" in message
+    assert (
+        f"rejects pod {pod['metadata']['name']} at admission (UnexpectedAdmissionError: no GPU is allocatable)"
+        in message
+    )
 
     world.start_server(ready=True)
     world.settle()
@@ -129,7 +132,7 @@ def test_a_second_server_that_cannot_have_the_claim_is_told_and_the_first_goes_o
     for containers in ("initContainerStatuses", "containerStatuses"):
         stuck["status"][containers][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
     attach = {"reason": "FailedAttachVolume", "message": 'Multi-Attach error for volume "pv-1"'}
-    world.lookups[stuck["metadata"]["uid"]] = (world.now, [attach])
+    world.event_snapshots[stuck["metadata"]["uid"]] = (world.now, [attach])
     world.settle()
 
     assert reason(world, "Stalled") == ("True", "ClaimOnAnotherNode")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.run import MTPTuningRunSpec, Observed, TrialCounters, TrialState, TrialStatus
+from mtp_operator.api.run import MTPTuningRunSpec, ObservedByTrial, TrialCounters, TrialState, TrialStatus
 from mtp_operator.api.spec import EngineType, Level, Objective, SpeculationMethod
 from mtp_operator.api.trial_documents import Latencies, LevelResult, TrialResult, TrialWarning
 from mtp_operator.reconcile import trial_conversion
@@ -108,7 +108,7 @@ def test_small_figures_are_not_rounded_to_nothing(value: float, text: str) -> No
 
 
 def test_prompts_belong_to_the_fingerprint() -> None:
-    seen = Observed(node="a")
+    seen = ObservedByTrial(node="a")
 
     prints = {
         trial_conversion.fingerprint("sha256:0", seen.model_copy(update={"prompts_sha256": prompts, "node": node}))
@@ -127,7 +127,7 @@ def test_prompts_belong_to_the_fingerprint() -> None:
         (EngineType.LLAMA_CPP, 3, ()),
     ],
 )
-@pytest.mark.parametrize("words", ["n=3 is 2.00 times as fast as n=0.", "n=7 (OOMKilled), " * 100])
+@pytest.mark.parametrize("words", ["n_spec=3 is 2.00x as fast as n_spec=0.", "n_spec=7 (OOMKilled), " * 100])
 def test_the_verdict_says_what_clients_give_up(
     engine: EngineType, n_spec: int, names: tuple[str, ...], words: str
 ) -> None:
@@ -143,7 +143,7 @@ def test_the_verdict_says_what_clients_give_up(
     assert all(name in status.message for name in names)
 
 
-@pytest.mark.parametrize("words", ["n=3 is 2.00 times as fast as n=0.", "n=7 (OOMKilled), " * 100])
+@pytest.mark.parametrize("words", ["n_spec=3 is 2.00x as fast as n_spec=0.", "n_spec=7 (OOMKilled), " * 100])
 def test_a_verdict_on_a_simulation_begins_with_that(words: str) -> None:
     told = TrialWarning(reason="Simulated", message="concurrency 1: no GPU was measured")
     simulation = result().model_copy(update={"warnings": (told,)})

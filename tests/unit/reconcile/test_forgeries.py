@@ -178,8 +178,8 @@ def test_a_pod_that_hangs_on_a_dead_node_stalls_and_says_what_to_do() -> None:
     stalled = world.model_condition("Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "WaitsForPod")
     assert "pod stranger" in stalled["message"]
-    assert "node node-dead does not answer" in stalled["message"]
-    assert "delete the node, or the pod by force" in stalled["message"]
+    assert "node node-dead does not respond" in stalled["message"]
+    assert "Delete the node, or force-delete the pod" in stalled["message"]
 
 
 def fetching() -> World:

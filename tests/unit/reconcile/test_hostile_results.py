@@ -15,7 +15,7 @@ from mtp_operator.api.run import TrialOutput, TrialState, TrialStatus
 from mtp_operator.api.spec import SpeculationMethod
 from mtp_operator.api.trial_documents import OutputStatus
 from mtp_operator.measures.quantities import MAX_COUNT
-from mtp_operator.reconcile.losslessness import judged_outputs
+from mtp_operator.reconcile.losslessness import verify_outputs
 from mtp_operator.tuner.constraints import quantile_within
 
 from .world import World
@@ -135,7 +135,7 @@ def test_the_fattest_outputs_that_are_believed_are_judged_at_once(share: float) 
     trials += [trial(n_spec, 0, MAX_POSITIONS, violations + n_spec) for n_spec in range(1, 17)]
     began = time.process_time()
 
-    judged_outputs(trials)
+    verify_outputs(trials)
 
     assert time.process_time() - began < 1
 

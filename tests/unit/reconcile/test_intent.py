@@ -16,10 +16,10 @@ from mtp_operator.reconcile.intent import (
     Refused,
     Tune,
     chosen_n_spec,
+    desired_state,
     fixed_n_spec,
     intent,
     why_no_trials,
-    wish,
 )
 from mtp_operator.resources.fetch_job import request_hash
 
@@ -34,7 +34,7 @@ OFF: dict[str, Any] = {"tuning": {"mode": "Disabled"}}
 
 def wanted(*specs: dict[str, Any], runs: tuple[MTPTuningRun, ...] = ()) -> Intent:
     spec = {name: value for one in specs for name, value in one.items()}
-    return wish(MTPModel.from_wire(model_body(**spec)), SETTINGS, runs).intent
+    return desired_state(MTPModel.from_wire(model_body(**spec)), SETTINGS, runs).intent
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def drafting(block_size: int | None, **speculation: Any) -> Intent:
     source = {"uri": "hf://google/gemma", "revision": "a" * 40, "blockSize": block_size}
     asked = request_hash(MTPModel.from_wire(body))
     body["status"]["weights"] = {"requestHash": asked, "claim": "gemma-weights", "fetched": [source]}
-    return wish(MTPModel.from_wire(body), SETTINGS, ()).intent
+    return desired_state(MTPModel.from_wire(body), SETTINGS, ()).intent
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_a_run_has_found_stands_while_tuning_is_suspended() -> None:
     world.change_spec(tuning={"maxNSpec": 6, "suspend": True})
     run = MTPTuningRun.from_wire(world.run())
     assert world.model is not None
-    found = wish(MTPModel.from_wire(world.model), SETTINGS, [run]).intent
+    found = desired_state(MTPModel.from_wire(world.model), SETTINGS, [run]).intent
 
     assert chosen_n_spec(found, run) == 3
     assert why_no_trials(found) is not None
@@ -130,6 +130,6 @@ def test_a_run_that_was_given_up_is_followed_by_another_of_the_same_settings() -
 
 def test_what_a_file_wants_needs_no_cluster() -> None:
     model = MTPModel.from_wire(model_body(**PIN))
-    asked = wish(model, SETTINGS, ())
+    asked = desired_state(model, SETTINGS, ())
 
     assert intent(model, asked.settings) == asked.intent

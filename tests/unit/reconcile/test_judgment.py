@@ -9,7 +9,7 @@ import pytest
 
 from mtp_operator.api.run import TrialState, TrialStatus
 from mtp_operator.api.trial_documents import TrialFailure, TrialResult
-from mtp_operator.reconcile.judgment import Broken, Failed, Going, Judgment, Lost, Measured, MustEnd, judge
+from mtp_operator.reconcile.judgment import Failed, Judgment, Lost, Measured, RunFailed, Running, Terminate, judge
 from mtp_operator.reconcile.observed import Container, Job, Pod, Terminated
 
 from .givens import disqualified, result
@@ -45,8 +45,8 @@ def said(reason: str, message: str) -> str:
 @pytest.mark.parametrize(
     ("trial", "the_job", "the_pod", "kind", "words"),
     [
-        pytest.param(TRIAL, job(), pod(), Going, "", id="running"),
-        pytest.param(TRIAL, job(), None, Going, "", id="no pod yet"),
+        pytest.param(TRIAL, job(), pod(), Running, "", id="running"),
+        pytest.param(TRIAL, job(), None, Running, "", id="no pod yet"),
         pytest.param(
             TRIAL, job(), pod("Succeeded", ended(0, seconds=61), ended(0, GOOD.encode())), Measured, "", id="good"
         ),
@@ -107,18 +107,18 @@ def said(reason: str, message: str) -> str:
             "emptyDir exceeds",
             id="its own storage limit",
         ),
-        pytest.param(TRIAL, job(), pod("Running", crashed()), MustEnd, "code 1", id="crashed at start"),
-        pytest.param(TRIAL, job(), pod("Pending", crashed(), Container()), Going, "", id="crashed before its bench"),
+        pytest.param(TRIAL, job(), pod("Running", crashed()), Terminate, "code 1", id="crashed at start"),
+        pytest.param(TRIAL, job(), pod("Pending", crashed(), Container()), Running, "", id="crashed before its bench"),
         pytest.param(
             TRIAL,
             job(),
             pod("Pending", replace(crashed(), restart_count=2), Container()),
-            MustEnd,
+            Terminate,
             "code 1",
             id="crashed until the bench should have been there",
         ),
         pytest.param(
-            TRIAL, job(), pod("Running", crashed(137, "", "OOMKilled")), MustEnd, "OOMKilled", id="killed for memory"
+            TRIAL, job(), pod("Running", crashed(137, "", "OOMKilled")), Terminate, "OOMKilled", id="killed for memory"
         ),
         pytest.param(
             TRIAL,
@@ -169,7 +169,7 @@ def said(reason: str, message: str) -> str:
                 Container(),
                 reason="DeadlineExceeded",
             ),
-            Broken,
+            RunFailed,
             "spec.engine.image",
             id="image errors are the run's",
         ),
@@ -184,9 +184,9 @@ def said(reason: str, message: str) -> str:
         pytest.param(
             TRIAL, job("Failed"), pod("Failed", ended(0, seconds=61), ended(1)), Lost, "no result", id="bench died"
         ),
-        pytest.param(ENDED, job(), pod("Running", crashed()), Going, "", id="ended by us, still stopping"),
+        pytest.param(ENDED, job(), pod("Running", crashed()), Running, "", id="ended by us, still stopping"),
         pytest.param(
-            ENDED, job(), pod("Running", crashed(), deleting=True), Going, "", id="ended by us, its bench not yet"
+            ENDED, job(), pod("Running", crashed(), deleting=True), Running, "", id="ended by us, its bench not yet"
         ),
         pytest.param(
             ENDED,

@@ -16,7 +16,7 @@ from mtp_operator.reconcile.losslessness import (
     detection_limit,
     excess_probability,
     finding,
-    judged_outputs,
+    verify_outputs,
 )
 
 from .givens import SPEEDS, result
@@ -79,7 +79,7 @@ def test_the_message_says_what_came_out_and_what_it_is_held_against() -> None:
     assert found is not None
     assert found.message == (
         "20 of 512 tokens are not what the model says without speculation (more than 0.25 nats below its own choice, "
-        f"at worst 9.10), with n=0 0 of 1024: {divergence}"
+        f"at worst 9.10), with n_spec=0 0 of 1024: {divergence}"
     )
 
 
@@ -89,8 +89,8 @@ def test_an_output_that_lacks_what_n_0_shows_has_changed_too() -> None:
 
     assert found is not None
     assert found.message == (
-        "101 of 1024 tokens are not the model's own choice with n=0, only 0 of 1024 here: what moves the output "
-        "without speculation, such as a penalty, is ignored with it"
+        "101 of 1024 tokens are not the model's own choice with n_spec=0, only 0 of 1024 here: speculation ignores "
+        "what changes the output without it, such as a penalty"
     )
 
 
@@ -133,7 +133,7 @@ def trial(n_spec: int, check: TrialOutput | None, boot: int = 0, **changes: Any)
 
 
 def outcome(trials: list[TrialStatus]) -> list[tuple[TrialState, str | None]]:
-    return [(one.state, one.reason) for one in judged_outputs(trials)]
+    return [(one.state, one.reason) for one in verify_outputs(trials)]
 
 
 def test_trials_are_judged_by_all_boots_of_the_control() -> None:
@@ -152,7 +152,7 @@ def test_trials_are_judged_by_all_boots_of_the_control() -> None:
 
 
 def test_a_control_that_comes_later_takes_a_doubt_away() -> None:
-    doubted = judged_outputs([trial(0, UNVERIFIED), trial(2, CLEAN)])
+    doubted = verify_outputs([trial(0, UNVERIFIED), trial(2, CLEAN)])
     assert [one.reason for one in doubted] == ["OutputUnverified", "OutputUnverified"]
 
     assert outcome([*doubted, trial(0, CLEAN, boot=1)]) == [
@@ -260,7 +260,7 @@ def test_the_fastest_n_is_not_chosen_when_its_output_is_another() -> None:
     assert trial["outputCheck"]["detectionLimit"] == "0.0059"
     assert status["verdict"]["type"] == "Selected"
     assert status["verdict"]["nSpec"] not in (0, BEST)
-    assert f"n={BEST} (OutputChanged)" in status["verdict"]["message"]
+    assert f"n_spec={BEST} (OutputChanged)" in status["verdict"]["message"]
 
 
 def test_what_could_not_be_checked_is_reported_and_not_chosen() -> None:
@@ -272,7 +272,7 @@ def test_what_could_not_be_checked_is_reported_and_not_chosen() -> None:
     assert trials
     assert all((trial["state"], trial["reason"]) == ("Measured", "OutputUnverified") for trial in trials)
     assert status["verdict"]["nSpec"] == 0
-    assert "not to be chosen without a person: mtp-" in status["verdict"]["message"]
+    assert "Excluded from automatic selection: mtp-" in status["verdict"]["message"]
     assert "(OutputUnverified)" in status["verdict"]["message"]
 
 

@@ -74,7 +74,7 @@ def test_a_run_whose_node_is_cordoned_starts_over_elsewhere(why: str, goes_elsew
 
     (first, *_) = world.run()["status"]["trials"]
     assert (first["state"] == TrialState.SET_ASIDE) == goes_elsewhere
-    assert ("takes no pods any more" in first.get("message", "")) == goes_elsewhere
+    assert ("accepts no pods any more" in first.get("message", "")) == goes_elsewhere
 
 
 def test_labels_of_a_node_that_vanish_for_a_moment_set_nothing_aside() -> None:

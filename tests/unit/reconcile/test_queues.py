@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mtp_operator.api.conditions import format_time
-from mtp_operator.reconcile.plan import Create, Delete, EndTrial, EventsRead
+from mtp_operator.reconcile.plan import Create, Delete, EventsRead, StopTrial
 from mtp_operator.resources.labels import QUEUE_LABEL
 
 from .givens import NODE, UNSCHEDULABLE, model_body, planned
@@ -122,7 +122,7 @@ def test_a_queued_trial_that_ends_is_deleted_because_no_deadline_ends_it(ends: A
         plan = world.plan()
         deleted += [action.target.name for action in planned(plan, Delete) if action.target.uid == uid]
         if world.jobs.get(name, {}).get("spec", {}).get("suspend"):
-            ended += [action.target.name for action in planned(plan, EndTrial)]
+            ended += [action.target.name for action in planned(plan, StopTrial)]
         world.step()
 
     assert deleted == [name]

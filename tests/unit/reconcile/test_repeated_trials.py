@@ -111,7 +111,7 @@ def test_a_drifting_trial_is_repeated_once_and_counts_neither_as_lost_nor_as_fai
 
     assert (trial["state"], trial["attempt"], trial["drifted"]) == ("Running", 1, 1)
     assert (trial["reason"], trial["message"]) == ("Drifting", "throughput sank by 20%")
-    assert world.events[-1] == ("TrialDrifted", "trial 2 (mtp-6): throughput sank by 20%; it is repeated")
+    assert world.events[-1] == ("TrialDrifted", "trial 2 (mtp-6): throughput sank by 20%; retrying")
     assert world.run()["status"]["counters"] == {"measured": 1, "failed": 0, "lost": 0, "gpuSeconds": 90}
     world.finish()
     assert world.model is not None
@@ -128,7 +128,7 @@ def test_a_trial_that_drifts_twice_is_unstable() -> None:
     trial = drifting(world)
 
     assert (trial["state"], trial["reason"]) == ("Failed", "Unstable")
-    assert trial["message"] == "throughput sank by 20%; so it did when it was measured before"
+    assert trial["message"] == "throughput sank by 20%, in both attempts"
     assert world.run()["status"]["counters"]["failed"] == 1
 
 
@@ -156,7 +156,7 @@ def test_a_trial_that_is_too_slow_is_tried_again_with_twice_the_time_before_it_c
     assert (trial["state"], trial["attempt"], trial["reason"]) == ("Running", 1, "TooSlow")
     assert world.events[-1] == (
         "TrialTooSlow",
-        "trial 1 (off): only 1 of the 4 passes needed; it is repeated with twice the time",
+        "trial 1 (off): only 1 of the 4 passes needed; retrying with twice the time",
     )
     assert planned_level_seconds(world) == 2 * usual
     assert world.run()["status"]["counters"]["failed"] == 0
@@ -256,7 +256,7 @@ def test_a_baseline_that_failed_once_is_tried_again_and_then_compared_with() -> 
     assert trials(world)[:3] == [(0, TrialState.FAILED), (6, TrialState.MEASURED), (0, TrialState.MEASURED)]
     verdict = world.run()["status"]["verdict"]
     assert (verdict["type"], verdict["nSpec"]) == ("Selected", 3)
-    assert "n=0, failed 1 of 2 times" in verdict["message"]
+    assert "n_spec=0, failed 1 of 2 times" in verdict["message"]
 
 
 def test_a_baseline_that_failed_twice_ends_the_run_with_the_engines_words() -> None:

@@ -110,7 +110,7 @@ def test_a_search_that_its_budget_cut_short_is_not_called_tuned() -> None:
     world = World(model_body(tuning={"maxNSpec": 6, "budget": {"maxTrials": 2}}))
     world.finish()
     assert told(world, "Tuned") == ("False", "Inconclusive")
-    assert "The budget did not allow the next boot" in world.model_condition("Tuned")["message"]
+    assert "Stopped by the budget; next would be" in world.model_condition("Tuned")["message"]
     assert world.run()["status"]["verdict"]["reason"] == "BudgetExhausted"
 
 
@@ -134,8 +134,8 @@ def test_a_verdict_tells_its_noise_the_best_of_each_level_and_what_is_traded_for
     assert verdict["noise"]["source"] == "Assumed"
     share = float(verdict["noise"]["share"])
     assert 0.002 < share < 0.1
-    assert f"noise between boots {share:.1%}" in verdict["message"]
-    assert "assumed, no n was booted twice" in verdict["message"]
+    assert f"run-to-run noise {share:.1%}" in verdict["message"]
+    assert "assumed: no n_spec has two trials" in verdict["message"]
     assert verdict["bestPerLevel"] == [
         {"concurrency": 1, "candidate": "mtp-3", "nSpec": 3, "speedup": verdict["speedup"]}
     ]

@@ -65,7 +65,7 @@ def test_a_refused_pod_is_looked_up_and_its_reason_reported() -> None:
     (read,) = planned(world.plan(), EventsRead)
     assert read.target.uid == job["metadata"]["uid"]
     refusal = 'pods "x" is forbidden: exceeded quota: none'
-    world.lookups[read.target.uid] = (world.now, [{"reason": "FailedCreate", "message": refusal}])
+    world.event_snapshots[read.target.uid] = (world.now, [{"reason": "FailedCreate", "message": refusal}])
     world.settle()
     assert planned(world.plan(), EventsRead) == []
     assert world.model_condition("Ready")["reason"] == "TrialRefused"

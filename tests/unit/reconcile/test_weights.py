@@ -205,7 +205,7 @@ def test_a_failure_stalls_the_model_with_its_reason() -> None:
         assert condition["reason"] == "GatedRepository"
         assert "accept its terms" in condition["message"]
     assert world.model_condition("Stalled")["status"] == "True"
-    assert "increase spec.tuning.request, or delete Job gemma-fetch-" in world.model_condition("Stalled")["message"]
+    assert "increase spec.tuning.request or delete Job gemma-fetch-" in world.model_condition("Stalled")["message"]
     assert ("GatedRepository", world.model_condition("Stalled")["message"]) in world.events
 
 
@@ -215,7 +215,7 @@ def test_a_failed_fetch_is_tried_again_when_a_person_says_so(mend: str) -> None:
     world.settle()
     job = world.open_job()
     pod = world.start_fetch(job)
-    world.end_fetch(pod, 3, failed("ClaimFull", "the claim is full"), "Failed")
+    world.end_fetch(pod, 3, failed("ClaimFull", "the PVC is full"), "Failed")
     world.settle()
     if mend == "raise the request":
         world.change_spec(tuning={"maxNSpec": 6, "request": 1})
@@ -296,7 +296,7 @@ def test_progress_is_asked_for_and_written_at_most_every_30_seconds() -> None:
         "remainingSeconds": 210,
     }
     message = world.model_condition("ModelCached")["message"]
-    assert message == f"fetching {MODEL}: 7.0 of 28.0 GB (25 %), 100 MB/s, about 210 s left"
+    assert message == f"fetching {MODEL}: 7.0 of 28.0 GB (25%), 100 MB/s, about 3m30s left"
 
     world.tick(29)
     assert planned(world.plan(), ProgressRead) == []
@@ -339,7 +339,7 @@ def test_a_claim_in_use_on_another_node() -> None:
     world.settle()
     pod = world.start_fetch(world.open_job(), containerStatuses=[], phase="Pending")
     refusal = {"reason": "FailedAttachVolume", "message": 'Multi-Attach error for volume "pv-1"'}
-    world.lookups[pod["metadata"]["uid"]] = (world.now, [copy.deepcopy(refusal)])
+    world.event_snapshots[pod["metadata"]["uid"]] = (world.now, [copy.deepcopy(refusal)])
     world.settle()
 
     assert world.model_condition("Stalled")["reason"] == "ClaimOnAnotherNode"

@@ -30,13 +30,13 @@ from mtp_operator.reconcile.plan import (
     Apply,
     Create,
     Delete,
-    EndTrial,
     Ensure,
     EventsRead,
     Plan,
     ProgressRead,
     Release,
     StatusUpdate,
+    StopTrial,
 )
 from mtp_operator.reconcile.views import observe
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
@@ -63,7 +63,7 @@ class World:
         self.progress: dict[str, SeenProgress] = {}
         self.children: dict[tuple[Kind, str], dict[str, Any]] = {}
         self.nodes: list[dict[str, Any]] = [NODE]
-        self.lookups: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
+        self.event_snapshots: dict[str, tuple[datetime, list[dict[str, Any]]]] = {}
         self.now = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
         self.settings = SETTINGS
         self.relatives: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ class World:
             self.jobs.values(),
             self.pods.values(),
             self.nodes,
-            self.lookups,
+            self.event_snapshots,
             self.progress,
             children,
             self.relatives,
@@ -126,7 +126,7 @@ class World:
                 return partial(self._create, kind, body)
             case Apply(kind, body):
                 return partial(self._apply, kind, body)
-            case EndTrial(target):
+            case StopTrial(target):
                 return partial(self._end, target)
             case Release(target):
                 return partial(self._release, target)

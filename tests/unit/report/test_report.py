@@ -53,7 +53,7 @@ def test_trials_that_do_not_fit_together_have_no_curve() -> None:
     data = data_of(body)
 
     assert data.curves == ()
-    assert "n is never compared across machines" in (data.no_curve or "")
+    assert "n_spec is never compared across machines" in (data.no_curve or "")
     assert data.verdict.speedup is not None
 
 
@@ -65,8 +65,8 @@ def test_trials_that_were_taken_over_are_said_to_be_and_cost_nothing() -> None:
     text = markdown(data)
 
     assert (data.cost.adopted, data.trials[0].adopted_from) == (1, "gemma-0123456789")
-    assert "1 taken over from other runs; " in text
-    assert "taken over from gemma" in text
+    assert "1 reused from other runs; " in text
+    assert "reused from gemma" in text
 
 
 def test_a_run_that_has_just_begun_can_be_reported() -> None:

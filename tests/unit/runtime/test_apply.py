@@ -10,7 +10,6 @@ from mtp_operator.reconcile.observed import Kind, Lane, ModelKey
 from mtp_operator.reconcile.plan import (
     Create,
     Delete,
-    EndTrial,
     Ensure,
     EventDraft,
     EventsRead,
@@ -18,6 +17,7 @@ from mtp_operator.reconcile.plan import (
     ProgressRead,
     Release,
     StatusUpdate,
+    StopTrial,
 )
 from mtp_operator.runtime.api_client import TransientError, WritesStoppedError
 from mtp_operator.runtime.apply import BeingDeletedError, NameTakenError, StalePlanError
@@ -48,7 +48,7 @@ async def test_a_lane_is_carried_out_in_its_order() -> None:
         applied = await it.apply(
             StatusUpdate(run, {"n": 1}),
             Create(Kind.JOB, bodies.job("new")),
-            EndTrial(going),
+            StopTrial(going),
             Release(old_run),
             Delete(done),
             StatusUpdate(model, {"nSpec": 3}),
@@ -91,7 +91,7 @@ async def test_every_write_to_an_object_says_which_it_means() -> None:
         run = it.has(Kind.RUN, bodies.run())
         version = it.cache.version("run-uid")
 
-        await it.apply(StatusUpdate(run, {"n": 1}), EndTrial(job), Release(run), Delete(job))
+        await it.apply(StatusUpdate(run, {"n": 1}), StopTrial(job), Release(run), Delete(job))
 
         status, end, release, delete = [one for one in it.server.requests if one.method != "GET"]
         assert status.body["metadata"] == {
@@ -345,7 +345,7 @@ async def test_an_object_that_ended_meanwhile_makes_the_plan_stale_and_is_forgot
         del it.server.objects[f"{JOBS}/tiny-1-n0"]
 
         with pytest.raises(StalePlanError):
-            await it.apply(EndTrial(job))
+            await it.apply(StopTrial(job))
 
         assert it.cache.snapshot(KEY).jobs == []
 

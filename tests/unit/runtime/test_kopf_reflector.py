@@ -55,5 +55,5 @@ async def test_a_watch_that_does_not_begin_is_fatal(
     monkeypatch.setattr(kopf_reflector, "START_SECONDS", 0.05)
     tasks.append(watch(NAMES[0], asyncio.Event()))
 
-    with pytest.raises(FatalError, match=f"not begun within 0.05 s: {NAMES[1]}$"):
+    with pytest.raises(FatalError, match=f"watches not started within 0.05 s: {NAMES[1]}$"):
         await guard(SCOPES)

@@ -159,7 +159,7 @@ def test_a_tool_is_called_in_pieces_too() -> None:
         ("/v1/chat/completions", {}, 400, "messages must be"),
         ("/v1/chat/completions", {**QUESTION, "max_tokens": 9000}, 400, "maximum context length is 8192"),
         ("/v1/chat/completions", {**QUESTION, "model": "gpt"}, 404, "The model `gpt` does not exist"),
-        ("/v1/chat/completions", {**QUESTION, "n": 2}, 400, "only n=1"),
+        ("/v1/chat/completions", {**QUESTION, "n": 2}, 400, "only one choice"),
         ("/v1/completions", {"prompt": []}, 400, "only one prompt at a time"),
         ("/v1/completions", {"prompt": [1 << 30]}, 400, "out of vocabulary"),
         ("/detokenize", {"tokens": [-1]}, 400, "out of vocabulary"),

@@ -58,4 +58,4 @@ def test_the_best_n_is_found_and_the_interval_holds_the_truth(curve: str, best: 
     assert verdict.speedup is not None
     assert verdict.speedup.low <= truth <= verdict.speedup.high
     status = trial_conversion.verdict_status(verdict, trials, run_settings())
-    assert status.message.startswith("Simulated, no GPU was measured: n=")
+    assert status.message.startswith("Simulated, no GPU was measured: n_spec=")

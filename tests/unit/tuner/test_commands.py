@@ -68,7 +68,7 @@ def test_a_verdict_has_the_agreed_form() -> None:
     assert code == 0
     assert (verdict["type"], verdict["nSpec"]) == ("Selected", 1)
     assert verdict["speedup"]["low"] < 1.8 < verdict["speedup"]["high"]
-    assert verdict["message"].startswith("n=1 is 1.8")
+    assert verdict["message"].startswith("n_spec=1 is 1.8")
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_bad_line_is_answered_by_an_error_that_names_the_field_and_the_next_is
     [
         ("curve,n_spec\n", "row 1: column concurrency is missing"),
         (HEADER, "there are no curves"),
-        (HEADER + "a,vLLM,1,0,50,,\na,vLLM,1,x,50,,\n", "row 3, column n_spec: 'x' is no number"),
-        (HEADER + "a,vLLM,1,1.5,50,,\n", "row 2, column n_spec: 1.5 is no whole number"),
+        (HEADER + "a,vLLM,1,0,50,,\na,vLLM,1,x,50,,\n", "row 3, column n_spec: 'x' is not a number"),
+        (HEADER + "a,vLLM,1,1.5,50,,\n", "row 2, column n_spec: 1.5 is not a whole number"),
         (HEADER + "a,vLLM,0,1,50,,\n", "row 2, column concurrency"),
         (HEADER + "a,vLLM,1,1,-5,,\n", "row 2, column tokens_per_second"),
         (HEADER + "a,vLLM,1,1,50,1.2,\n", "row 2, column acceptance_rate"),
@@ -151,8 +151,8 @@ def test_a_replay_counts_boots_and_regret_beside_the_baselines(tmp_path: Path) -
     assert [run["nSpec"] for one in document["curves"] for run in one["repeats"]] == [3, 3, 0, 0, 2, 2]
     assert document["total"]["wronglyOn"] == 0
     assert document["total"]["worstRegret"] == 0
-    assert document["baselines"]["everyArmTwice"]["shareOfDoubleSweep"] == 1
-    assert set(document["baselines"]) == {"everyArmOnce", "everyArmTwice", "fixedList", "tpe"}
+    assert document["baselines"]["everyValueTwice"]["shareOfDoubleSweep"] == 1
+    assert set(document["baselines"]) == {"everyValueOnce", "everyValueTwice", "fixedList", "tpe"}
 
 
 def test_a_table_and_an_explanation_can_be_read(tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_a_table_and_an_explanation_can_be_read(tmp_path: Path) -> None:
     table = CliRunner().invoke(app, ["replay", str(path)])
     explanation = CliRunner().invoke(app, ["replay", str(path), "--explain", "healthy"])
 
-    assert "everyArmOnce" in table.stdout
-    assert "Selected: n=3" in explanation.stdout
+    assert "everyValueOnce" in table.stdout
+    assert "Selected: n_spec=3" in explanation.stdout
 
 
 def test_a_boot_shows_the_same_whatever_was_booted_before() -> None:

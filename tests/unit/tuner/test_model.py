@@ -166,7 +166,7 @@ def test_a_proof_is_expected_to_gain_the_advantage_where_the_machine_is_quiet_an
     noisy = replace(posterior, boot_noise=np.array([0.09]))
     either = replace(mixture([0.05, 0.05], 0.01, [0.5, 0.5]), boot_noise=np.array([0.001, 0.09]))
 
-    gains = [gain_by_proof(one, 1, asked=2.0, spread=0.7) for one in (quiet, noisy, either)]
+    gains = [gain_by_proof(one, 1, required_z=2.0, spread=0.7) for one in (quiet, noisy, either)]
 
     assert gains[0] == pytest.approx(0.05, abs=1e-4)
     assert 0 < gains[1] < 0.02
@@ -176,4 +176,6 @@ def test_a_proof_is_expected_to_gain_the_advantage_where_the_machine_is_quiet_an
 def test_a_proof_that_convinces_by_luck_alone_gains_its_share_of_the_luck() -> None:
     posterior = replace(mixture([0.0], 0.01, [1.0]), boot_noise=np.array([0.03]))
 
-    assert gain_by_proof(posterior, 1, asked=0.0, spread=1.0) == pytest.approx(0.03 / math.sqrt(2 * math.pi), abs=1e-6)
+    assert gain_by_proof(posterior, 1, required_z=0.0, spread=1.0) == pytest.approx(
+        0.03 / math.sqrt(2 * math.pi), abs=1e-6
+    )

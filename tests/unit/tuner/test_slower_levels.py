@@ -52,14 +52,14 @@ def test_speculation_is_off_where_every_n_makes_some_level_slower_and_few_boots_
     arms, verdict = played(MUCH_SLOWER_TOGETHER, "Forbid")
 
     assert (verdict.type.value, verdict.n_spec) == ("SpeculationOff", 0)
-    assert "no n is faster than n=0 without being slower at some level" in verdict.message
+    assert "no n_spec is faster than n_spec=0 at every level" in verdict.message
     assert len(arms) <= 6
 
 
 def test_an_n_that_is_slower_at_every_level_is_told_by_how_much() -> None:
     _, verdict = played({n: 400.0 * 0.4**n for n in ALONE}, "Forbid")
 
-    assert "no n is faster than n=0; the best other one" in verdict.message
+    assert "no n_spec is faster than n_spec=0; the best other one" in verdict.message
 
 
 def test_a_loss_that_nobody_minds_forbids_nothing() -> None:

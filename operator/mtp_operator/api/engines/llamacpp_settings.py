@@ -85,7 +85,7 @@ REFUSED: Final = {
     "--reranking": Refusal("turns text generation off"),
     "--sleep-idle-seconds": Refusal("unloads the model between two measurements", ("-1",)),
     "--slot-save-path": Refusal("lets requests write files"),
-    "--spec-default": Refusal("turns speculation on at every n"),
+    "--spec-default": Refusal("turns speculation on at every n_spec"),
     "--spec-draft-hf": Refusal("downloads another model: name it in spec.model.uri"),
     "--spec-draft-model": Refusal("is spec.speculation.drafter"),
     "--spec-draft-n-min": Refusal("is spec.speculation.llamaCpp.nMin"),

@@ -57,7 +57,7 @@ REFUSED: Final = {
     "--model": Refusal("is spec.model.uri"),
     "--nnodes": Refusal("needs several pods: an engine is one pod on one node", ("1",)),
     "--no-enable-prefix-caching": Refusal("is spec.engine.vllm.prefixCaching"),
-    "--per-request-spec-decode-metrics": Refusal("keeps vLLM from starting without speculation (n=0)"),
+    "--per-request-spec-decode-metrics": Refusal("keeps vLLM from starting without speculation (n_spec=0)"),
     "--pipeline-parallel-size": Refusal(
         "does not work together with MTP: draft heads live on the last stage only", ("1",)
     ),
@@ -159,7 +159,7 @@ class VLLMSettings(Schema):
     trust_remote_code: Annotated[
         TrustRemoteCode,
         Field(
-            description="Enabled runs Python code that lies beside the weights, with all that the engine's pod may do; "
+            description="Enabled runs Python code that comes with the weights, with all that the engine's pod may do; "
             "only for a model that vLLM does not know by itself, from a repository that you have read."
         ),
     ] = TrustRemoteCode.DISABLED
@@ -176,7 +176,7 @@ class VLLMSettings(Schema):
 
 
 class RejectionSample(StrEnum):
-    """How drafted tokens are held against the target's; the output follows the target with both."""
+    """How drafted tokens are compared with the target's; the output follows the target with both."""
 
     STANDARD = "Standard"
     BLOCK = "Block"
@@ -240,13 +240,13 @@ class VLLMSpeculation(Schema):
     rejection_sample_method: Annotated[
         RejectionSample | None,
         Field(
-            description="How drafted tokens are held against the target's: Standard one by one, Block all of a step "
+            description="How drafted tokens are compared with the target's: Standard one by one, Block all of a step "
             "together. Default: vLLM's own."
         ),
     ] = None
     draft_sample_method: Annotated[
         DraftSample | None,
-        Field(description="Whether the drafter takes its likeliest token or draws one. Default: vLLM's own."),
+        Field(description="Whether the drafter takes its most likely token or draws one. Default: vLLM's own."),
     ] = None
     padded_drafter_batch: Annotated[
         PaddedDrafterBatch | None,

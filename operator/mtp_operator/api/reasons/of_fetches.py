@@ -94,7 +94,7 @@ FETCHES: Final = (
         Who.OPERATOR,
         "The hub cannot be reached, or answers with server errors.",
         "Wait; if it lasts, check egress and DNS of the namespace (`kubectl mtp doctor`), or the chart's hub mirror.",
-        "the hub does not give hf://Qwen/Qwen3.6-27B-FP8 (ConnectError)",
+        "the hub did not return hf://Qwen/Qwen3.6-27B-FP8 (ConnectError)",
     ),
     Reason(
         "HubRefused",
@@ -126,7 +126,7 @@ FETCHES: Final = (
         Who.AUTHOR,
         "The pattern in spec.model.uri matches several models.",
         "Name one file.",
-        "*q8*.gguf stands for several models: a-q8_0.gguf, b-q8_0.gguf; name one of them",
+        "*q8*.gguf matches several models: a-q8_0.gguf, b-q8_0.gguf; name one of them",
     ),
     Reason(
         "FileNameUnusable",
@@ -134,7 +134,7 @@ FETCHES: Final = (
         Who.AUTHOR,
         "The name of the file contains characters that a URI cannot state.",
         "Rename the file in the repository.",
-        "the file has a name that no URI can state: rename it in the repository",
+        "the file has a name that a URI cannot state: rename it in the repository",
     ),
     Reason(
         "WrongHash",
@@ -142,7 +142,7 @@ FETCHES: Final = (
         Who.AUTHOR,
         "A file was downloaded twice with a size or hash other than the hub states.",
         f"Check proxies and mirrors between the cluster and the hub. {_RETRY}",
-        "model-00001-of-00003.safetensors came twice with a wrong size or hash",
+        "model-00001-of-00003.safetensors was downloaded twice with a wrong size or hash",
     ),
     Reason(
         "ClaimFull",
@@ -150,7 +150,7 @@ FETCHES: Final = (
         Who.AUTHOR,
         "The PVC has too little room for the weights.",
         f"Enlarge the PVC, or free space on it. {_RETRY}",
-        "28.9 GB are still to come, the claim has room for 9.8 GB: enlarge it",
+        "28.9 GB are still to come, the PVC has room for 9.8 GB: enlarge it",
     ),
     Reason(
         "ClaimNotWritable",
@@ -158,7 +158,7 @@ FETCHES: Final = (
         Who.AUTHOR,
         "The user of the fetch pod may not write to the PVC.",
         f"Set spec.template.securityContext (fsGroup, runAsUser) to what the volume allows. {_RETRY}",
-        "the claim cannot be written by user 65532 (Permission denied)",
+        "the PVC cannot be written by user 65532 (Permission denied)",
     ),
     Reason(
         "ClaimFailed",
@@ -166,6 +166,6 @@ FETCHES: Final = (
         Who.OPERATOR,
         "The volume of the PVC reports an input or output error.",
         "Wait; if it lasts, check the storage system.",
-        "the claim fails: [Errno 5] Input/output error",
+        "the PVC fails: [Errno 5] Input/output error",
     ),
 )

@@ -12,7 +12,7 @@ VERDICTS: Final = (
         "Selected",
         _VERDICT,
         Who.NOBODY,
-        "An n_spec above 0 is faster than the baseline beyond doubt. It is served.",
+        "An n_spec above 0 is proven to be faster than the baseline. It is served.",
         "Nothing.",
         "n_spec=3 is 2.50x (95% CI 2.22-2.93) as fast as n_spec=0",
     ),
@@ -22,7 +22,8 @@ VERDICTS: Final = (
         Who.NOBODY,
         "No n_spec is faster than the baseline: n_spec=0 is served, speculation is off.",
         "Nothing. Another drafter, other concurrency levels or another GPU may give another result.",
-        "Speculation slows this model down: best measured n_spec=3 reaches 0.71x (95% CI 0.65-0.88)",
+        "Speculation is off: no n_spec is faster than n_spec=0; the best other one, n_spec=3, reaches 0.71x (95% CI "
+        "0.65-0.88)",
     ),
     Reason(
         "Inconclusive",
@@ -38,7 +39,8 @@ VERDICTS: Final = (
         Who.AUTHOR,
         "The budget ended the run although another trial was expected to improve the choice by more than 1%.",
         "Raise spec.tuning.budget: the run continues with the trials that it has.",
-        "Stopped by budget (3 of 3 trials). Next would be n_spec=2, predicted 1.03x (0.92-1.17)",
+        "Stopped by the budget; next would be n_spec=2: predicted 1.03x (95% CI 0.92-1.17), expected to improve the "
+        "choice by 2.4%",
     ),
     Reason(
         "BaselineDrifted",
@@ -46,7 +48,7 @@ VERDICTS: Final = (
         Who.ADMINISTRATOR,
         "Trials of the baseline differ by more than noise explains, so that no comparison with it holds.",
         "Look for other load, power caps or thermal throttling on the node, then run `kubectl mtp retune NAME`.",
-        "the baseline, n_spec=0, drifted by -12.3% from its first trial to a later one",
+        "The baseline, n_spec=0, drifted by -12.3% from its first trial to a later one, which widens the interval",
     ),
     Reason(
         "Failed",
@@ -62,7 +64,7 @@ VERDICTS: Final = (
         Who.NOBODY,
         "The model's spec changed while the run was under way; another run, or none, answers the new spec.",
         "Nothing. Its finished trials are used again where they measured the same.",
-        "the model's spec asks for something else now",
+        "the model's spec has changed since the run began",
     ),
 )
 
@@ -73,7 +75,7 @@ EVENTS: Final = (
         Who.NOBODY,
         "All weights have been downloaded and verified.",
         "Nothing.",
-        "hf://Qwen/Qwen3.6-27B-FP8 at 0123456789ab: 28.9 GB on claim qwen-weights",
+        "hf://Qwen/Qwen3.6-27B-FP8 at 0123456789ab: 28.9 GB on PVC qwen-weights",
     ),
     Reason(
         "TuningStarted",
@@ -81,7 +83,7 @@ EVENTS: Final = (
         Who.NOBODY,
         "A run has begun.",
         "Follow it with `kubectl mtp watch NAME`.",
-        "the evidence gathers in MTPTuningRun qwen-84b1df9796",
+        "Tuning started: MTPTuningRun qwen-84b1df9796",
     ),
     Reason(
         "TrialsAdopted",
@@ -89,10 +91,10 @@ EVENTS: Final = (
         Who.NOBODY,
         "The run begins with trials of earlier runs that measured the same on the same node.",
         "Nothing. Increase spec.tuning.request to measure everything again.",
-        "4 trials of MTPTuningRun qwen-84b1df9796 taken over",
+        "4 trials of MTPTuningRun qwen-84b1df9796 reused",
     ),
     Reason(
-        "TrialPlanned", _EVENT, Who.NOBODY, "A trial is about to start.", "Nothing.", "measuring n_spec=0, the baseline"
+        "TrialPlanned", _EVENT, Who.NOBODY, "A trial is about to start.", "Nothing.", "Measuring n_spec=0, the baseline"
     ),
     Reason(
         "TrialLost",
@@ -100,7 +102,7 @@ EVENTS: Final = (
         Who.OPERATOR,
         "A trial ended through no fault of its own: its pod was evicted, deleted, or its node went away.",
         "Nothing at first. After several losses in a row, find out what removes pods from the node.",
-        "n_spec=3: attempt 0 was lost: its pod was deleted; it is repeated",
+        "n_spec=3: attempt 0 was lost: its pod was deleted; retrying",
     ),
     Reason(
         "TrialDrifted",
@@ -108,7 +110,7 @@ EVENTS: Final = (
         Who.OPERATOR,
         "Throughput sank while the trial was measured; the trial is repeated once.",
         "Nothing at first. If it happens again, the trial fails with Unstable.",
-        "n_spec=3: throughput sank by 9% while concurrency 1 was measured; it is repeated",
+        "n_spec=3: throughput sank by 9% while concurrency 1 was measured; retrying",
     ),
     Reason(
         "TrialTooSlow",
@@ -116,7 +118,7 @@ EVENTS: Final = (
         Who.OPERATOR,
         "A concurrency level did not complete enough passes in its time; the trial is repeated with twice the time.",
         "Nothing at first. If it happens again, the trial fails with TooSlow.",
-        "trial 3 (mtp-3): 1 of 4 passes in 300 s; it is repeated with twice the time",
+        "trial 3 (mtp-3): 1 of 4 passes in 300 s; retrying with twice the time",
     ),
     Reason(
         "TrialMeasured",
@@ -124,7 +126,7 @@ EVENTS: Final = (
         Who.NOBODY,
         "A trial has a result.",
         "Nothing.",
-        "trial 3 (mtp-3): 115.3 tokens/s, 3.52 tokens per step",
+        "trial 3 (mtp-3): 115.3 tokens/s, acceptance length 3.52",
     ),
     Reason(
         "TrialFailed",
@@ -170,8 +172,8 @@ EVENTS: Final = (
         "TuningSuperseded",
         _EVENT,
         Who.NOBODY,
-        "A run ended because the model's spec asks for something else now.",
+        "A run ended because the model's spec has changed since the run began.",
         "Nothing.",
-        "the model's spec asks for something else now",
+        "the model's spec has changed since the run began",
     ),
 )

@@ -22,7 +22,7 @@ FAILURES: Final = (
         Who.AUTHOR,
         "The engine's container used more memory (RAM, not GPU memory) than its limit.",
         "Raise spec.template.resources memory; lower gpuLayers offload or the size of caches in RAM.",
-        "the engine exited with code 137 (OOMKilled: it took more memory than it may)",
+        "the engine exited with code 137 (OOMKilled: it used more memory than its limit)",
     ),
     Reason(
         "EngineFailed",
@@ -38,7 +38,7 @@ FAILURES: Final = (
         Who.AUTHOR,
         "The engine is still running, but has stopped answering.",
         "Read the engine's log; try another engine version, or a smaller maxNSpec.",
-        "4 of the last 4 requests at concurrency 4 got no whole answer within 120 s",
+        "4 of the last 4 requests at concurrency 4 got no complete answer within 120 s",
     ),
     Reason(
         "ModelMissing",
@@ -102,7 +102,7 @@ FAILURES: Final = (
         Who.OPERATOR,
         "The bench container was asked to stop before it had a result.",
         "Nothing: the operator knows why the trial was ended and records that instead where it can.",
-        "the trial was told to end",
+        "the trial was asked to stop",
     ),
     Reason(
         "Ended",
@@ -126,7 +126,7 @@ FAILURES: Final = (
         Who.AUTHOR,
         "The bench ended without an error, but a concurrency level has no throughput.",
         "Read the log of the trial's pod.",
-        "the bench ended well, but a level has no throughput",
+        "the bench exited with code 0, but a level has no throughput",
     ),
     Reason(
         "ResultImplausible",
@@ -223,7 +223,7 @@ FAILURES: Final = (
         Who.ADMINISTRATOR,
         "Throughput sank while it was measured, in both attempts.",
         "Look for thermal throttling, power caps and other load on the node, then run `kubectl mtp retune NAME`.",
-        "throughput sank by 9% while concurrency 1 was measured; so it did when it was measured before",
+        "throughput sank by 9% while concurrency 1 was measured, in both attempts",
     ),
     Reason(
         "OutputChanged",
@@ -263,7 +263,7 @@ FAILURES: Final = (
         Who.AUTHOR,
         "The engine's /metrics could not be read, three times in a row.",
         "Read the engine's log; try another engine version.",
-        "what the engine counted is not known: HTTP 500, three times in a row",
+        "the engine's counters could not be read three times in a row: HTTP 500",
     ),
 )
 

@@ -21,7 +21,7 @@ WARNINGS: Final = (
         Who.NOBODY,
         "The drafter skips steps, as n-grams and unsure draft models do.",
         "Nothing.",
-        "concurrency 1: 62% of the steps drafted; the others gave a single token",
+        "concurrency 1: 62% of the steps drafted; the others produced a single token",
     ),
     Reason(
         "DraftsFromAnswers",
@@ -29,7 +29,7 @@ WARNINGS: Final = (
         Who.NOBODY,
         "The engine's /metrics has no draft counters; those in its answers are used.",
         "Nothing.",
-        "concurrency 1: the engine shows no counters of drafts in /metrics",
+        "concurrency 1: the engine has no draft counters in /metrics",
     ),
     Reason(
         "UsageMissing",
@@ -37,7 +37,7 @@ WARNINGS: Final = (
         Who.NOBODY,
         "Some answers do not state how many tokens they have; the engine's counter is used.",
         "Nothing.",
-        "concurrency 1: 2 of 120 answers do not say how many tokens they have",
+        "concurrency 1: 2 of 120 answers do not state how many tokens they have",
     ),
     Reason(
         "UsageCountsMessages",
@@ -53,7 +53,7 @@ WARNINGS: Final = (
         Who.NOBODY,
         "The engine's /metrics has no counter of generated tokens; nothing shows whether other traffic reached it.",
         "Nothing.",
-        "concurrency 1: the engine shows no counter of its tokens in /metrics",
+        "concurrency 1: the engine has no counter of its tokens in /metrics",
     ),
     Reason(
         "OtherRequests",
@@ -61,7 +61,7 @@ WARNINGS: Final = (
         Who.ADMINISTRATOR,
         "The engine generated more tokens than the bench received: other traffic reached it.",
         "Make sure that nothing else uses the engine, then run `kubectl mtp retune NAME`.",
-        "concurrency 1: the engine generated 3100 tokens, our answers have 3000",
+        "concurrency 1: the engine generated 3100 tokens, the bench received 3000: other traffic reached it",
     ),
     Reason(
         "LatenciesUnmeasurable",
@@ -93,7 +93,7 @@ WARNINGS: Final = (
         Who.NOBODY,
         "Answers have tokens but no text: a parser of the engine withholds it.",
         "Nothing. Check the engine's reasoning and tool parsers if clients see empty answers, too.",
-        "concurrency 1: 5 of 120 answers have tokens and no text",
+        "concurrency 1: 5 of 120 answers have tokens but no text",
     ),
     Reason(
         "CachedPrompts",
@@ -101,7 +101,7 @@ WARNINGS: Final = (
         Who.AUTHOR,
         "Prompts were found in a cache, so that the time to first token is too short.",
         "Restart the server, or disable its prefix cache while `mtp bench` measures.",
-        "concurrency 1: 900 of the 3000 tokens of prompts were found in a cache",
+        "concurrency 1: 900 of the 3000 prompt tokens were found in a cache",
     ),
     Reason(
         "MachineBusy",
@@ -125,6 +125,6 @@ WARNINGS: Final = (
         Who.NOBODY,
         "The bench used most of a CPU core, so that it may be the bottleneck.",
         "Measure fewer concurrent requests if the throughput looks too low.",
-        "concurrency 1: the bench took 92% of a core: it may be the limit",
+        "concurrency 1: the bench took 92% of a core: it may be the bottleneck",
     ),
 )

@@ -14,7 +14,7 @@ from .speculation import (
     SpeculationMethodSpec,
     SpeculationSpec,
 )
-from .tuning import Disruption, QueueName, TuningMode, TuningSpec
+from .tuning_spec import Disruption, QueueName, TuningMode, TuningSpec
 from .workload import DEFAULT_CONCURRENCY, PROMPT_RESERVE_TOKENS, Level, Workload
 
 __all__ = [

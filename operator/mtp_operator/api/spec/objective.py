@@ -70,7 +70,7 @@ class Objective(Schema):
         tuple[LatencyConstraint, ...],
         Field(
             max_length=MAX_CONSTRAINTS,
-            description="Limits that an n_spec must keep to be chosen, with 95 % confidence. A P50 or P95 needs 60 "
+            description="Limits that an n_spec must keep to be chosen, with 95% confidence. A P50 or P95 needs 60 "
             "measured requests at its level, a P99 299; what two trials cannot prove counts as not kept.",
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
@@ -81,21 +81,21 @@ class Objective(Schema):
     slower_levels: Annotated[
         SlowerLevels,
         Field(
-            description="Forbid chooses no n_spec that is expected to be slower than n=0 at some level. Allow: the "
-            "weighted mean over all levels decides."
+            description="Forbid chooses no n_spec that is expected to be slower than n_spec=0 at some level. Allow: "
+            "the weighted mean over all levels decides."
         ),
     ] = SlowerLevels.FORBID
 
 
 class Budget(Schema):
-    """Where tuning stops at the latest."""
+    """Upper limits of one tuning run."""
 
     max_trials: Annotated[
         int,
         Field(
             ge=1,
             le=64,
-            description="Trials, each one boot of the engine; a lost one (node gone, preempted) does not count.",
+            description="Trials, each one start of the engine; a lost one (node gone, preempted) does not count.",
         ),
     ] = 24
     max_gpu_minutes: Annotated[

@@ -48,7 +48,7 @@ class Sampling(Schema):
         SamplingMode,
         Field(
             description="ModelDefaults sends nothing, as most clients do: the model's generation_config.json applies "
-            "(llama.cpp: what the GGUF file or llama-server says). Greedy always takes the likeliest token. Custom "
+            "(llama.cpp: what the GGUF file or llama-server says). Greedy always takes the most likely token. Custom "
             "sends the values below. The output check is greedy in each mode."
         ),
     ] = SamplingMode.MODEL_DEFAULTS
@@ -70,6 +70,6 @@ class Sampling(Schema):
         Field(
             ge=1,
             le=1_000_000,
-            description="Only this many of the likeliest tokens are drawn from, where mode is Custom. Default: all.",
+            description="Only this many of the most likely tokens are drawn from, where mode is Custom. Default: all.",
         ),
     ] = None

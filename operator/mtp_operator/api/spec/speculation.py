@@ -68,7 +68,8 @@ class SpeculationMethodSpec(Schema):
         Field(
             description="MTP drafts with heads trained into the model, or with an assistant (drafter) that shares its "
             "KV cache; DraftModel drafts with a small model of its own (drafter); Eagle, Eagle3 and DFlash with a head "
-            "trained for the model (drafter); DSpark likewise, or with the one inside the model's checkpoint. NGram "
+            "trained for the model (drafter); DSpark with such a head, or with the one inside the model's checkpoint. "
+            "NGram "
             "repeats what followed the last tokens earlier in the request; Suffix the longest match of any length. "
             "llama.cpp has neither Eagle nor Suffix; with SGLang there are MTP, DraftModel, Eagle and Eagle3."
         ),

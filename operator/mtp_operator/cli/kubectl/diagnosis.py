@@ -89,7 +89,7 @@ def _crds(facts: Facts) -> Iterator[Check]:
         if not missing and not more:
             yield _check("CRDs", "ok", f"{name} has the fields of this version")
             continue
-        which = f"lacks {_listed(missing)}" if missing else f"has {_listed(more)} beside"
+        which = f"lacks {_listed(missing)}" if missing else f"also has {_listed(more)}"
         action = "Upgrade the chart's CRDs." if missing else "Upgrade kubectl-mtp to the version of the operator."
         yield _check("CRDs", "warning", f"{name} is of another version: it {which}", action)
 

@@ -32,7 +32,7 @@ def gpu_nodes(nodes: Iterable[Body], pods: Iterable[Body], resource: str = GPU_R
     for pod in pods:
         node = pod["spec"].get("nodeName")
         if node and pod.get("status", {}).get("phase") not in _ENDED:
-            taken[node] = taken.get(node, 0) + _asked(pod, resource)
+            taken[node] = taken.get(node, 0) + _requested_gpus(pod, resource)
     found = []
     for node in nodes:
         count = _whole((node.get("status", {}).get("allocatable") or {}).get(resource))
@@ -78,7 +78,7 @@ def _listed(nodes: Sequence[GpuNode]) -> str:
     return ", ".join(named) + more
 
 
-def _asked(pod: Body, resource: str) -> int:
+def _requested_gpus(pod: Body, resource: str) -> int:
     """As the scheduler counts: all containers and sidecars together, or the largest init container."""
     spec = pod["spec"]
     inits = spec.get("initContainers") or ()

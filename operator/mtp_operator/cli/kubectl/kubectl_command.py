@@ -27,8 +27,8 @@ app = typer.Typer(
 _NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the MTPModel.", show_default=False)]
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"kubectl-mtp {version('mtp-operator')}")
         raise typer.Exit
 
@@ -81,7 +81,8 @@ def watch(
     session: Session,
     name: _NAME,
     until_settled: Annotated[
-        bool, typer.Option("--until-settled", help="End when nothing is under way any more; exit status 1 if blocked.")
+        bool,
+        typer.Option("--until-settled", help="Exit when nothing is in progress any more; exit status 1 if blocked."),
     ] = False,
 ) -> None:
     """Follow a model live: the tree of its tuning and the curve; lines where the output is not a terminal."""
@@ -146,7 +147,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log.")] = False,
     tail: Annotated[int, typer.Option(min=1, help="Lines from the end.")] = 200,
 ) -> None:
-    """Print the engine's log of the trial or server under way. Needs the right to read pods and their logs."""
+    """Print the engine's log of the running trial or server. Needs the right to read pods and their logs."""
     from .logs_source import log_source, selector
 
     connection = session.connection
@@ -154,7 +155,7 @@ def logs(
     model = connection.model(name)
     source = log_source(connection.items(pods_path, "Pods", {"labelSelector": selector(model)}))
     if source is None:
-        _refuse(f"MTPModel {name} has no pod: {model.status.summary or 'nothing is under way'}")
+        _refuse(f"MTPModel {name} has no pod: {model.status.summary or 'nothing is in progress'}")
     query = {"container": source.container, "tailLines": str(tail)}
     path, what = f"{pods_path}/{source.pod}/log", f"log of {source.what} pod {source.pod}"
     if session.output is Output.JSON:
@@ -236,7 +237,7 @@ def plan(
         list[Path], typer.Option("--filename", "-f", help="MTPModels as YAML; - is standard input.", show_default=False)
     ],
 ) -> None:
-    """Say what applying a manifest would bring about: objects, GPUs, restarts, trials and GPU time.
+    """Show what applying a manifest would do: objects, GPUs, restarts, trials and GPU time.
 
     Reads Nodes and Pods, too; without that right what is free is not known.
     """

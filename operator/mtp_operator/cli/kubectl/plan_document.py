@@ -9,7 +9,7 @@ from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.api.serving_record import Served
 from mtp_operator.api.spec import EngineType
 from mtp_operator.cli.render import Installation, RenderError, rendered_objects
-from mtp_operator.reconcile.intent import NotYet, Off, Pinned, Refused, Tune, Wish, fixed_n_spec, wish
+from mtp_operator.reconcile.intent import DesiredState, NotYet, Off, Pinned, Refused, Tune, desired_state, fixed_n_spec
 from mtp_operator.reconcile.observed import OperatorSettings
 from mtp_operator.reconcile.weights import fetched
 from mtp_operator.report.words import minutes
@@ -44,17 +44,17 @@ def planned_model(
     """
     model = stated if live is None else MTPModel(metadata=live.metadata, spec=stated.spec, status=live.status)
     named = [run for run in runs if run.spec.model_name == model.metadata.name]
-    asked = wish(model, _SETTINGS, named)
-    before = wish(live, _SETTINGS, named) if live is not None else None
+    desired = desired_state(model, _SETTINGS, named)
+    before = desired_state(live, _SETTINGS, named) if live is not None else None
     return PlannedModel(
         name=model.metadata.name,
         namespace=model.metadata.namespace,
-        objects=tuple(_objects(model, asked, runs, is_new=live is None)),
+        objects=tuple(_objects(model, desired, runs, is_new=live is None)),
         weights=_weights(model),
         gpus=room_for(model.spec.accelerator, nodes, pods),
-        servers=_servers(model, asked, before),
-        tuning=_tuning(asked, runs),
-        expectation=_expectation(model, asked, runs),
+        servers=_servers(model, desired, before),
+        tuning=_tuning(desired, runs),
+        expectation=_expectation(model, desired, runs),
     )
 
 
@@ -66,9 +66,11 @@ def _weights(model: MTPModel) -> str:
     return f"{uris}: {'on' if fetched(model) else 'downloaded to'} PVC {claim}"
 
 
-def _objects(model: MTPModel, asked: Wish, runs: Sequence[MTPTuningRun], *, is_new: bool) -> Iterator[PlannedObject]:
+def _objects(
+    model: MTPModel, desired: DesiredState, runs: Sequence[MTPTuningRun], *, is_new: bool
+) -> Iterator[PlannedObject]:
     """What would be created. Trials run one at a time: they are one line."""
-    images = asked.images
+    images = desired.images
     installation = replace(
         _INSTALLATION,
         vllm_image=images.engine_image,
@@ -79,14 +81,14 @@ def _objects(model: MTPModel, asked: Wish, runs: Sequence[MTPTuningRun], *, is_n
         objects = rendered_objects(model, installation)
     except RenderError:
         return
-    is_run_new = isinstance(asked.intent, Tune | NotYet) and _run_of(asked, runs) is None
+    is_run_new = isinstance(desired.intent, Tune | NotYet) and _run_of(desired, runs) is None
     for one in objects:
         kind, name = one["kind"], one["metadata"]["name"]
         if RUN_LABEL in (one["metadata"].get("labels") or {}):
             continue
         if kind == MTPTuningRun.__name__:
             if is_run_new:
-                is_named = isinstance(asked.intent, Tune)
+                is_named = isinstance(desired.intent, Tune)
                 yield PlannedObject(object_kind=kind, name=name if is_named else "named once the weights are there")
         elif is_new:
             yield PlannedObject(object_kind=kind, name=name)
@@ -95,32 +97,32 @@ def _objects(model: MTPModel, asked: Wish, runs: Sequence[MTPTuningRun], *, is_n
         yield PlannedObject(object_kind="Job", name=f"up to {most}, one at a time")
 
 
-def _servers(model: MTPModel, asked: Wish, before: Wish | None) -> str:
+def _servers(model: MTPModel, desired: DesiredState, before: DesiredState | None) -> str:
     if model.spec.serving.replicas == 0:
         return "nothing is served (spec.serving.replicas: 0)"
     if before is None:
         return "start for the first time"
-    if asked.servable is None or before.servable is None:
+    if desired.servable is None or before.servable is None:
         return "keep what they have until the settings can be used"
-    old, new = (Served.of(one, 0, model.spec.template.pod).settings_hash for one in (before.servable, asked.servable))
+    old, new = (Served.of(one, 0, model.spec.template.pod).settings_hash for one in (before.servable, desired.servable))
     strategy = f"(rollout strategy {model.spec.serving.rollout.strategy.value})"
-    fixed, served = fixed_n_spec(asked.intent), model.status.served_n_spec
+    fixed, served = fixed_n_spec(desired.intent), model.status.served_n_spec
     if old != new:
         when = "once the run has its verdict" if fixed is None else "at once"
         return f"replaced {when} {strategy}: their settings change"
     if fixed is not None and served is not None and fixed != served:
         return f"replaced at once {strategy}: n_spec={served} becomes n_spec={fixed}"
-    return "no restart" if asked.intent == before.intent else "replaced only if n_spec changes"
+    return "no restart" if desired.intent == before.intent else "replaced only if n_spec changes"
 
 
-def _run_of(asked: Wish, runs: Sequence[MTPTuningRun]) -> MTPTuningRun | None:
+def _run_of(desired: DesiredState, runs: Sequence[MTPTuningRun]) -> MTPTuningRun | None:
     """The run that answers the wish, if there is one already."""
-    name = asked.intent.run_name if isinstance(asked.intent, Tune) else None
+    name = desired.intent.run_name if isinstance(desired.intent, Tune) else None
     return next((run for run in runs if run.metadata.name == name), None)
 
 
-def _tuning(asked: Wish, runs: Sequence[MTPTuningRun]) -> str:
-    match asked.intent:
+def _tuning(desired: DesiredState, runs: Sequence[MTPTuningRun]) -> str:
+    match desired.intent:
         case Refused(why):
             return f"refused: {why}"
         case Pinned(_, why) | Off(why):
@@ -130,15 +132,15 @@ def _tuning(asked: Wish, runs: Sequence[MTPTuningRun]) -> str:
         case Tune(held=held) if held is not None:
             return f"nothing is measured now: {held}"
         case Tune():
-            return _run(asked, runs)
+            return _run(desired, runs)
 
 
-def _run(asked: Wish, runs: Sequence[MTPTuningRun]) -> str:
-    there = _run_of(asked, runs)
+def _run(desired: DesiredState, runs: Sequence[MTPTuningRun]) -> str:
+    there = _run_of(desired, runs)
     if there is not None:
         state = "has the answer" if there.status.verdict is not None else "is under way and continues"
         return f"no new run: {there.metadata.name} {state}"
-    measurement = asked.settings.measurement_hash()
+    measurement = desired.settings.measurement_hash()
     kept = [run for run in runs if run.spec.measurement_hash() == measurement and run.status.counters.measured]
     if kept:
         trials = sum(run.status.counters.measured for run in kept)
@@ -146,15 +148,15 @@ def _run(asked: Wish, runs: Sequence[MTPTuningRun]) -> str:
     return "a new run measures everything"
 
 
-def _expectation(model: MTPModel, asked: Wish, runs: Sequence[MTPTuningRun]) -> str:
-    there = _run_of(asked, runs)
-    if not isinstance(asked.intent, Tune | NotYet) or (there is not None and there.status.verdict is not None):
+def _expectation(model: MTPModel, desired: DesiredState, runs: Sequence[MTPTuningRun]) -> str:
+    there = _run_of(desired, runs)
+    if not isinstance(desired.intent, Tune | NotYet) or (there is not None and there.status.verdict is not None):
         return "no GPU time"
     budget = model.spec.tuning.budget
     most = f"at most {counted(budget.max_trials, 'trial')}"
     if budget.max_gpu_minutes is not None:
         most += f" and {budget.max_gpu_minutes} GPU minutes"
-    alike = [run for run in runs if _is_alike(run, asked) and run.status.verdict and run.status.counters.gpu_seconds]
+    alike = [run for run in runs if _is_alike(run, desired) and run.status.verdict and run.status.counters.gpu_seconds]
     if not alike:
         return f"most runs take 4 to 8 trials, {most}; GPU time is not known: no kept run has this engine and size"
     trials = [run.status.counters.measured + run.status.counters.failed for run in alike]
@@ -163,9 +165,9 @@ def _expectation(model: MTPModel, asked: Wish, runs: Sequence[MTPTuningRun]) -> 
     return f"about {counted(round(fmean(trials)), 'trial')} and {minutes(seconds)} of GPU time, as {kept} took; {most}"
 
 
-def _is_alike(run: MTPTuningRun, asked: Wish) -> bool:
+def _is_alike(run: MTPTuningRun, desired: DesiredState) -> bool:
     """Whether a run had the same engine, model and number of GPUs."""
-    spec, wanted = run.spec, asked.settings
+    spec, wanted = run.spec, desired.settings
     return (spec.engine.type, spec.model.uri, spec.accelerator.count) == (
         wanted.engine.type,
         wanted.model.uri,

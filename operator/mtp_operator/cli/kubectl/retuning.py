@@ -36,5 +36,5 @@ def words(model: MTPModel, last: MTPTuningRun | None, *, dry_run: bool) -> str:
         ended = counters.measured + counters.failed
         said += f"; the last run took {ended} trials and {minutes(counters.gpu_seconds)} of GPU time"
     if last is not None and last.status.verdict is None:
-        said += f"; {last.metadata.name}, which is under way, ends"
+        said += f"; {last.metadata.name}, which is running, ends"
     return f"{said}. A manifest in Git should state the same number."

@@ -8,6 +8,7 @@ from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionTyp
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.reasons import REASONS, Who
 from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.measures.digits import duration
 from mtp_operator.report.data import RUNNING, Candidate, Fact, ReportData, Trial
 from mtp_operator.report.extract import report_data
 from mtp_operator.report.words import minutes, small_percent, speedup
@@ -23,7 +24,7 @@ from .documents import (
     TrialLine,
     WeightsLine,
 )
-from .text import counted, duration
+from .text import counted
 
 _GOOD_IF_FALSE: Final = frozenset({ConditionType.RECONCILING.value, ConditionType.STALLED.value})
 _EVIDENCE: Final = ("GPU", "Driver", "Node")

@@ -63,13 +63,3 @@ def hanging(rows: Iterable[tuple[str, Text]]) -> Table:
     for mark, words in rows:
         table.add_row(mark, words)
     return table
-
-
-def duration(seconds: float) -> str:
-    """Such as `45s`, `12m05s` or `2h03m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"

@@ -9,13 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mtp_operator.api.conditions import parse_time
+from mtp_operator.measures.digits import duration
 from mtp_operator.report.data import Interval
 from mtp_operator.report.words import minutes
 
 from .documents import StatusDocument, TrialLine
 from .explain_view import mark_of, outcome
 from .status_view import color_of, is_good
-from .text import BAD, BUSY, GOOD, QUIET, counted, duration, heading, short_speedup
+from .text import BAD, BUSY, GOOD, QUIET, counted, heading, short_speedup
 
 _CURVE_COLUMNS: Final = 40
 _LABELS_COLUMNS: Final = 40

@@ -6,7 +6,7 @@ with; `end` the ends that a run does not find by itself; `status` what is said o
 
 from .advance import advance
 from .end import clean_up, disown, supersede
-from .status import has_planned, is_as_asked, is_ours, is_over, progress, reference
+from .status import has_planned, is_as_requested, is_finished, is_ours, progress, reference
 from .trials import open_trial, planned
 
 __all__ = [
@@ -14,9 +14,9 @@ __all__ = [
     "clean_up",
     "disown",
     "has_planned",
-    "is_as_asked",
+    "is_as_requested",
+    "is_finished",
     "is_ours",
-    "is_over",
     "open_trial",
     "planned",
     "progress",

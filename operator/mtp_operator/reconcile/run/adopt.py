@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from mtp_operator.api.run import MAX_ADOPTED, MTPTuningRun, MTPTuningRunStatus, TrialState, TrialStatus
-from mtp_operator.api.run import Observed as ObservedByTrial
+from mtp_operator.api.run import MAX_ADOPTED, MTPTuningRun, MTPTuningRunStatus, ObservedByTrial, TrialState, TrialStatus
 from mtp_operator.reconcile import trial_conversion
-from mtp_operator.reconcile.losslessness import judged_outputs
+from mtp_operator.reconcile.losslessness import verify_outputs
 from mtp_operator.reconcile.observed import Node, Observed
 from mtp_operator.reconcile.views import view_run
 from mtp_operator.resources.labels import MEASUREMENT_LABEL, measurement_label
@@ -39,7 +38,7 @@ def adopt(run: MTPTuningRun, observed: Observed, *, nodes_readable: bool) -> MTP
         taken = _numbered(_with_baseline(trials.values()))
         if taken:
             return run.status.replace(
-                trials=judged_outputs(taken),
+                trials=verify_outputs(taken),
                 observed=place,
                 fingerprint=trial_conversion.fingerprint(run.spec.settings_hash, place),
             )
@@ -82,7 +81,7 @@ def _evidence(source: MTPTuningRun, run: MTPTuningRun) -> Mapping[str, TrialStat
     objective, levels = run.spec.objective, run.spec.workload.levels
     found = {}
     try:
-        for trial in filter(lambda one: _is_evidence(one, run), judged_outputs(source.status.trials)):
+        for trial in filter(lambda one: _is_evidence(one, run), verify_outputs(source.status.trials)):
             trial_conversion.tuner_arms((trial,), objective, run.spec.speculation.method)
             origin = trial.adopted_from or source.metadata.name
             weighted = trial_conversion.weighted_trial(trial, levels)

@@ -10,31 +10,29 @@ from mtp_operator.api.run import (
     MTPTuningRun,
     MTPTuningRunSpec,
     MTPTuningRunStatus,
+    ObservedByTrial,
     TrialState,
     TrialStatus,
-)
-from mtp_operator.api.run import (
-    Observed as ObservedByTrial,
 )
 from mtp_operator.api.trial_documents import DRIFTING, IMPLAUSIBLE, TOO_SLOW
 from mtp_operator.reconcile import gpus, obstacles, trial_conversion
 from mtp_operator.reconcile.events import start_events, trial_events, verdict_events
 from mtp_operator.reconcile.judgment import (
-    Broken,
     Drifted,
     Failed,
-    Going,
     Judgment,
     Lost,
     Measured,
-    MustEnd,
+    RunFailed,
+    Running,
+    Terminate,
     judge,
 )
-from mtp_operator.reconcile.losslessness import judged_outputs
+from mtp_operator.reconcile.losslessness import verify_outputs
 from mtp_operator.reconcile.observed import Job, Kind, Lane, Node, Observed, OperatorSettings, Pod, Reference
 from mtp_operator.reconcile.obstacles import ENDS_WITHIN, Obstacle
 from mtp_operator.reconcile.patience import is_shut_out, limits, next_limit_seconds
-from mtp_operator.reconcile.plan import Create, Delete, EndTrial, Plan
+from mtp_operator.reconcile.plan import Create, Delete, Plan, StopTrial
 from mtp_operator.resources.prompt_volumes import PROMPTS_FIELD
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.tuner.step import next_step
@@ -51,7 +49,7 @@ MORE_TIME: Final = 2
 
 def advance(
     run: MTPTuningRun,
-    about: Reference,
+    subject: Reference,
     observed: Observed,
     hold: Obstacle | None,
     settings: OperatorSettings,
@@ -61,7 +59,7 @@ def advance(
 
     Args:
         run: the run.
-        about: the object of the Events: the model.
+        subject: the object of the Events: the model.
         observed: everything of this model's name.
         hold: why no trial may start, if none may.
         settings: the operator's.
@@ -93,7 +91,9 @@ def advance(
         )
         if obstacle is None and job is None and trial.state is TrialState.PLANNED:
             obstacle = hold or trials.pause(trial, now) or obstacles.waits_for(obstacles.in_the_way(observed.pods), now)
-        lookup, wake = obstacles.lookup_due(run.metadata.namespace, job, pod, observed.lookups, settings, now)
+        lookup, wake = obstacles.events_read_due(
+            run.metadata.namespace, job, pod, observed.event_snapshots, settings, now
+        )
         if pod is not None and pod.node is None:
             obstacle = _bound_to_node(obstacle, status)
             wake = next_limit_seconds(pod, limits(settings), now) or settings.pending_seconds
@@ -103,16 +103,16 @@ def advance(
             wake = ENDS_WITHIN.total_seconds()
     status = with_conditions(run, status, obstacle, now)
     events = [
-        *start_events(about, before, run.metadata.name),
-        *trial_events(about, before, status),
-        *verdict_events(about, before, status),
+        *start_events(subject, before, run.metadata.name),
+        *trial_events(subject, before, status),
+        *verdict_events(subject, before, status),
     ]
     creates = _creates(run, observed, jobs, settings, now) if hold is None else ()
     plan = Plan.of(
         Lane.TUNING,
         update(run, status, events),
-        *_ends(run, jobs, pods, trial),
-        *(gpus.gpu_claims(about, run.spec.accelerator) if creates else ()),
+        *_stops(run, jobs, pods, trial),
+        *(gpus.gpu_claims(subject, run.spec.accelerator) if creates else ()),
         *creates,
         lookup,
         wake_after_seconds=wake,
@@ -148,7 +148,7 @@ def _judged(
     if lost is not None:
         return _started_over(status, trial, lost)
     judgment = _held_against(run.spec, trial, judge(trial, job, pod))
-    if isinstance(judgment, Going | MustEnd):
+    if isinstance(judgment, Running | Terminate):
         return with_trial(status, trials.running(trial, job, pod, judgment))
     name = run.metadata.name
     seconds = trial_conversion.gpu_seconds(pod, run.spec.accelerator.count, now)
@@ -159,18 +159,18 @@ def _judged(
         if not trial.drifted:
             reason = trials.standing_reason(trial, DRIFTING)
             return with_trial(status, trials.again(name, trial, reason, judgment.message, drifted=1))
-        message = f"{judgment.message}; so it did when it was measured before"
+        message = f"{judgment.message}, in both attempts"
         judgment = Failed("Unstable", message, judgment.result)
     if isinstance(judgment, Failed) and judgment.reason == TOO_SLOW and not has_more_time(trial):
         return with_trial(status, trials.again(name, trial, TOO_SLOW, judgment.message, drifted=trial.drifted))
     ended = trials.ended(trial, job, pod, judgment, seconds)
     if isinstance(judgment, Measured):
         status = with_trial(status, trial_conversion.measured_trial(ended, judgment.result, run.spec.workload.levels))
-        status = trials.counted(status.replace(trials=judged_outputs(status.trials)), measured=1)
+        status = trials.counted(status.replace(trials=verify_outputs(status.trials)), measured=1)
     else:
         status = with_trial(status, trials.failed(ended, judgment.reason, judgment.message))
         status = trials.counted(status, failed=1)
-    if isinstance(judgment, Broken):
+    if isinstance(judgment, RunFailed):
         return with_verdict(status, failure_verdict(judgment.reason, judgment.message), now)
     if pod is None or pod.node is None:
         return status
@@ -204,14 +204,14 @@ def _with_observation(
     change = trial_conversion.changed(known, seen) if known is not None else None
     if change is not None:
         reason, what = change
-        status = trials.set_aside(status, before, reason, f"{what}: this trial was measured before that")
+        status = trials.discard(status, before, reason, f"{what}: this trial was measured before that")
         known = None
     if known is not None:
         if seen.prompts_sha256 in (None, known.prompts_sha256):
             return status
         if known.prompts_sha256 is not None:
-            message = f"{PROMPTS_FIELD}: the file was changed while the run went on; this trial had the old prompts"
-            status = trials.set_aside(status, before, "PromptsChanged", message)
+            message = f"{PROMPTS_FIELD}: the file was changed during the run; this trial used the old prompts"
+            status = trials.discard(status, before, "PromptsChanged", message)
         seen = known.replace(prompts_sha256=seen.prompts_sha256)
     return status.replace(observed=seen, fingerprint=trial_conversion.fingerprint(run.spec.settings_hash, seen))
 
@@ -223,14 +223,14 @@ def _lost_node(
 
     A node that is without its labels for a while, because they are being found again, is not gone.
     """
-    if status.observed is None or pod is None or pod.node is not None or pod.is_over:
+    if status.observed is None or pod is None or pod.node is not None or pod.is_finished:
         return None
     node, waits = status.observed.node, now - pod.created_at
     is_known = settings.nodes_readable and status.observed.gpu_product != trial_conversion.UNKNOWN
     if waits >= timedelta(seconds=settings.node_gone_seconds) and (not is_known or node not in nodes):
         return f"node {node} is gone"
     if waits >= timedelta(seconds=settings.pending_seconds) and is_shut_out(pod):
-        return f"node {node} takes no pods any more (cordoned, tainted or not to be reached)"
+        return f"node {node} accepts no pods any more (cordoned, tainted or unreachable)"
     return None
 
 
@@ -240,15 +240,15 @@ def _bound_to_node(obstacle: Obstacle | None, status: MTPTuningRunStatus) -> Obs
     if obstacle is None or status.observed is None or any(trial.adopted_from is None for trial in counted):
         return obstacle
     hint = (
-        f"; it waits for node {status.observed.node}, where the trials that were taken over ran: increase "
-        "spec.tuning.request to measure all again on whatever node has room"
+        f"; it waits for node {status.observed.node}, where the reused trials ran. Increase "
+        "spec.tuning.request to measure everything again on any node"
     )
     return replace(obstacle, message=obstacle.message + hint)
 
 
 def _started_over(status: MTPTuningRunStatus, trial: TrialStatus, why: str) -> MTPTuningRunStatus:
-    message = f"{why}: n is never compared across nodes"
-    status = trials.set_aside(status, lambda one: trial_conversion.counts(one) or one is trial, "NodeGone", message)
+    message = f"{why}: n_spec is never compared across nodes"
+    status = trials.discard(status, lambda one: trial_conversion.counts(one) or one is trial, "NodeGone", message)
     return status.replace(observed=None, fingerprint=None)
 
 
@@ -283,21 +283,21 @@ def _creates(
     return (Create(Kind.JOB, body),)
 
 
-def _ends(
+def _stops(
     run: MTPTuningRun, jobs: Mapping[str, Job], pods: Mapping[str, Pod], trial: TrialStatus | None
-) -> tuple[EndTrial | Delete, ...]:
+) -> tuple[StopTrial | Delete, ...]:
     """Jobs that still run although their trial has ended, or must; those whose bench is done end by themselves.
 
     A deadline does not end a suspended Job, which would start again some day: it goes altogether.
     """
-    going_on = {trial.job_name} if trial is not None and trial.state is not TrialState.ENDING else set()
-    ends: list[EndTrial | Delete] = []
+    running = {trial.job_name} if trial is not None and trial.state is not TrialState.ENDING else set()
+    stops: list[StopTrial | Delete] = []
     for job in jobs.values():
-        if job.name in going_on or job.finished or job.deleting:
+        if job.name in running or job.finished or job.deleting:
             continue
         target = Reference(Kind.JOB, run.metadata.namespace, job.name, job.uid)
         if job.suspended:
-            ends.append(Delete(target))
+            stops.append(Delete(target))
         elif job.active_deadline_seconds != 1 and not (job.uid in pods and pods[job.uid].bench.terminated):
-            ends.append(EndTrial(target))
-    return tuple(ends)
+            stops.append(StopTrial(target))
+    return tuple(stops)

@@ -9,11 +9,11 @@ from mtp_operator.reconcile.events import verdict_events
 from mtp_operator.reconcile.observed import Kind, Lane, Observed, Reference
 from mtp_operator.reconcile.plan import Delete, Plan, Release
 
-from .status import reference, told, update, with_conditions, with_verdict
+from .status import reference, update, with_conditions, with_summary_conditions, with_verdict
 from .trials import failed, open_trial, with_trial
 
 
-def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> Plan:
+def supersede(run: MTPTuningRun, subject: Reference, why: str, now: datetime) -> Plan:
     """Ends a run whose model wants something else now."""
     status = run.status
     trial = open_trial(status.trials)
@@ -21,7 +21,7 @@ def supersede(run: MTPTuningRun, about: Reference, why: str, now: datetime) -> P
         status = with_trial(status, failed(trial, "Superseded", why))
     verdict = VerdictStatus(type=VerdictType.SUPERSEDED, reason="Superseded", message=shorten(why))
     status = with_conditions(run, with_verdict(status, verdict, now), None, now)
-    return Plan.of(Lane.TUNING, update(run, status, verdict_events(about, run.status, status)))
+    return Plan.of(Lane.TUNING, update(run, status, verdict_events(subject, run.status, status)))
 
 
 def clean_up(run: MTPTuningRun, observed: Observed) -> Plan:
@@ -35,6 +35,8 @@ def clean_up(run: MTPTuningRun, observed: Observed) -> Plan:
 
 def disown(run: MTPTuningRun, now: datetime) -> Plan:
     """A run that the operator did not make: it says so there, and leaves it alone."""
-    message = "this run was not made by the operator and is ignored; delete it, and apply an MTPModel to tune one"
-    status = told(run, run.status, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message)
+    message = "this run was not created by the operator and is ignored. Delete it, and apply an MTPModel instead"
+    status = with_summary_conditions(
+        run, run.status, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message
+    )
     return Plan.of(Lane.TUNING, update(run, status, ()))

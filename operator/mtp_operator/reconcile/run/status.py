@@ -10,7 +10,7 @@ from mtp_operator.api.verdicts import CHOICES, VerdictStatus, VerdictType
 from mtp_operator.reconcile.observed import Kind, Reference
 from mtp_operator.reconcile.obstacles import Obstacle
 from mtp_operator.reconcile.plan import EventDraft, StatusUpdate
-from mtp_operator.reconcile.standing import standing
+from mtp_operator.reconcile.summary_conditions import summary_conditions
 
 from .trials import open_trial
 
@@ -39,19 +39,19 @@ def is_ours(run: MTPTuningRun) -> bool:
     )
 
 
-def is_as_asked(run: MTPTuningRun, asked: RunSettings) -> bool:
+def is_as_requested(run: MTPTuningRun, requested: RunSettings) -> bool:
     """Whether the trials of the run would be those that are asked for: images and claims are not in its name."""
-    return canonical_hash(run.spec.settings()) == canonical_hash(asked)
+    return canonical_hash(run.spec.settings()) == canonical_hash(requested)
 
 
-def is_over(run: MTPTuningRun) -> bool:
+def is_finished(run: MTPTuningRun) -> bool:
     """Whether the run has its verdict."""
     return run.status.verdict is not None
 
 
 def has_planned(run: MTPTuningRun) -> bool:
     """Whether the run has a trial under way, or about to be: what it has taken over may be enough for its verdict."""
-    return not is_over(run) and open_trial(run.status.trials) is not None
+    return not is_finished(run) and open_trial(run.status.trials) is not None
 
 
 def update(run: MTPTuningRun, status: MTPTuningRunStatus, events: Sequence[EventDraft]) -> StatusUpdate | None:
@@ -75,14 +75,18 @@ def with_conditions(
     verdict = status.verdict
     if verdict is not None:
         chosen = verdict.type in CHOICES
-        return told(run, status, now, ready=chosen, stalled=not chosen, reason=verdict.reason, message=verdict.message)
+        return with_summary_conditions(
+            run, status, now, ready=chosen, stalled=not chosen, reason=verdict.reason, message=verdict.message
+        )
     if obstacle is not None:
         stalled, reason, message = obstacle.needs_a_person, obstacle.reason, obstacle.message
-        return told(run, status, now, ready=False, stalled=stalled, reason=reason, message=message)
-    return told(run, status, now, ready=False, stalled=False, reason="Tuning", message=progress(status))
+        return with_summary_conditions(run, status, now, ready=False, stalled=stalled, reason=reason, message=message)
+    return with_summary_conditions(
+        run, status, now, ready=False, stalled=False, reason="Tuning", message=progress(run, status)
+    )
 
 
-def told(
+def with_summary_conditions(
     run: MTPTuningRun,
     status: MTPTuningRunStatus,
     now: datetime,
@@ -94,8 +98,10 @@ def told(
 ) -> MTPTuningRunStatus:
     """The status with these conditions, of the generation that they describe."""
     generation = run.metadata.generation
-    said: Sequence[Condition] = standing(generation, now, ready=ready, stalled=stalled, reason=reason, message=message)
-    return status.replace(observed_generation=generation, conditions=merge_conditions(run.status.conditions, said))
+    found: Sequence[Condition] = summary_conditions(
+        generation, now, ready=ready, stalled=stalled, reason=reason, message=message
+    )
+    return status.replace(observed_generation=generation, conditions=merge_conditions(run.status.conditions, found))
 
 
 def with_verdict(status: MTPTuningRunStatus, verdict: VerdictStatus, now: datetime) -> MTPTuningRunStatus:
@@ -108,13 +114,13 @@ def failure_verdict(reason: str, message: str) -> VerdictStatus:
     return VerdictStatus(type=VerdictType.FAILED, reason=reason, message=shorten(message))
 
 
-def progress(status: MTPTuningRunStatus) -> str:
-    """How far a run is, in a sentence."""
+def progress(run: MTPTuningRun, status: MTPTuningRunStatus) -> str:
+    """How far a run is with this status: what has ended, and what is being measured."""
     counters = status.counters
-    adopted = sum(one.adopted_from is not None for one in status.trials)
-    taken_over = f"{adopted} taken over from other runs, " if adopted else ""
-    ended = f"{taken_over}{counters.measured} measured" + (f", {counters.failed} failed" if counters.failed else "")
+    ended = [f"{counters.measured} of up to {run.spec.budget.max_trials} trials measured"]
+    if counters.failed:
+        ended.append(f"{counters.failed} failed")
+    if adopted := sum(one.adopted_from is not None for one in status.trials):
+        ended.append(f"{adopted} reused from other runs")
     trial = open_trial(status.trials)
-    if trial is None:
-        return ended
-    return f"{ended}; measuring {trial.why}"
+    return ", ".join(ended) + (f". Now: {trial.why}" if trial is not None else "")

@@ -8,7 +8,7 @@ from mtp_operator.api.candidate import candidate_id
 from mtp_operator.api.conditions import format_time, parse_time, shorten
 from mtp_operator.api.run import MAX_LOSSES, MTPTuningRun, MTPTuningRunStatus, TrialState, TrialStatus, job_name
 from mtp_operator.api.trial_documents import TOO_SLOW
-from mtp_operator.reconcile.judgment import Broken, Failed, Judgment, Lost, Measured, MustEnd
+from mtp_operator.reconcile.judgment import Failed, Judgment, Lost, Measured, RunFailed, Terminate
 from mtp_operator.reconcile.observed import Job, Pod
 from mtp_operator.reconcile.obstacles import TRIAL_LOST, Obstacle
 
@@ -69,17 +69,17 @@ def running(trial: TrialStatus, job: Job | None, pod: Pod | None, judgment: Judg
         state=TrialState.RUNNING if trial.state is TrialState.PLANNED else trial.state,
         retry_after=None,
     )
-    if isinstance(judgment, MustEnd):
+    if isinstance(judgment, Terminate):
         seen = seen.replace(state=TrialState.ENDING, reason=judgment.reason, message=shorten(judgment.message))
     if pod is not None and pod.node is not None:
         started_at = format_time(pod.started_at) if pod.started_at else trial.started_at
-        ended_at = format_time(pod.finished_at) if pod.is_over and pod.finished_at else None
+        ended_at = format_time(pod.finished_at) if pod.is_finished and pod.finished_at else None
         seen = seen.replace(node=pod.node, started_at=started_at, ended_at=ended_at)
     return seen
 
 
 def ended(
-    trial: TrialStatus, job: Job | None, pod: Pod | None, judgment: Measured | Failed | Broken, seconds: int
+    trial: TrialStatus, job: Job | None, pod: Pod | None, judgment: Measured | Failed | RunFailed, seconds: int
 ) -> TrialStatus:
     """The trial with all that is known at its end.
 
@@ -90,7 +90,7 @@ def ended(
         judgment: what became of it.
         seconds: GPU time of the last attempt.
     """
-    result = None if isinstance(judgment, Broken) else judgment.result
+    result = None if isinstance(judgment, RunFailed) else judgment.result
     ready_seconds = result.ready_seconds if result is not None else None
     return running(trial, job, pod, judgment).replace(
         gpu_seconds=(trial.gpu_seconds or 0) + seconds,
@@ -171,7 +171,7 @@ def pause(trial: TrialStatus, now: datetime) -> Obstacle | None:
     return Obstacle(TRIAL_LOST, f"the trial was lost {times} times: {message}", needs_a_person=True)
 
 
-def set_aside(
+def discard(
     status: MTPTuningRunStatus, concerns: Callable[[TrialStatus], bool], reason: str, message: str
 ) -> MTPTuningRunStatus:
     """The status with these trials counting no more."""

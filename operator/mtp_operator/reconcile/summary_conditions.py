@@ -5,7 +5,7 @@ from datetime import datetime
 from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionType, make_condition
 
 
-def standing(
+def summary_conditions(
     generation: int, now: datetime, *, ready: bool, stalled: bool, reason: str, message: str
 ) -> tuple[Condition, ...]:
     """Ready, Reconciling and Stalled as kstatus reads them; never Reconciling and Stalled together.
@@ -22,8 +22,8 @@ def standing(
         condition(ConditionType.READY, ready, reason, message),
         condition(ConditionType.RECONCILING, True, reason, message)
         if reconciling
-        else condition(ConditionType.RECONCILING, False, "NotReconciling", "nothing is under way"),
+        else condition(ConditionType.RECONCILING, False, "NotReconciling", "nothing is in progress"),
         condition(ConditionType.STALLED, True, reason, message)
         if stalled
-        else condition(ConditionType.STALLED, False, "NotStalled", "nobody has to act"),
+        else condition(ConditionType.STALLED, False, "NotStalled", "no action is needed"),
     )

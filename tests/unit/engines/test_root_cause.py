@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mtp_operator.engines import telling_lines
+from mtp_operator.engines import root_cause_lines
 
 LOGS = Path(__file__).parent / "logs"
 
@@ -26,13 +26,13 @@ LOGS = Path(__file__).parent / "logs"
     ],
 )
 def test_the_cause_comes_first(log: str, cause: str) -> None:
-    lines = telling_lines((LOGS / f"{log}.log").read_text())
+    lines = root_cause_lines((LOGS / f"{log}.log").read_text())
 
     assert lines.startswith(cause)
 
 
 def test_the_end_follows() -> None:
-    lines = telling_lines((LOGS / "llamacpp-cut-model.log").read_text())
+    lines = root_cause_lines((LOGS / "llamacpp-cut-model.log").read_text())
 
     assert lines.endswith("; srv  llama_server: exiting due to model loading error")
 
@@ -57,10 +57,10 @@ def test_the_end_follows() -> None:
     ],
 )
 def test_lines(text: str, lines: str) -> None:
-    assert telling_lines(text) == lines
+    assert root_cause_lines(text) == lines
 
 
 @pytest.mark.parametrize("limit", [20, 100, 400])
 def test_no_longer_than_asked(limit: int) -> None:
     for log in LOGS.iterdir():
-        assert 0 < len(telling_lines(log.read_text(), limit)) <= limit
+        assert 0 < len(root_cause_lines(log.read_text(), limit)) <= limit

@@ -83,7 +83,7 @@ class TuningSpec(Schema):
     ] = False
     request: Annotated[
         int,
-        Field(ge=0, le=1_000_000, description="Raise this number to measure again although nothing else changed."),
+        Field(ge=0, le=1_000_000, description="Increase this number to measure again although nothing else changed."),
     ] = 0
     max_n_spec: Annotated[
         int, Field(alias="maxNSpec", ge=1, le=MAX_N_SPEC, description="The largest n_spec that is tried; 0 always is.")
@@ -99,7 +99,7 @@ class TuningSpec(Schema):
     ] = None
     workload: Annotated[Workload, Field(description="The load that every n_spec is measured under.")] = Workload()
     objective: Annotated[Objective, Field(description="What makes one n_spec better than another.")] = Objective()
-    budget: Annotated[Budget, Field(description="Where tuning stops at the latest.")] = Budget()
+    budget: Annotated[Budget, Field(description="Upper limits of one tuning run.")] = Budget()
     disruption: Annotated[
         Disruption,
         Field(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-TELLING_LIMIT: Final = 700
+ROOT_CAUSE_LIMIT: Final = 700
 """Characters of the lines together: they travel in a termination message beside everything else."""
 
 _LINE_LIMIT: Final = 300
@@ -45,7 +45,7 @@ class _Line:
         return bool(self.level or _EXCEPTION.search(self.text) or _ALARM.search(self.text))
 
 
-def telling_lines(text: str, limit: int = TELLING_LIMIT) -> str:
+def root_cause_lines(text: str, limit: int = ROOT_CAUSE_LIMIT) -> str:
     """The lines of a log that name the cause, joined by "; "; empty where nothing went wrong.
 
     The cause comes first: the exception of the first traceback, else the first error. What follows is what the engine
@@ -60,8 +60,8 @@ def telling_lines(text: str, limit: int = TELLING_LIMIT) -> str:
     cause = next(_raised(lines), None) or next(iter(errors), None)
     if cause is None:
         return ""
-    told = cause[:limit]
-    room = limit - len(told)
+    reported = cause[:limit]
+    room = limit - len(reported)
     last: list[str] = []
     for line in reversed(errors):
         if line == cause:
@@ -70,7 +70,7 @@ def telling_lines(text: str, limit: int = TELLING_LIMIT) -> str:
         if room < 0:
             break
         last.append(line)
-    return "; ".join([told, *reversed(last)])
+    return "; ".join([reported, *reversed(last)])
 
 
 def _read(line: str) -> _Line:
