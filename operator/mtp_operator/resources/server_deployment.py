@@ -88,7 +88,8 @@ def _strategy(model: MTPModel) -> dict[str, Any]:
 def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
     settings, n_spec, template = record.served.settings, record.served.n_spec, record.served.template
     # Nobody reads a server's log file, and it would grow until the pod is evicted.
-    engine = engine_for(settings.engine.type, NO_LOG_FILE, Place(host=record.surroundings.host or POD.host))
+    place = Place(host=record.surroundings.host or POD.host)
+    engine = engine_for(settings.engine.type, NO_LOG_FILE, place)
     served_name = settings.model.served_name or model.metadata.name
     cache = private_cache(settings, record.surroundings.probe_image)
     labels = {
@@ -119,7 +120,7 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
     }
     plan = ProbePlan(
         engine=settings.engine.type,
-        url=f"http://127.0.0.1:{engine.port}",
+        url=f"http://{place.loopback}:{engine.port}",
         served_name=served_name,
         port=PROBE_PORT,
         drain_path=_drain_path(model),
