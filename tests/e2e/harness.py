@@ -92,7 +92,7 @@ def install_operator(level_seconds: int = 8, ready_seconds: int = 300, chart: Pa
 
 def install_tested_operator(level_seconds: int = 4, ready_seconds: int = 300, **values: Any) -> None:
     """The same for tests: it measures for less long, and asks their hub and no other, whether or not that runs."""
-    hub = {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"}
+    hub = {"endpoint": f"http://{paths.endpoint(paths.host_address(), HUB_PORT)}"}
     install_operator(level_seconds, ready_seconds, hub=hub, **values)
 
 
