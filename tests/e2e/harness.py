@@ -165,6 +165,15 @@ def ensure_namespace(namespace: str, **labels: str) -> None:
     kubectl("apply", "--filename=-", document=document)
 
 
+@contextmanager
+def restricted_namespace(name: str) -> Iterator[str]:
+    """A namespace that admits only restricted pods; in the end nothing of its models is left."""
+    ensure_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    yield name
+    clear(name)
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
 def ensure_model_claim(namespace: str, claim: str = MODEL_CLAIM, folder: Path | None = None) -> None:
     """Makes a claim in the namespace that shows our model, or the folder given."""
     node.create_volume(namespace, claim, folder or model_folder())
@@ -251,6 +260,7 @@ API_OF = {
     "persistentvolumeclaims": "api/v1",
     "pods": "api/v1",
     "resourceclaims": "apis/resource.k8s.io/v1",
+    "services": "api/v1",
 }
 """Group and version of what is looked at again and again: kubectl for each look would be a quarter of all work."""
 

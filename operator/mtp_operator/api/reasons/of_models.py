@@ -221,8 +221,8 @@ TUNING: Final = (
         "TrialRefused",
         _ANYWHERE,
         Who.ADMINISTRATOR,
-        "The Job of a trial cannot create its pod: a quota, Pod Security or an admission webhook refuses it.",
-        "Read the quoted refusal; raise the quota or admit the pod.",
+        "The Job of a trial cannot create its pod: a quota, LimitRange, Pod Security or admission policy refuses it.",
+        "Read the quoted refusal; set what it asks for in spec.template, raise the quota, or admit the pod.",
         'the trial\'s pod is refused: violates PodSecurity "restricted:latest"',
     ),
     Reason(
