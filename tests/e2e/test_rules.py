@@ -208,8 +208,9 @@ def test_a_taint_is_told_and_then_tolerated(namespace: str) -> None:
     harness.apply(rules.quick_model(), namespace)
     refused = harness.wait_for_condition(namespace, NAME, "Ready", "False", "NoNodeFits", 60)
     message = harness.condition(refused, "Ready")["message"]
+    # Kubernetes 1.34 and later do not say which one.
     assert "untolerated taint" in message
-    assert TAINT["key"] in message
+    assert "spec.template.tolerations" in message
 
     toleration = {**TAINT, "operator": "Equal"}
     harness.apply(rules.quick_model(tolerations=[toleration]), namespace)

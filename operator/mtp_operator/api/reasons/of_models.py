@@ -198,7 +198,8 @@ TUNING: Final = (
         Who.ADMINISTRATOR,
         "No node has the GPU that spec.accelerator asks for, or none of them is free.",
         "Compare spec.accelerator with your nodes (`kubectl mtp doctor`). Set architecture: Any for GPUs that are not "
-        "Blackwell; free a GPU; or set rollout.strategy: InPlace in a cluster with one GPU.",
+        "Blackwell; tolerate the nodes' taints in spec.template.tolerations; free a GPU; or set rollout.strategy: "
+        "InPlace in a cluster with one GPU.",
         "no node has a Blackwell GPU; there are: NVIDIA-L4 (Ada Lovelace)",
     ),
     Reason(
