@@ -177,9 +177,9 @@ def test_rules_of_namespaces_are_told_and_then_kept() -> None:
             for pod in harness.items("pods", place):
                 seen[name].add("server" if is_server(pod) else "trial")
                 assert rule.holds(pod), pod
-            model = harness.get("mtpmodels", place, NAME)
-            if model is not None and harness.condition(model, "Ready").get("status") == "True":
-                rules.assert_tuned_and_served(model)
+            found = harness.get("mtpmodels", place, NAME)
+            if found is not None and harness.condition(found, "Ready").get("status") == "True":
+                rules.assert_tuned_and_served(found)
                 assert seen[name] == {"trial", "server"}
                 harness.clear(place)
                 waiting.remove(name)
