@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _POLL_SECONDS = 0.05
-_KILL_TIMEOUT_SECONDS = 20.0
+_KILL_TIMEOUT_SECONDS = 120.0
 _PODS = "kubepods"
 #: What kubelet uses to hold pods to their limits.
 _POD_CONTROLLERS = frozenset({"cpu", "cpuset", "hugetlb", "memory", "pids"})
 
 
-def command(*argv: object, timeout_seconds: float = 30) -> str:
+def command(*argv: object, timeout_seconds: float = 300) -> str:
     """Runs a program to its end and returns what it printed.
 
     Raises:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_GPUS = 4
 
-_START_TIMEOUT_SECONDS = 90.0
+_START_TIMEOUT_SECONDS = 600.0
 #: A daemon that is not seen for so long has ended, and is not just about to appear.
-_GONE_SECONDS = 3.0
+_GONE_SECONDS = 15.0
 _FORGET_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _TOLD_LOG_LINES = 20

@@ -11,7 +11,8 @@ from typing import Any
 from tests.cluster import paths, tools
 
 _GPU = "nvidia.com/gpu"
-_REQUEST_TIMEOUT_SECONDS = 30
+#: A command that waits for something says itself for how long; this ends one that hangs.
+_REQUEST_TIMEOUT_SECONDS = 900
 
 
 def kubectl(*arguments: str, document: object = None) -> str:

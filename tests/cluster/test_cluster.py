@@ -8,16 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.cluster import components, images, lifecycle, node, paths, pause
+from tests.e2e.harness import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).parents[2]
 OPERATOR_IMAGE = images.IMAGES["operator"].reference
@@ -101,7 +101,7 @@ def namespace(kubeconfig: Path, request: pytest.FixtureRequest) -> Iterator[str]
     node.kubectl("delete", "namespace", name, "--ignore-not-found")
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     node.kubectl("create", "--filename=-", document=namespace)
-    eventually(lambda: get(name, "serviceaccount") != [], "the namespace has its service account")
+    wait_until(lambda: get(name, "serviceaccount") != [], "the namespace has its service account")
     yield name
     node.kubectl("delete", "namespace", name, "--wait=false")
     node.kubectl("delete", "persistentvolume", f"{name}-{CLAIM}", "--ignore-not-found", "--wait=false")
@@ -111,13 +111,6 @@ def namespace(kubeconfig: Path, request: pytest.FixtureRequest) -> Iterator[str]
 def operator_image(kubeconfig: Path) -> None:
     assert kubeconfig.exists()
     images.load(images.IMAGES["operator"])
-
-
-def eventually(holds: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout_seconds:.0f} s: {what}"
-        time.sleep(0.2)
 
 
 def get(namespace: str, kind: str) -> list[dict[str, Any]]:
@@ -134,7 +127,7 @@ def termination_message(namespace: str, pod_prefix: str) -> str:
         state: dict[str, Any] = statuses[0]["state"].get("terminated", {}) if statuses else {}
         return state
 
-    eventually(lambda: terminated() != {}, f"the main container of {pod_prefix} ends")
+    wait_until(lambda: terminated() != {}, f"the main container of {pod_prefix} ends")
     assert terminated()["exitCode"] == 0
     message: str = terminated()["message"]
     return message
@@ -156,7 +149,7 @@ def test_up_starts_what_has_died(kubeconfig: Path) -> None:
     before = scheduler.process()
     assert before is not None
     os.kill(before, signal.SIGKILL)
-    eventually(lambda: scheduler.process() is None, "the scheduler is gone")
+    wait_until(lambda: scheduler.process() is None, "the scheduler is gone")
 
     assert lifecycle.ensure_cluster() == kubeconfig
 
@@ -199,7 +192,7 @@ def test_a_job_with_a_native_sidecar_runs_under_restricted(namespace: str) -> No
     node.kubectl("create", "--filename=-", document=job)
 
     assert termination_message(namespace, "trial-") == "drafted"
-    eventually(lambda: get(namespace, "jobs")[0]["status"].get("succeeded") == 1, "the Job is complete")
+    wait_until(lambda: get(namespace, "jobs")[0]["status"].get("succeeded") == 1, "the Job is complete")
 
 
 @pytest.mark.usefixtures("operator_image")
@@ -319,7 +312,7 @@ def run_a_pod() -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "idle"}}
     container = {"name": "idle", "image": pause.IMAGE, "imagePullPolicy": "Never"}
     node.kubectl("create", "--filename=-", document=pod | {"spec": {"containers": [container]}})
-    node.kubectl("wait", "pod/idle", "--for=condition=Ready", "--timeout=25s")
+    node.kubectl("wait", "pod/idle", "--for=condition=Ready", "--timeout=10m")
 
 
 @pytest.mark.alone
@@ -358,7 +351,7 @@ def test_down_leaves_nothing_behind_when_up_was_killed(last_started: str) -> Non
     with subprocess.Popen(
         [sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, stdout=subprocess.DEVNULL
     ) as up:
-        eventually(lambda: component.process() is not None, f"{last_started} runs")
+        wait_until(lambda: component.process() is not None, f"{last_started} runs")
         up.kill()
     assert "processes" in found(traces())
 

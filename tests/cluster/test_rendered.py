@@ -22,7 +22,7 @@ def restricted() -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
     kubectl("create", "--filename=-", document=document)
-    kubectl("wait", "serviceaccount/default", f"--namespace={NAMESPACE}", "--for=create", "--timeout=20s")
+    kubectl("wait", "serviceaccount/default", f"--namespace={NAMESPACE}", "--for=create", "--timeout=10m")
     yield NAMESPACE
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 

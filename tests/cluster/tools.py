@@ -167,7 +167,7 @@ def _on_machine(tool: Tool, command: str) -> Path | None:
 
 
 def _prints_version(binary: str, arguments: tuple[str, ...], version: str) -> bool:
-    answer = subprocess.run([binary, *arguments], capture_output=True, text=True, check=False, timeout=30)
+    answer = subprocess.run([binary, *arguments], capture_output=True, text=True, check=False, timeout=300)
     return re.search(rf"\bv?{re.escape(version)}\b", answer.stdout) is not None
 
 

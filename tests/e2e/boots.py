@@ -80,7 +80,7 @@ def _trial(run: MTPTuningRun, trial: TrialStatus) -> Ended:
         judgment = judge(trial, view_job(seen) if seen else None, view_pod(pods[0]) if pods else None)
         return None if isinstance(judgment, Going) else judgment
 
-    judgment = harness.wait_until(read, f"the end of {trial.job_name}", 600)
+    judgment = harness.wait_until(read, f"the end of {trial.job_name}")
     assert judgment is not None
     harness.kubectl("delete", "job", trial.job_name, "--namespace", namespace, "--cascade=foreground")
     return judgment

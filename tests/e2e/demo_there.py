@@ -153,7 +153,7 @@ def main(context: str) -> None:
     _do(
         "helm", "upgrade", "--install", "mtp-operator", str(REPOSITORY / "charts" / "mtp-operator"),
         "--kube-context", context, "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
-        "--values=-", "--wait", "--timeout=120s", given=json.dumps(target.values()),
+        "--values=-", "--wait", "--timeout=10m", given=json.dumps(target.values()),
     )  # fmt: skip
     *surroundings, model = target.objects()
     _do(*kubectl, "apply", "--filename=-", given=yaml.safe_dump_all(surroundings))

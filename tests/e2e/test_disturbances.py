@@ -99,16 +99,16 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
             lambda: len(harness.items("jobs", namespace)) >= 2,
         ]
         for number, moment in enumerate(moments):
-            harness.wait_until(moment, f"moment {number}", 180, lambda: harness.story(namespace, SIMULATED))
+            harness.wait_until(moment, f"moment {number}", lambda: harness.story(namespace, SIMULATED))
             kill_operator()
         # The tenth moment: between a Job's end and the status that says so. A trial may end before the operator has:
         # then it is the next one's.
-        running = harness.wait_until(lambda: stopped_in_a_trial(namespace), "a trial that outlives the operator", 300)
+        running = harness.wait_until(lambda: stopped_in_a_trial(namespace), "a trial that outlives the operator")
         assert running is not None
-        harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job", 180)
+        harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job")
         assert trial(namespace, "Running") == running
         harness.scale_operator(1)
-        model = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "Selected", 480)
+        model = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "Selected")
 
     assert model["status"]["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
     assert model["status"]["servedNSpec"] == model["status"]["nSpec"] >= 4
@@ -117,11 +117,11 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
     assert_decided_by_the_trials(run)
     assert "ownerReferences" not in run["metadata"]
     assert "NSpecChosen" in harness.kubectl("describe", "mtpm", "-n", namespace)
-    harness.wait_until(lambda: harness.items("jobs", namespace) == [], "no Job left", 30)
+    harness.wait_until(lambda: harness.items("jobs", namespace) == [], "no Job left")
 
     offset = harness.audit_offset()
     harness.restart_operator()
-    harness.wait_until(lambda: watches_of_the_operator(offset) >= {"deployments", "pods"}, "it watches again", 60)
+    harness.wait_until(lambda: watches_of_the_operator(offset) >= {"deployments", "pods"}, "it watches again")
     time.sleep(10)
     assert writes_of_the_operator(offset) <= {("create", "leases"), ("update", "leases")}
 
@@ -185,11 +185,11 @@ def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace:
     try:
         with watched(namespace):
             begin(namespace, spec__tuning__maxNSpec=2, spec__tuning__budget__maxTrials=3)
-            pod = harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
+            pod = harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial")
             assert pod is not None
             harness.kubectl("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--force", "--grace-period=0")
 
-            second = harness.wait_until(lambda: trial(namespace, "Running", place=1), "the second trial", 120)
+            second = harness.wait_until(lambda: trial(namespace, "Running", place=1), "the second trial")
             assert second is not None
             harness.kubectl("delete", "job", second["jobName"], "-n", namespace, "--wait=false")
 
@@ -197,7 +197,7 @@ def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace:
             assert lease is not None
             holder = lease["spec"]["holderIdentity"].split("_")[0]
             harness.kubectl("delete", "pod", holder, "-n", harness.OPERATOR_NAMESPACE, "--force", "--grace-period=0")
-            model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300)
+            model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "")
             run = harness.run_of(model)
     finally:
         harness.scale_operator(1)
@@ -207,22 +207,22 @@ def test_trials_deleted_by_force_and_a_second_replica_that_takes_over(namespace:
 
 def test_model_deleted_while_the_operator_is_down(namespace: str) -> None:
     begin(namespace)
-    harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
+    harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial")
     harness.scale_operator(0)
     try:
         begun = time.monotonic()
         harness.kubectl("delete", "mtpm", NAME, "-n", namespace)
         assert time.monotonic() - begun < 5
         for kind in ("mtptuningruns", "jobs", "pods"):
-            harness.wait_until(lambda kind=kind: harness.items(kind, namespace) == [], f"no {kind} left", 60)  # type: ignore[misc]
+            harness.wait_until(lambda kind=kind: harness.items(kind, namespace) == [], f"no {kind} left")  # type: ignore[misc]
     finally:
         harness.scale_operator(1)
 
 
 def test_pin_in_the_middle_of_a_run(namespace: str) -> None:
     begin(namespace)
-    harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial", 120)
+    harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial")
     harness.apply(harness.sample(NAME, spec__speculation={"method": "MTP", "nSpec": 1}, **UNSERVED), namespace)
-    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Pinned", 30)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Pinned")
     assert model["status"]["nSpec"] == 1
-    harness.wait_until(lambda: harness.items("pods", namespace) == [], "no trial left", 60)
+    harness.wait_until(lambda: harness.items("pods", namespace) == [], "no trial left")

@@ -44,7 +44,7 @@ def tuned(namespace: str, speculation: dict[str, Any], prompts: dict[str, Any]) 
         spec__tuning__workload__outputTokens=OUTPUT_TOKENS,
     )
     harness.apply(document, namespace)
-    model = harness.wait_for_condition(namespace, document["metadata"]["name"], "Ready", "True", "", 600)
+    model = harness.wait_for_condition(namespace, document["metadata"]["name"], "Ready", "True", "")
     run = harness.run_of(model)
     harness.assert_unsuspected(run)
     assert model["status"]["nSpec"] == run["status"]["verdict"]["nSpec"]

@@ -60,7 +60,7 @@ def pod(name: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def finished(namespace: str, document: dict[str, Any], timeout_seconds: float) -> Iterator[dict[str, Any]]:
+def finished(namespace: str, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The pod once its containers have ended; it goes at the end."""
     name = document["metadata"]["name"]
     harness.apply(document, namespace)
@@ -73,7 +73,7 @@ def finished(namespace: str, document: dict[str, Any], timeout_seconds: float) -
         def story() -> str:
             return harness.kubectl("describe", "pod", name, "-n", namespace)
 
-        answer = harness.wait_until(ended, f"the end of pod {name}", timeout_seconds, story)
+        answer = harness.wait_until(ended, f"the end of pod {name}", story)
         assert answer is not None
         yield answer
     finally:
@@ -108,7 +108,7 @@ def test_vllm_takes_every_argv(namespace: str) -> None:
         "env": [{"name": "CASES", "value": json.dumps([vars(case) for case in judged])}],
     }
 
-    with finished(namespace, pod("judge-vllm", [container]), 300) as ended:
+    with finished(namespace, pod("judge-vllm", [container])) as ended:
         assert ended["status"]["phase"] == "Succeeded", log(namespace, "judge-vllm")
         complaints = json.loads(log(namespace, "judge-vllm").splitlines()[-1])
 
@@ -125,7 +125,7 @@ def test_llamacpp_takes_every_argv(namespace: str) -> None:
         for name, case in judged.items()
     ]
 
-    with finished(namespace, pod("judge-llamacpp", containers), 180) as ended:
+    with finished(namespace, pod("judge-llamacpp", containers)) as ended:
         ends = {one["name"]: one["state"]["terminated"] for one in ended["status"]["containerStatuses"]}
         printed = log(namespace, "judge-llamacpp", "--all-containers", "--prefix", "--max-log-requests=100")
 

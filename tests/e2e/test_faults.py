@@ -138,7 +138,7 @@ def finished_run(faults: dict[int, str]) -> dict[str, Any]:
         mine = (run for run in runs if run["spec"]["modelName"] == name)
         return next((run for run in mine if "verdict" in run.get("status", {})), None)
 
-    run = harness.wait_until(read, f"a verdict on {name}", 600, lambda: harness.story(NAMESPACE, name))
+    run = harness.wait_until(read, f"a verdict on {name}", lambda: harness.story(NAMESPACE, name))
     assert run is not None
     return run
 

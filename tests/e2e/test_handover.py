@@ -29,7 +29,7 @@ def holder() -> str:
 def other_holder(than: str) -> str:
     """Who holds the Lease once that is somebody else."""
     return harness.wait_until(
-        lambda: found if (found := holder()) not in ("", than) else "", "another holder of the Lease", 60
+        lambda: found if (found := holder()) not in ("", than) else "", "another holder of the Lease"
     )
 
 
@@ -66,7 +66,7 @@ def test_the_leader_is_killed_ten_times_during_a_run(namespace: str) -> None:
             begun = time.monotonic()
             other_holder(killed)
             assert time.monotonic() - begun < LONGEST_HANDOVER_SECONDS
-        model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300)
+        model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "")
         run = harness.run_of(model)
     finally:
         harness.scale_operator(1)

@@ -38,7 +38,7 @@ def test_with_ipv6_only_a_model_is_tuned_and_served() -> None:
     harness.ensure_simulated_claim(place)
     harness.apply(rules.quick_model(), place)
 
-    model = harness.wait_for_condition(place, rules.NAME, "Ready", "True", "", 300)
+    model = harness.wait_for_condition(place, rules.NAME, "Ready", "True")
 
     rules.assert_tuned_and_served(model)
     # By the name of its Service, from another pod.

@@ -32,14 +32,14 @@ def begin(namespace: str, uri: str, **changes: Any) -> None:
 def stalled(namespace: str, reason: str) -> str:
     """The model's message once it is Stalled for this reason."""
     harness.wait_until_placed(namespace)
-    model = harness.wait_for_condition(namespace, NAME, "Stalled", "True", reason, 60)
+    model = harness.wait_for_condition(namespace, NAME, "Stalled", "True", reason)
     message: str = harness.condition(model, "Stalled")["message"]
     return message
 
 
 def test_a_model_is_served_from_an_image(namespace: str, image: str) -> None:
     begin(namespace, f"oci://{image}/model/model.gguf", spec__tuning={"mode": "Disabled"})
-    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", timeout_seconds=60)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "True")
 
     cached = harness.condition(model, "ModelCached")
     assert (cached["status"], cached["reason"]) == ("True", "PulledByNode")
@@ -57,7 +57,7 @@ def test_an_image_of_weights_that_does_not_exist(namespace: str) -> None:
     begin(namespace, "oci://localhost/no/such-model:1/model.gguf")
 
     # A registry that does not answer may do so later: nobody is called for it yet.
-    model = harness.wait_for_condition(namespace, NAME, "Ready", "False", "ImageUnavailable", 60)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "False", "ImageUnavailable")
     message = harness.condition(model, "Ready")["message"]
     assert message.startswith("spec.model.uri cannot be pulled")
     assert "localhost/no/such-model:1" in message

@@ -60,7 +60,7 @@ def test_every_state_that_a_watch_brings_is_judged_rightly(namespace: str, tmp_p
     source = document(spec__serving={"replicas": 1})
     with states_seen(namespace, tmp_path / "events.json") as seen:
         harness.apply(source, namespace)
-        harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300)
+        harness.wait_for_condition(namespace, NAME, "Ready", "True", "")
 
     judged = [status for status, _ in kstatus(seen)]
     assert [word for word, _ in itertools.groupby(judged)] == ["InProgress", "Current"]
@@ -87,7 +87,7 @@ def test_helm_waits_for_a_model(namespace: str, tmp_path: Path, changes: dict[st
     (tmp_path / "templates").mkdir()
     (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: models\nversion: 0.1.0\n")
     (tmp_path / "templates" / "model.yaml").write_text(yaml.safe_dump(document(**changes)))
-    install = ("install", "models", str(tmp_path), "--namespace", namespace, "--wait", "--timeout", "180s")
+    install = ("install", "models", str(tmp_path), "--namespace", namespace, "--wait", "--timeout", "15m")
 
     if message:
         with pytest.raises(RuntimeError, match=message):

@@ -127,7 +127,7 @@ def nodes() -> Iterator[None]:
             harness.kubectl(
                 "patch", "node", f"{name}-{suffix}", "--subresource=status", "--type=merge", f"--patch={status}"
             )
-        harness.wait_until(lambda: all(map(untainted, names)), "nodes without taints of their own", 60)
+        harness.wait_until(lambda: all(map(untainted, names)), "nodes without taints of their own")
         yield
     finally:
         harness.kubectl("delete", "resourceslice", *(one["metadata"]["name"] for one in slices))
@@ -141,7 +141,7 @@ def placed(namespace: str, nodes: None) -> Iterator[str]:
     del nodes
     yield namespace
     harness.kubectl("delete", "mtpmodels", "--all", "-n", namespace)
-    harness.wait_until(lambda: not harness.items("jobs", namespace), "no Job left", 60)
+    harness.wait_until(lambda: not harness.items("jobs", namespace), "no Job left")
     harness.kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=0", "--force", "--wait=false")
 
 
@@ -160,7 +160,6 @@ def node_of(namespace: str, model: str) -> str:
     found = harness.wait_until(
         lambda: [one["spec"]["nodeName"] for one in pods_of(namespace, model) if "nodeName" in one["spec"]],
         f"a node for {model}",
-        60,
         lambda: harness.story(namespace, model),
     )
     return str(found[0]).rpartition("-")[0]
@@ -168,7 +167,7 @@ def node_of(namespace: str, model: str) -> str:
 
 def message_of(namespace: str, model: str) -> str:
     """Why no node fits."""
-    found = harness.wait_for_condition(namespace, model, "Ready", "False", "NoNodeFits", 60)
+    found = harness.wait_for_condition(namespace, model, "Ready", "False", "NoNodeFits")
     return str(harness.condition(found, "Ready")["message"])
 
 

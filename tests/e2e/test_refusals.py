@@ -10,9 +10,9 @@ from . import harness, rules
 NAME = "demo-llamacpp"
 
 
-def assert_reason(namespace: str, reason: str, words: list[str], timeout_seconds: float) -> None:
+def assert_reason(namespace: str, reason: str, words: list[str]) -> None:
     """Ready is False for this reason within this time, and its message has these words."""
-    model = harness.wait_for_condition(namespace, NAME, "Ready", "False", reason, timeout_seconds)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "False", reason)
     message = harness.condition(model, "Ready")["message"]
     for word in words:
         assert word in message
@@ -21,7 +21,7 @@ def assert_reason(namespace: str, reason: str, words: list[str], timeout_seconds
 def assert_reason_of_pod(namespace: str, reason: str, words: list[str]) -> None:
     """The same within a minute of the moment at which the trial's pod has a node."""
     harness.wait_until_placed(namespace)
-    assert_reason(namespace, reason, words, 60)
+    assert_reason(namespace, reason, words)
 
 
 def begin(namespace: str, **changes: Any) -> None:
@@ -38,18 +38,18 @@ def test_quota_refuses_the_trial(namespace: str) -> None:
     }
     harness.apply(quota, namespace)
     begin(namespace)
-    assert_reason(namespace, "TrialRefused", ["exceeded quota: no-gpus", "requests.nvidia.com/gpu"], 30)
+    assert_reason(namespace, "TrialRefused", ["exceeded quota: no-gpus", "requests.nvidia.com/gpu"])
     harness.kubectl("delete", "resourcequota", "no-gpus", "-n", namespace)
-    harness.wait_for_condition(namespace, NAME, "Ready", "False", "Tuning", 120)
+    harness.wait_for_condition(namespace, NAME, "Ready", "False", "Tuning")
 
 
 def test_admission_refuses_the_trial(namespace: str) -> None:
     policy = rules.pod_policy(namespace, namespace, "false", "no pods in this namespace")
     harness.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": policy})
     try:
-        harness.wait_until(lambda: rules.refusal_of_a_pod(namespace), "the policy in force", 30)
+        harness.wait_until(lambda: rules.refusal_of_a_pod(namespace), "the policy in force")
         begin(namespace)
-        assert_reason(namespace, "TrialRefused", ["no pods in this namespace"], 30)
+        assert_reason(namespace, "TrialRefused", ["no pods in this namespace"])
         model = harness.get("mtpmodels", namespace, NAME)
         assert harness.condition(model, "Stalled")["status"] == "True"
     finally:
@@ -59,7 +59,7 @@ def test_admission_refuses_the_trial(namespace: str) -> None:
 
 def test_gpu_that_no_node_has(namespace: str) -> None:
     begin(namespace, spec__accelerator={"products": ["NVIDIA-B200"], "count": 2})
-    assert_reason(namespace, "NoNodeFits", ["2 x nvidia.com/gpu", "NVIDIA-B200", "0/1 nodes are available"], 30)
+    assert_reason(namespace, "NoNodeFits", ["2 x nvidia.com/gpu", "NVIDIA-B200", "0/1 nodes are available"])
 
 
 def test_image_that_does_not_exist(namespace: str) -> None:
@@ -69,7 +69,7 @@ def test_image_that_does_not_exist(namespace: str) -> None:
 
 def test_claim_that_does_not_exist(namespace: str) -> None:
     begin(namespace, spec__model__uri="pvc://nowhere/model.gguf")
-    assert_reason(namespace, "ClaimUnusable", ["spec.model.uri", "nowhere"], 30)
+    assert_reason(namespace, "ClaimUnusable", ["spec.model.uri", "nowhere"])
 
 
 def test_model_folder_that_is_empty(namespace: str, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) ->
         trials = [trial for run in runs for trial in run["status"].get("trials", ())]
         return next((trial for trial in trials if trial["state"] == "Failed"), None)
 
-    trial = harness.wait_until(failed_trial, "a failed trial", 400, lambda: harness.story(namespace, "demo-vllm"))
+    trial = harness.wait_until(failed_trial, "a failed trial", lambda: harness.story(namespace, "demo-vllm"))
     assert trial is not None
     assert trial["reason"] in ("EngineFailed", "EngineCrashed")
     for words in ("was healthy and ended at its first completion", "'function' object is not subscriptable"):
@@ -103,7 +103,7 @@ def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) ->
 
 def test_tuning_disabled_measures_nothing(namespace: str) -> None:
     begin(namespace, spec__tuning={"mode": "Disabled"})
-    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Disabled", 60)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Disabled")
     assert model["status"]["nSpec"] == model["status"]["servedNSpec"] == 0
     assert harness.items("mtptuningruns", namespace) == []
 
@@ -126,4 +126,4 @@ def test_config_map_of_prompts_that_does_not_exist(namespace: str) -> None:
 def test_claim_of_prompts_that_does_not_exist(namespace: str) -> None:
     prompts = {"pvc": {"claim": "no-prompts", "path": "prompts.jsonl"}}
     begin(namespace, spec__tuning={"workload": {"prompts": prompts}})
-    assert_reason(namespace, "ClaimUnusable", ["spec.tuning.workload.prompts.pvc", "no-prompts"], 30)
+    assert_reason(namespace, "ClaimUnusable", ["spec.tuning.workload.prompts.pvc", "no-prompts"])

@@ -19,7 +19,6 @@ from .traffic import SERVERS
 PREFIX = "rule-"
 LABEL_MESSAGE = "each pod needs the label example.com/team"
 TAINT = {"key": "example.com/reserved", "value": "team", "effect": "NoSchedule"}
-WAIT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def places(operator: None) -> Iterator[None]:
         for name, rule in RULES.items():
             if rule.refuses_every_pod:
                 place = place_of(name)
-                harness.wait_until(lambda place=place: rules.refusal_of_a_pod(place), f"{name} in force", 30)  # type: ignore[misc]
+                harness.wait_until(lambda place=place: rules.refusal_of_a_pod(place), f"{name} in force")  # type: ignore[misc]
         yield
 
 
@@ -159,7 +158,7 @@ def test_rules_of_namespaces_are_told_and_then_kept() -> None:
     for name, rule in RULES.items():
         harness.apply(rules.quick_model(**rule.before), place_of(name))
     for name, rule in RULES.items():
-        model = harness.wait_for_condition(place_of(name), NAME, "Ready", "False", "TrialRefused", 60)
+        model = harness.wait_for_condition(place_of(name), NAME, "Ready", "False", "TrialRefused")
         message = harness.condition(model, "Ready")["message"]
         for words in rule.refusal:
             assert words in message
@@ -170,7 +169,7 @@ def test_rules_of_namespaces_are_told_and_then_kept() -> None:
 
     # Each gives its GPU back as soon as it is done: other tests want them too.
     waiting, seen = set(RULES), {name: set[str]() for name in RULES}
-    end = time.monotonic() + WAIT_SECONDS
+    end = time.monotonic() + harness.HANG_SECONDS
     while waiting:
         for name in sorted(waiting):
             place, rule = place_of(name), RULES[name]
@@ -206,7 +205,7 @@ def tainted() -> Iterator[None]:
 def test_a_taint_is_told_and_then_tolerated(namespace: str) -> None:
     harness.ensure_simulated_claim(namespace)
     harness.apply(rules.quick_model(), namespace)
-    refused = harness.wait_for_condition(namespace, NAME, "Ready", "False", "NoNodeFits", 60)
+    refused = harness.wait_for_condition(namespace, NAME, "Ready", "False", "NoNodeFits")
     message = harness.condition(refused, "Ready")["message"]
     # Kubernetes 1.34 and later do not say which one.
     assert "untolerated taint" in message
@@ -215,4 +214,4 @@ def test_a_taint_is_told_and_then_tolerated(namespace: str) -> None:
     toleration = {**TAINT, "operator": "Equal"}
     harness.apply(rules.quick_model(tolerations=[toleration]), namespace)
 
-    rules.assert_tuned_and_served(harness.wait_for_condition(namespace, NAME, "Ready", "True", "", WAIT_SECONDS))
+    rules.assert_tuned_and_served(harness.wait_for_condition(namespace, NAME, "Ready", "True"))

@@ -43,7 +43,7 @@ def wait_until_served(namespace: str, n_spec: int, servers: int = 1, name: str =
         return model if is_served else None
 
     model = harness.wait_until(
-        served, f"{servers} servers with n_spec={n_spec}", 240, lambda: harness.story(namespace, name)
+        served, f"{servers} servers with n_spec={n_spec}", lambda: harness.story(namespace, name)
     )
     assert model is not None
     return model
@@ -60,7 +60,7 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
 
     serve(namespace, 2, name=name)
     wait_until_served(namespace, 2, name=name)
-    harness.wait_until(lambda: len(client.answers()) >= REQUESTS, f"{REQUESTS} requests", 120)
+    harness.wait_until(lambda: len(client.answers()) >= REQUESTS, f"{REQUESTS} requests")
     assert client.failures() == []
     assert 1.5 < traffic.drafted_per_step(namespace, engine) <= 2
     assert_names(traffic.metrics(namespace, engine), engine, 2)
@@ -71,7 +71,7 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
     client.goes_on_for(20)
     assert client.failures() == [], "another strategy alone replaces no server"
     serve(namespace, 1, in_place, name)
-    paused = harness.wait_for_condition(namespace, name, "Serving", "False", timeout_seconds=60)
+    paused = harness.wait_for_condition(namespace, name, "Serving", "False")
     assert "n_spec=1" in harness.condition(paused, "Serving")["message"]
     assert harness.condition(paused, "Ready")["status"] == "False"
     wait_until_served(namespace, 1, name=name)
@@ -115,7 +115,7 @@ def test_scaled_drained_and_mended(namespace: str) -> None:
 
     budget = "jsonpath={.status.disruptionsAllowed}"
     harness.wait_until(
-        lambda: harness.kubectl("get", "pdb", NAME, "-n", namespace, "-o", budget) == "1", "the budget knows them", 30
+        lambda: harness.kubectl("get", "pdb", NAME, "-n", namespace, "-o", budget) == "1", "the budget knows them"
     )
     # The only node is drained: one server goes, and has no place to come back to; the others stay until it has.
     try:
@@ -135,7 +135,7 @@ def test_scaled_drained_and_mended(namespace: str) -> None:
     offset = harness.audit_offset()
     edit = '[{"op": "replace", "path": "/spec/template/spec/containers/0/args/1", "value": "/elsewhere.gguf"}]'
     harness.kubectl("patch", "deployment", NAME, "-n", namespace, "--type=json", "-p", edit)
-    harness.wait_until(lambda: "/elsewhere" not in arguments(namespace), "the edit is undone", 30)
+    harness.wait_until(lambda: "/elsewhere" not in arguments(namespace), "the edit is undone")
     wait_until_served(namespace, 2, servers=3)
     applied = [
         entry
@@ -207,17 +207,17 @@ def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
 
     with harness.one_gpu(), never_two_pods(namespace) as roles:
         want()
-        tuned = harness.wait_for_condition(namespace, NAME, "Ready", "True", timeout_seconds=240)
+        tuned = harness.wait_for_condition(namespace, NAME, "Ready", "True")
         assert tuned["status"]["servedNSpec"] == tuned["status"]["nSpec"]
         assert roles == {"trial", "server"}
 
         want(request=1)
-        held = harness.wait_for_condition(namespace, NAME, "Ready", "True", "TuningHeld", 30)
+        held = harness.wait_for_condition(namespace, NAME, "Ready", "True", "TuningHeld")
         assert harness.condition(held, "Serving")["status"] == "True"
 
         want(request=1, disruption="Allowed")
-        harness.wait_for_condition(namespace, NAME, "Serving", "False", "Paused", 60)
-        harness.wait_until(lambda: has_trial(namespace), "a trial in the servers' place", 60)
+        harness.wait_for_condition(namespace, NAME, "Serving", "False", "Paused")
+        harness.wait_until(lambda: has_trial(namespace), "a trial in the servers' place")
         want(request=1, disruption="Allowed", suspend=True)
         wait_until_served(namespace, tuned["status"]["nSpec"])
 
@@ -235,7 +235,7 @@ def test_a_server_that_fails(namespace: str) -> None:
     wait_until_served(namespace, 2)
     broken: dict[str, Any] = {"spec__engine__extraArgs": ["--no-such-flag"]}
     serve(namespace, 1, {"rollout": {"strategy": "InPlace"}}, **broken)
-    model = harness.wait_for_condition(namespace, NAME, "Serving", "True", "RolledBack", 120)
+    model = harness.wait_for_condition(namespace, NAME, "Serving", "True", "RolledBack")
 
     message = harness.condition(model, "Serving")["message"]
     assert "n_spec=1 did not become ready" in message

@@ -19,7 +19,7 @@ def test_the_recorded_best_is_chosen_and_called_simulated(namespace: str) -> Non
     document["spec"]["engine"]["env"].append({"name": "SIMULATED_GPU_SPEED", "value": str(TIMES_AS_FAST)})
     harness.apply(document, namespace)
 
-    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300)
+    model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "")
 
     run = harness.run_of(model)
     harness.assert_unsuspected(run)

@@ -36,7 +36,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
     )
     harness.apply(document, namespace)
     name = document["metadata"]["name"]
-    model = harness.wait_for_condition(namespace, name, "Ready", "True", "", 300)
+    model = harness.wait_for_condition(namespace, name, "Ready", "True", "")
 
     run = harness.run_of(model)
     assert model["status"]["nSpec"] == 0
@@ -63,7 +63,7 @@ def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: 
         spec__tuning__budget__maxTrials=3,
     )
     harness.apply(document, namespace)
-    model = harness.wait_until_tuned(namespace, "demo-vllm", 900)
+    model = harness.wait_until_tuned(namespace, "demo-vllm")
     assert_counters_agree(harness.run_of(model), drafts_past_end=True)
     header, row = harness.kubectl("get", "mtpm", "-n", namespace).splitlines()
     assert header.split() == ["NAME", "STATUS", "N_SPEC", "SPEEDUP", "ACC_LEN", "TOK/S", "READY", "AGE"]

@@ -43,7 +43,7 @@ def fetching(**changes: Any) -> dict[str, Any]:
 def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volume: Path) -> None:
     size = (hub.repositories[harness.HUB_REPOSITORY_GGUF].folder / "tiny-Q8_0.gguf").stat().st_size
     harness.apply(fetching(), namespace)
-    stalled = harness.wait_for_condition(namespace, NAME, "Stalled", "True", "GatedRepository", 90)
+    stalled = harness.wait_for_condition(namespace, NAME, "Stalled", "True", "GatedRepository")
     assert "spec.model.tokenSecretRef" in harness.condition(stalled, "ModelCached")["message"]
 
     # In the middle the pod is deleted, once; the other half comes when it is gone.
@@ -58,7 +58,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
             name = pod["metadata"]["name"]
             kept_bytes.append(kept.stat().st_size)
             harness.kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
-            harness.wait_until(lambda: harness.get("pods", namespace, name) is None, "the pod's end", 60)
+            harness.wait_until(lambda: harness.get("pods", namespace, name) is None, "the pod's end")
 
     hub.watch = delete_pod
     secret = {
@@ -69,7 +69,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     }
     harness.apply(secret, namespace)
     harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
-    cached = harness.wait_for_condition(namespace, NAME, "ModelCached", "True", "Fetched", 180)
+    cached = harness.wait_for_condition(namespace, NAME, "ModelCached", "True", "Fetched")
     # How much is under way and lost with the pod is the network's affair; what was on the claim is not asked for again.
     ranges = [headers["Range"] for path, headers in hub.requests if path.startswith("/lfs/")]
     begun, *_, resumed = (int(one.removeprefix("bytes=").removesuffix("-")) for one in ranges)
@@ -80,7 +80,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     assert (volume / "models" / harness.HUB_REPOSITORY_GGUF / commit / "tiny-Q8_0.gguf").stat().st_size == size
 
     # Which n it is, other tests say.
-    run = harness.run_of(harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 300))
+    run = harness.run_of(harness.wait_for_condition(namespace, NAME, "Ready", "True", ""))
     assert run["status"]["counters"]["measured"] >= 1
     assert (run["spec"]["model"]["uri"], run["spec"]["model"]["revision"]) == (uri, commit)
     assert harness.items("jobs", namespace) == []
@@ -94,20 +94,19 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
         spec__speculation={"nSpec": 1},
     )
     harness.apply(second, namespace)
-    harness.wait_for_condition(namespace, "second", "ModelCached", "True", "Fetched", 90)
+    harness.wait_for_condition(namespace, "second", "ModelCached", "True", "Fetched")
     assert hub.bytes_sent == before
 
     # So does the first after a restart of the operator, without asking anybody.
     asked = len(hub.requests)
     harness.restart_operator()
-    harness.wait_for_condition(namespace, NAME, "Ready", "True", "", 60)
+    harness.wait_for_condition(namespace, NAME, "Ready", "True", "")
     assert len(hub.requests) == asked
 
     harness.kubectl("delete", "mtpmodels", "--all", "-n", namespace)
     harness.wait_until(
         lambda: CLAIM not in [one["metadata"]["name"] for one in harness.items("persistentvolumeclaims", namespace)],
         "the operator's claim goes with its model",
-        60,
     )
 
 
@@ -123,13 +122,13 @@ def test_a_fetch_ends_with_its_model(namespace: str, hub: Hub, volume: Path) -> 
     }
     harness.apply(secret, namespace)
     harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
-    harness.wait_until(lambda: hub.bytes_sent, "the first bytes", 90)
+    harness.wait_until(lambda: hub.bytes_sent, "the first bytes")
 
     harness.kubectl("delete", "mtpmodel", NAME, "-n", namespace)
     deleted.set()
 
     for kind in ("jobs", "pods"):
-        harness.wait_until(lambda kind=kind: harness.items(kind, namespace) == [], f"no {kind} left", 60)  # type: ignore[misc]
+        harness.wait_until(lambda kind=kind: harness.items(kind, namespace) == [], f"no {kind} left")  # type: ignore[misc]
 
 
 def _hold(event: threading.Event) -> None:

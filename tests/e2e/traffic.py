@@ -75,7 +75,7 @@ class Traffic:
     def goes_on_for(self, requests: int) -> None:
         """Waits for so many requests more."""
         wanted = len(self.answers()) + requests
-        harness.wait_until(lambda: len(self.answers()) >= wanted, f"{wanted} requests", 120)
+        harness.wait_until(lambda: len(self.answers()) >= wanted, f"{wanted} requests")
 
     def stop(self) -> None:
         """Ends the client."""
@@ -91,12 +91,10 @@ def start(namespace: str, url: str, model: str, clients: int = 2) -> Traffic:
             harness.kubectl("get", "pod", traffic.name, "-n", namespace, "-o", "jsonpath={.status.phase}") == "Running"
         ),
         "the client runs",
-        60,
     )
     harness.wait_until(
         lambda: any(not answer.error for answer in traffic.answers()),
         "a first answer",
-        60,
         lambda: str(traffic.answers()[-3:]),
     )
     return traffic

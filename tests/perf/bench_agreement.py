@@ -3,9 +3,10 @@ r"""`mtp bench` and `vllm bench serve` in turn against the same server: do they 
     python -m tests.perf.bench_agreement --vllm DIR/bin/vllm --llama-server DIR/llama-server \
         [--pairs 6] [--concurrency 1 4 16]
 
-Both send the same list in the same order, with the same concurrency, at temperature 0. Printed is the 90 % interval of
-the median ratio of pairs (ours / theirs); where it is wider than what it is held against, how many pairs it would take.
-An engine whose program is not given is left out. Asserts nothing.
+The servers are a GPU that is not there, as fast as a recorded curve says, and the real engines whose programs are
+given. Both send the same list in the same order, with the same concurrency, at temperature 0. Printed is the 90 %
+interval of the median ratio of pairs (ours / theirs); where it is wider than what it is held against, how many pairs it
+would take. Asserts nothing.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from tests.e2e.harness import model_folder
+from tests.e2e.harness import REPOSITORY, model_folder
 
 CONCURRENCIES: Final = (1, 4, 16)
 N_SPEC: Final = 2
@@ -34,6 +35,9 @@ OUTPUT_TOKENS: Final = 48
 ALLOWED: Final = {"output throughput": 0.03, "time per output token": 0.03, "time to first token": 0.10}
 READY_SECONDS: Final = 300
 MODEL: Final = "tiny"
+ENGINES: Final = ("simulated", "vLLM", "llama.cpp")
+SIMULATED_CURVE: Final = "seed-gemma4-31b-fp8-vllm"
+SIMULATED_N_SPEC: Final = 5
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 """Of a server on a CPU: the clients have a core of their own on the smallest machine."""
 
@@ -69,10 +73,20 @@ def llama_serve(program: Path, port: int) -> list[str]:
     ]  # fmt: skip
 
 
+def simulated_serve(port: int) -> list[str]:
+    """Gemma 4 31B on an RTX PRO 6000, as it was recorded."""
+    speculation = json.dumps({"method": "mtp", "num_speculative_tokens": SIMULATED_N_SPEC})
+    return [
+        sys.executable, "-m", "simulated_gpu", "serve", str(model_folder()), "--served-model-name", MODEL,
+        "--host", "127.0.0.1", "--port", str(port), "--curves", str(REPOSITORY / "docs" / "data"),
+        "--curve", SIMULATED_CURVE, "--speculative-config", speculation,
+    ]  # fmt: skip
+
+
 @contextmanager
 def running(command: Sequence[str], port: int) -> Iterator[str]:
     """A server that is up; ended afterwards."""
-    environment = {**os.environ, **ONE_THREAD}
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(REPOSITORY / "images" / "simulated-gpu")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
         try:
@@ -193,6 +207,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vllm", type=Path, help="the command vllm")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES, help="that are asked (default: all)")
     parser.add_argument("--llama-server", type=Path, help="the command llama-server")
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCIES)
@@ -204,10 +219,12 @@ def main() -> None:
         requests = Path(folder, "requests.jsonl")
         lines = [{"prompt": f"Question {number}: why?", "output_tokens": OUTPUT_TOKENS} for number in range(REQUESTS)]
         requests.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        commands = {"vLLM": vllm_serve(options.vllm, free_port())}
+        commands = {"simulated": simulated_serve(free_port()), "vLLM": vllm_serve(options.vllm, free_port())}
         if options.llama_server is not None:
             commands["llama.cpp"] = llama_serve(options.llama_server, free_port())
         for name, command in commands.items():
+            if name not in options.engines:
+                continue
             port = int(command[command.index("--port") + 1])
             with running(command, port) as url:
                 compare(name, url, options.vllm, requests, options.concurrency, options.pairs)

@@ -38,7 +38,6 @@ SILENT = "scale-silent"
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
 CHUNK = 50
 REST_SECONDS = 60
-WAIT_SECONDS = 900
 LATE_MODELS = 10
 """Models that are made one by one beside the silent fetches."""
 QUOTA = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
@@ -122,7 +121,7 @@ def start(count: int) -> Start:
     apply_models(range(count), speculation={"method": "MTP"})
     offset = harness.audit_offset()
     harness.scale_operator(1)
-    harness.wait_until(partial(has_jobs, count), f"{count} Jobs", WAIT_SECONDS)
+    harness.wait_until(partial(has_jobs, count), f"{count} Jobs")
     used, asked = usage(), requests(offset)
     seconds = (max(map(moment, created_jobs(asked))) - min(map(moment, asked))).total_seconds()
     writes = Counter((entry["verb"], entry["objectRef"]["resource"]) for entry in asked if is_write(entry))
@@ -134,7 +133,7 @@ def start(count: int) -> Start:
 def rest(count: int) -> None:
     """What settled models cost."""
     apply_models(range(count), speculation={"method": "MTP", "nSpec": 1})
-    harness.wait_until(lambda: number_of_jobs() == 0, "no Job left", WAIT_SECONDS)
+    harness.wait_until(lambda: number_of_jobs() == 0, "no Job left")
     time.sleep(10)
     offset, before = harness.audit_offset(), usage()
     time.sleep(REST_SECONDS)
@@ -155,7 +154,7 @@ def beside_silence(count: int) -> None:
             began.append(datetime.now(UTC))
             path = f"/{harness.API_OF['mtpmodels']}/namespaces/{NAMESPACE}/mtpmodels"
             harness.client().post(path, json=body).raise_for_status()
-            harness.wait_until(partial(has_jobs, number + 1), "the Job of a new model", WAIT_SECONDS)
+            harness.wait_until(partial(has_jobs, number + 1), "the Job of a new model")
     jobs = [one for one in created_jobs(requests(offset)) if one["objectRef"]["namespace"] == NAMESPACE]
     waits = [(moment(job) - then).total_seconds() for job, then in zip(jobs, began, strict=True)]
     print(
@@ -176,9 +175,7 @@ def remove(namespace: str) -> None:
     """Deletes a namespace, and waits until nothing of it is left to do for the cluster."""
     harness.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
     path = f"/api/v1/namespaces/{namespace}"
-    harness.wait_until(
-        lambda: harness.client().get(path).status_code == 404, f"namespace {namespace} gone", WAIT_SECONDS
-    )
+    harness.wait_until(lambda: harness.client().get(path).status_code == 404, f"namespace {namespace} gone")
 
 
 def apply_models(numbers: Iterable[int], **spec: Any) -> None:
@@ -221,7 +218,7 @@ def make_silent_fetches(count: int, address: str) -> None:
     models = [model(f"silent-{number}", **fetched) for number in range(count)]
     for first in range(0, count, CHUNK):
         harness.apply({"apiVersion": "v1", "kind": "List", "items": models[first : first + CHUNK]}, SILENT)
-    pods = harness.wait_until(lambda: all_pods(SILENT, count), f"{count} pods of fetches", WAIT_SECONDS)
+    pods = harness.wait_until(lambda: all_pods(SILENT, count), f"{count} pods of fetches")
     now = format_time(datetime.now(UTC))
     running = {"name": FETCH_CONTAINER, "image": "none", "imageID": "none", "ready": True, "restartCount": 0}
     status = {

@@ -5,7 +5,6 @@ two machines are never compared. The holder gives up `lease_duration - renew_dea
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import structlog
 
 from .api_client import LEASES, AlreadyExistsError, ApiError, Client, ConflictError, NotFoundError
+from .clocks import seconds_since_boot
 from .installation import Settings
 from .metrics import LEADING
 
@@ -34,7 +34,7 @@ class Lease:
     Args:
         client: must have a timeout of at most half the renew deadline.
         settings: name, identity and times.
-        clock: monotonic seconds.
+        clock: seconds of a clock that cannot be set.
         now: the time that is written into the record, for people.
     """
 
@@ -42,7 +42,7 @@ class Lease:
         self,
         client: Client,
         settings: Settings,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = seconds_since_boot,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client

@@ -4,13 +4,14 @@ Timestamps of objects are the API server's, and so has to be the time that they 
 machine may be wrong, or be set while the operator runs.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 import structlog
+
+from .clocks import seconds_since_boot
 
 log = structlog.get_logger(__name__)
 
@@ -22,13 +23,13 @@ class ServerTime:
     """The time, by the answers of the API server and, between them, by a clock that cannot be set.
 
     Args:
-        clock: monotonic seconds.
+        clock: seconds of a clock that cannot be set.
         local: this machine's time, which counts until the API server has named another one.
     """
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = seconds_since_boot,
         local: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._clock = clock

@@ -1,5 +1,6 @@
 """Two processes and one Lease, on clocks that only tests move."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -223,3 +224,21 @@ def test_times_are_written_with_microseconds_in_utc() -> None:
     local = datetime(2026, 1, 1, 3, 0, tzinfo=UTC).astimezone()
 
     assert format_micro_time(local) == "2026-01-01T03:00:00.000000Z"
+
+
+async def test_a_holder_whose_machine_was_suspended_no_longer_believes_in_its_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    since_boot = {time.CLOCK_BOOTTIME: 1000.0}
+    monkeypatch.setattr(time, "clock_gettime", since_boot.__getitem__)
+    async with running() as server:
+        client = Client(server.configuration(), 2.0)
+        lease = Lease(client, settings("a"))
+        await lease.try_acquire()
+        assert lease.is_held()
+
+        # A suspension: the event loop's clock has not moved, and neither has time.monotonic.
+        since_boot[time.CLOCK_BOOTTIME] += 10
+
+        assert not lease.is_held()
+        await client.close()
