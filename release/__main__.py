@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from release import artifacts
+from release import artifacts, images
 from tests.cluster import tools
 
 
@@ -43,6 +43,7 @@ def wrong(folder: Path) -> Iterator[str]:
         yield f"{artifacts.CHECKSUMS}: is not about the files that are there"
     if not artifacts.repeated(artifacts.build_wheel):
         yield "the wheel: two builds of the same sources differ"
+    yield from images.wrong()
 
 
 def _versions() -> Iterator[str]:

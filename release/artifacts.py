@@ -30,9 +30,6 @@ PYTHON: Final = "3.11"
 DOWNLOADS: Final = f"https://github.com/{settings.OWNER}/{settings.REPOSITORY}/releases/download"
 CHECKSUMS: Final = "checksums.txt"
 
-_EPOCH: Final = "1767225600"
-"""Time that archives carry, so that the same sources make the same bytes."""
-
 
 @dataclass(frozen=True)
 class Platform:
@@ -129,7 +126,7 @@ def write_archive(source: Path, target: Path) -> None:
     def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
-        entry.mtime = int(_EPOCH)
+        entry.mtime = settings.SOURCE_DATE_EPOCH
         return entry
 
     content = io.BytesIO()
@@ -210,7 +207,7 @@ def repeated(make: Callable[[Path], object]) -> bool:
 
 
 def _run(*command: str) -> None:
-    environment = os.environ | {"SOURCE_DATE_EPOCH": _EPOCH}
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(settings.SOURCE_DATE_EPOCH)}
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment
     )

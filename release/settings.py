@@ -1,4 +1,4 @@
-"""Who publishes this project, and where: `release.env`, which shells read as well."""
+"""Who publishes this project, and where: `release.env`, which shells read as well; and what makes builds repeatable."""
 
 from pathlib import Path
 from typing import Final
@@ -11,3 +11,6 @@ _SETTINGS: Final = dict(
 OWNER: Final = _SETTINGS["OWNER"]
 REPOSITORY: Final = _SETTINGS["REPOSITORY"]
 REGISTRY: Final = _SETTINGS["REGISTRY"]
+
+SOURCE_DATE_EPOCH: Final = 1767225600
+"""Time that archives and images carry, in seconds since the epoch, so that the same sources make the same bytes."""

@@ -7,12 +7,13 @@ from typing import Any
 
 def model(*changes: tuple[str, Any], engine: str = "VLLM") -> dict[str, Any]:
     """A small MTPModel that is in order, with changes: dotted path -> value, None to remove it."""
-    uri = {"VLLM": "pvc://weights/model", "LlamaCpp": "pvc://weights/model.gguf"}[engine]
+    uri = "pvc://weights/model.gguf" if engine == "LlamaCpp" else "pvc://weights/model"
+    image = {"image": "docker.io/lmsysorg/sglang:v0.5.23"} if engine == "SGLang" else {}
     document: dict[str, Any] = {
         "apiVersion": "mtp-operator.dev/v1alpha1",
         "kind": "MTPModel",
         "metadata": {"name": "model", "namespace": "default"},
-        "spec": {"model": {"uri": uri}, "engine": {"type": engine}},
+        "spec": {"model": {"uri": uri}, "engine": {"type": engine, **image}},
     }
     for path, value in changes:
         *parents, last = path.split(".")

@@ -57,10 +57,13 @@ def specs(seed: int = SEED, count: int = COUNT) -> Iterator[dict[str, Any]]:
 
 
 def _spec(draw: random.Random) -> dict[str, Any]:
-    llama_cpp = draw.random() < 0.5
+    engine = draw.choice(["VLLM", "LlamaCpp", "SGLang"])
+    llama_cpp = engine == "LlamaCpp"
     fetched = draw.random() < 0.3
     uri = HUB[llama_cpp] if fetched else URIS[llama_cpp]
-    spec: dict[str, Any] = {"model": {"uri": uri}, "engine": {"type": "LlamaCpp" if llama_cpp else "VLLM"}}
+    spec: dict[str, Any] = {"model": {"uri": uri}, "engine": {"type": engine}}
+    if engine == "SGLang":
+        spec["engine"]["image"] = "lmsysorg/sglang:v0.5.23"
     if fetched:
         spec["storage"] = {"existingClaim": "weights"}
     for _ in range(draw.randint(0, 3)):

@@ -103,7 +103,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "file of a repository for vLLM": (
         hub_model("hf://unsloth/qwen/q8.gguf"),
         "spec.model.uri",
-        "where engine.type is VLLM, which loads a whole repository",
+        "where engine.type is VLLM or SGLang, which load a whole repository",
     ),
     "branch as revision": (
         hub_model("hf://google/gemma", ("spec.model.revision", "main")),
@@ -181,7 +181,52 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "served name with a blank": (model(("spec.model.servedName", "a b")), "spec.model.servedName", "letters, digits"),
     "no engine": (model(("spec.engine", None)), "spec.engine", "Required value"),
     "engine without a type": (model(("spec.engine", {})), "spec.engine.type", "Required value"),
-    "unknown engine": (model(("spec.engine.type", "SGLang")), "spec.engine.type", '"VLLM", "LlamaCpp"'),
+    "unknown engine": (model(("spec.engine.type", "TGI")), "spec.engine.type", '"VLLM", "LlamaCpp", "SGLang"'),
+    "SGLang without an image": (
+        model(("spec.engine.image", None), engine="SGLang"),
+        "spec.engine.image",
+        "must be set where type is SGLang: the operator has no default image of it",
+    ),
+    "old SGLang": (
+        model(("spec.engine.image", "lmsysorg/sglang:v0.5.9-cu129"), engine="SGLang"),
+        "spec.engine.image",
+        "must be SGLang 0.5.18 or later",
+    ),
+    "n-grams with SGLang": (
+        model(("spec.speculation.method", "NGram"), engine="SGLang"),
+        "spec.speculation.method",
+        "must be one of MTP, DraftModel, Eagle, Eagle3 where engine.type is SGLang",
+    ),
+    "several names with SGLang": (
+        model(("spec.model.aliases", ["other"]), engine="SGLang"),
+        "spec.model.aliases",
+        "must be left out where engine.type is SGLang, which serves a model under one name",
+    ),
+    "one file for SGLang": (
+        hub_model("hf://google/gemma/q8.gguf", engine="SGLang"),
+        "spec.model.uri",
+        "where engine.type is VLLM or SGLang, which load a whole repository",
+    ),
+    "vLLM's settings for SGLang": (
+        model(("spec.engine.vllm", {}), engine="SGLang"),
+        "spec.engine.vllm",
+        "may be set only where type is VLLM",
+    ),
+    "SGLang's settings of speculation for vLLM": (
+        model(("spec.speculation.sglang", {})),
+        "spec.speculation.sglang",
+        "may be set only where engine.type is SGLang",
+    ),
+    "more GPUs for SGLang than there are": (
+        model(("spec.engine.sglang", {"tensorParallelSize": 2}), engine="SGLang"),
+        "spec.engine.sglang.tensorParallelSize",
+        "must be at most accelerator.count",
+    ),
+    "more requests than SGLang decodes together": (
+        model(("spec.tuning.workload.levels", [{"concurrency": 64}]), engine="SGLang"),
+        "spec.tuning.workload.levels",
+        "engine.sglang.maxRunningRequests (default 48)",
+    ),
     "settings of the other engine": (
         model(("spec.engine.llamaCpp", {})),
         "spec.engine.llamaCpp",
@@ -265,7 +310,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
     "value that is more than the default": (
         model(("spec.engine.extraArgs", ["--data-parallel-size=2"])),
         "spec.engine.extraArgs[0]",
-        "spec.engine.vllm.dataParallelSize; only 1 may be stated",
+        "spec.engine.vllm.dataParallelSize or spec.engine.sglang.dataParallelSize; only 1 may be stated",
     ),
     "value that is a flag": (
         model(("spec.engine.extraArgs", ["--verbose=--agent"]), engine="LlamaCpp"),

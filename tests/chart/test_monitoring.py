@@ -83,9 +83,10 @@ def exported() -> dict[str, set[str]]:
     of_engines: dict[str, set[str]] = {}
     for type_ in EngineType:
         names = engine_for(type_).metrics
-        for name in (names.generated_tokens, names.drafts, names.draft_tokens, names.accepted_tokens):
+        for name in filter(None, (names.generated_tokens, names.drafts, names.draft_tokens, names.accepted_tokens)):
             of_engines[name] = SERVER_LABELS
-        assert names.accepted_per_position is not None
+        if names.accepted_per_position is None:
+            continue
         of_engines[names.accepted_per_position] = SERVER_LABELS | {names.position_label}
     recorded = {
         rule["record"]: {"namespace", "model", "position"}

@@ -24,6 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from release import settings
 from tests.cluster import paths, tools
 from tests.cluster.oci_layout import Layout, write_archive
 from tests.cluster.progress import step
@@ -56,6 +57,8 @@ class Image:
         hint: how long a person has to wait.
         engine: the name of the image that its Dockerfile calls ENGINE and builds on, if it has one.
         makes: what its Dockerfile copies in place of `sources` because it is made by them: a path, and what makes it.
+        is_repeatable: whether two builds on one base have one digest. The others take what a mirror has that day, or
+            have bytecode that depends on the files' times.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Image:
     hint: str = ""
     engine: str = ""
     makes: tuple[str, Callable[[Path], object]] | None = None
+    is_repeatable: bool = False
 
     @property
     def reference(self) -> str:
@@ -97,6 +101,7 @@ IMAGES = {
             ),
             keep_layers=True,
             hint=" (about a minute)",
+            is_repeatable=True,
         ),
         Image("llamacpp-cpu", ("images/llamacpp-cpu/fetch-packages",), package_folder="/packages"),
         Image(
@@ -112,6 +117,7 @@ IMAGES = {
             "simulated-gpu",
             ("docs/data", "images/simulated-gpu/requirements.txt", "images/simulated-gpu/simulated_gpu"),
             keep_layers=True,
+            is_repeatable=True,
         ),
         Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),
         Image("tiny-model", ("tests/mtp_model",), makes=("model", _make_model)),
@@ -177,7 +183,32 @@ def build(image: Image) -> dict[str, Any]:
     if image.engine:
         build(IMAGES[image.engine])
     base = _base()
-    with step(f"Building image {image.name}{image.hint}"), _context(image) as context:
+    with step(f"Building image {image.name}{image.hint}"):
+        _build_into(layout(), image, base, keep_layers=image.keep_layers)
+    layout().remove_unused()
+    built = layout().find(image.reference)
+    if built is None:
+        message = f"image {image.name}: buildah has not put it into {layout().folder}"
+        raise RuntimeError(message)
+    return built
+
+
+def build_again(image: Image) -> str:
+    """Build an image from nothing but the base, keep nothing of it, and return its digest."""
+    with _only_one():
+        base = _base()
+        with (
+            step(f"Building image {image.name} from nothing{image.hint}"),
+            TemporaryDirectory(dir=_folder("again")) as folder,
+        ):
+            target = Layout(Path(folder))
+            _build_into(target, image, base, keep_layers=False)
+            (built,) = target.manifests()
+    return str(built["digest"])
+
+
+def _build_into(target: Layout, image: Image, base: str, keep_layers: bool) -> None:
+    with _context(image) as context:
         mounts = {
             _folder("pip"): "/root/.cache/pip",
             _settings("pip.conf", _pip_settings()): "/etc/pip.conf:ro",
@@ -190,22 +221,17 @@ def build(image: Image) -> dict[str, Any]:
         _buildah(
             image.name,
             *("build", "--isolation", "chroot", "--network", "host", "--force-rm"),
-            f"--layers={str(image.keep_layers).lower()}",
+            f"--layers={str(keep_layers).lower()}",
             f"--build-arg=BASE={base}",
             *([_engine_argument(IMAGES[image.engine], context)] if image.engine else []),
-            f"--label={INPUTS_LABEL}={inputs}",
-            *(f"--volume={source}:{target}" for source, target in mounts.items()),
+            *([f"--timestamp={settings.SOURCE_DATE_EPOCH}"] if image.is_repeatable else []),
+            f"--label={INPUTS_LABEL}={inputs_hash(image)}",
+            *(f"--volume={source}:{mount}" for source, mount in mounts.items()),
             f"--file={image.dockerfile}",
-            f"--tag=oci:{layout().folder}:{image.reference}",
+            f"--tag=oci:{target.folder}:{image.reference}",
             ".",
             cwd=context,
         )
-    layout().remove_unused()
-    built = layout().find(image.reference)
-    if built is None:
-        message = f"image {image.name}: buildah has not put it into {layout().folder}"
-        raise RuntimeError(message)
-    return built
 
 
 def _engine_argument(engine: Image, context: Path) -> str:
@@ -245,7 +271,9 @@ def _context(image: Image) -> Iterator[Path]:
         for file in source_files(image):
             target = Path(folder, file)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / file, target)
+            shutil.copyfile(REPOSITORY / file, target)
+            # Of the mode only this counts: the rest is the umask of whoever cloned.
+            target.chmod(0o755 if os.access(REPOSITORY / file, os.X_OK) else 0o644)
         if image.makes:
             made, make = image.makes
             make(Path(folder, made))
@@ -256,14 +284,14 @@ def _pip_settings() -> str:
     """This machine's package indexes, and its certificates, as a pip.conf."""
     listing = _output(sys.executable, "-m", "pip", "config", "list")
     found = dict(line.split("=", 1) for line in listing.splitlines() if "=" in line)
-    settings = {}
+    chosen = {}
     for scope in ("global", "install", ":env:"):  # The last one wins.
         for name in PIP_SETTINGS:
             if f"{scope}.{name}" in found:
-                settings[name] = found[f"{scope}.{name}"].strip("'")
+                chosen[name] = found[f"{scope}.{name}"].strip("'")
     if CERTIFICATES.exists():
-        settings["cert"] = str(CERTIFICATES)
-    return "\n".join(["[global]", *(f"{name} = {value}" for name, value in settings.items()), ""])
+        chosen["cert"] = str(CERTIFICATES)
+    return "\n".join(["[global]", *(f"{name} = {value}" for name, value in chosen.items()), ""])
 
 
 def _apt_settings() -> str:

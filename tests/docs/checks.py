@@ -7,7 +7,7 @@ import importlib.util
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -20,8 +20,10 @@ from mtp_operator.cli.main import app
 from release import settings
 from tests.chart.rendering import answer, documents, kustomized
 from tests.cluster import tools
+from tests.docs import runs
 from tests.docs.commands import Command, commands
 from tests.docs.pages import REPOSITORY
+from tests.unit.report.runs import selected
 
 BUILT = {"dist/install.yaml", "dist/crds.yaml"}
 """Files that `make release-dry-run` makes and checks."""
@@ -31,7 +33,11 @@ OURS = {
     for kind in KINDS
     for name in (kind.model.__name__.lower(), kind.model.__name__.lower() + "s", kind.short_name)
 }
+OBJECTS: Mapping[str, Callable[[], dict[str, Any]]] = {"mtpmodel": runs.model, "mtptuningrun": selected}
+"""Resource -> an object with a status."""
 OF_KUBERNETES = {"configmap", "crd", "deployment", "namespace", "pods", "service", "serviceaccount"}
+WITHOUT_CLUSTER = {"explain", "--version"}
+"""What `kubectl mtp` answers by itself."""
 OF_EVERY_COMMAND = {"--namespace", "-n", "--context", "--kubeconfig"}
 
 
@@ -56,7 +62,10 @@ def mtp_tune(command: Command) -> None:
 
 
 def kubectl_mtp(command: Command) -> None:
-    """The verb and its options exist."""
+    """The verb and its options exist, and what needs no cluster runs."""
+    if command.words[2] in WITHOUT_CLUSTER:
+        result = CliRunner().invoke(kubectl_app, list(command.words[2:]))
+        assert result.exit_code == 0, result.output
     verbs = get_command(kubectl_app).commands  # type: ignore[attr-defined]
     if command.words[2].startswith("-"):
         assert any(command.words[2] in one.opts for one in get_command(kubectl_app).params)
@@ -106,6 +115,15 @@ def kubectl(command: Command) -> None:
         schema = OURS[resource].definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         for path in (*_patched(command), *_asked(command)):
             assert _is_field(schema, path), ".".join(path)
+
+
+def kubectl_get(command: Command) -> None:
+    """The same; and what a JSONPath asks for is printed of an object that has it."""
+    kubectl(command)
+    for output in command.option("--output"):
+        if output.startswith("jsonpath="):
+            shown = runs.printed(OBJECTS[_resource(command) or ""](), output)
+            assert shown.strip(), output
 
 
 def kubectl_apply(command: Command) -> None:

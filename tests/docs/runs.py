@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 from typer.testing import CliRunner
@@ -62,3 +63,52 @@ def kubectl_create(command: Command, folder: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["metadata"]["name"] in command.words
+
+
+def kubectl_on_a_file(command: Command, _folder: Path) -> None:
+    """Lets kubectl change the object as it would be in a file, without a cluster; a model is valid afterwards."""
+    verb, resource, *words = command.words[1:]
+    kind, _, name = resource.partition("/")
+    document = _object(kind, name or words.pop(0))
+    if "--namespace" in words:
+        # Of an object in a file it is what the file says.
+        at = words.index("--namespace")
+        document["metadata"]["namespace"] = words[at + 1]
+        del words[at : at + 2]
+    changed = yaml.safe_load(_kubectl_local(document, verb, *words, "--output=yaml"))
+    assert changed != document
+    if kind == "mtpmodel":
+        result = CliRunner().invoke(app, ["validate", "-"], input=yaml.safe_dump(changed))
+        assert result.exit_code == 0, result.output
+
+
+def printed(document: dict[str, Any], output: str) -> str:
+    """What kubectl prints of an object in a file."""
+    return _kubectl_local(document, "patch", "--type=merge", "--patch={}", f"--output={output}")
+
+
+def model() -> dict[str, Any]:
+    """A model that is tuned, and cannot proceed with what was asked since."""
+    document = _object("mtpmodel", "qwen")
+    conditions = [
+        {"type": "Tuned", "status": "True", "reason": "Selected", "message": "n_spec=3 is 1.48x as fast as n_spec=0"},
+        {"type": "Stalled", "status": "True", "reason": "NoNodeFits", "message": "no node has an NVIDIA H200"},
+    ]
+    return {**document, "status": {"url": "http://qwen.llm.svc:8000/v1", "conditions": conditions}}
+
+
+def _kubectl_local(document: dict[str, Any], verb: str, *words: str) -> str:
+    done = subprocess.run(
+        [tools.find("kubectl"), verb, "--local", "--filename=-", *words],
+        input=yaml.safe_dump(document), cwd=DOCS.parent, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _object(kind: str, name: str) -> dict[str, Any]:
+    if kind == "mtpmodel":
+        found: dict[str, Any] = yaml.safe_load((DOCS / "samples" / "minimal.yaml").read_text(encoding="utf-8"))
+        return found
+    kinds = {"configmap": "ConfigMap", "namespace": "Namespace", "serviceaccount": "ServiceAccount"}
+    return {"apiVersion": "v1", "kind": kinds[kind], "metadata": {"name": name}}

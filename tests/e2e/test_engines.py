@@ -85,7 +85,8 @@ def log(namespace: str, name: str, *options: str) -> str:
 
 
 def test_the_cases_name_every_setting_and_method() -> None:
-    assert VALUES.keys() == set(EngineType)
+    # SGLang has no image here: its argv are judged in tests/unit/engines, by what its sources take.
+    assert VALUES.keys() == set(EngineType) - {EngineType.SGLANG}
     for engine_type, settings in ((EngineType.VLLM, VLLMSettings), (EngineType.LLAMA_CPP, LlamaCppSettings)):
         fields = {field.alias for field in settings.model_fields.values()}
         assert VALUES[engine_type].keys() == fields

@@ -13,6 +13,7 @@ import pytest
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import Engine, engine_for
 from tests.cluster import paths
+from tests.manifests import prometheus
 
 from . import harness, traffic
 
@@ -64,6 +65,7 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
     assert client.failures() == []
     assert 1.5 < traffic.drafted_per_step(namespace, engine) <= 2
     assert_names(traffic.metrics(namespace, engine), engine, 2)
+    assert_asked(traffic.metrics(namespace, engine), traffic.operator_metrics(), engine)
 
     in_place = {"rollout": {"strategy": "InPlace"}}
     serve(namespace, 2, in_place, name)
@@ -95,9 +97,21 @@ def assert_names(metrics: str, engine: Engine, n_spec: int) -> None:
     counters = {name for field, name in fields if isinstance(name, str) and field != "position_label"}
     read = {*counters, *engine.load_metrics}
     assert read <= names, read - names
+    assert engine.metrics.accepted_per_position is not None
     positions = [one for one in samples if one.startswith(engine.metrics.accepted_per_position)]
     for position in range(n_spec):
         assert any(f'{engine.metrics.position_label}="{position}"' in one for one in positions), positions
+
+
+def assert_asked(of_server: str, of_operator: str, engine: Engine) -> None:
+    """A scrape brings what rules and dashboards ask for, as the recordings do that promtool evaluates them on."""
+    prefix = engine.metrics.drafts.partition(":")[0] + ":"
+    of_this_engine = {name for name in prometheus.asked() if name.startswith(prefix)}
+    of_the_operator = {name for name in prometheus.asked() if ":" not in name}
+    assert of_this_engine
+    assert of_the_operator
+    assert of_this_engine - prometheus.names(of_server) == set()
+    assert of_the_operator - prometheus.declared(of_operator) == set()
 
 
 @pytest.mark.alone

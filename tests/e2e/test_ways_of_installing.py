@@ -15,6 +15,7 @@ import yaml
 from release import manifests
 from tests.chart import rendering
 from tests.cluster import images, paths, tools
+from tests.docs.commands import commands
 
 from . import demo_there, harness
 
@@ -27,6 +28,8 @@ SEPARATE_CRDS = "mtp-operator-crds"
 CRDS = ("mtpmodels.mtp-operator.dev", "mtptuningruns.mtp-operator.dev")
 SETTINGS = {"MTP_OPERATOR_LEVEL_SECONDS": "4", "MTP_OPERATOR_BENCH_IMAGE": f"{harness.OPERATOR_IMAGE}:dev"}
 """What the plain manifests are run with here: the image that was built, and shorter trials."""
+
+UPGRADE_PAGE = rendering.REPOSITORY / "docs" / "how-to" / "upgrade.md"
 
 Install = Callable[[], None]
 
@@ -131,6 +134,14 @@ def asked_by(entry: dict[str, Any], account: str, pod: str) -> bool:
     """Whether a request of the audit log is of this pod under this account."""
     names = entry["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name", [])
     return bool(entry["user"]["username"] == account and names == [pod])
+
+
+def follow_the_page(first: str) -> None:
+    """Runs a block of the page about upgrades and removal as it is there; `first` is how it begins."""
+    block = [one for one in commands() if one.block.page == UPGRADE_PAGE and one.block.text.startswith(first)]
+    assert block
+    for command in block:
+        {"helm": harness.helm, "kubectl": harness.kubectl}[command.program](*command.words[1:])
 
 
 def servers(namespace: str) -> set[str]:
@@ -273,12 +284,38 @@ def test_crds_that_were_deleted_by_mistake_come_back() -> None:
     by_helm()
     begin(namespace)
     wait_until_served(namespace)
-    harness.clear(namespace)
+
+    follow_the_page("kubectl delete mtpmodels --all --all-namespaces")
+    assert harness.kubectl("get", "crd", *CRDS, "--ignore-not-found") == ""
+    harness.wait_until(lambda: not harness.items("pods", namespace), "servers that are not asked end")
+
+
+def is_there(namespace: str) -> bool:
+    return bool(harness.kubectl("get", "namespace", namespace, "--ignore-not-found"))
+
+
+@pytest.mark.usefixtures("bare_cluster")
+def test_a_namespace_with_servers_goes_without_the_operator() -> None:
+    namespace = "deleted-with-servers"
+    by_helm()
+    begin(namespace)
+    wait_until_served(namespace)
+    assert servers(namespace)
+    harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
+
+    harness.kubectl("delete", "namespace", namespace, "--wait=false")
+
+    harness.wait_until(lambda: not harness.items("pods", namespace), "servers that are not asked end")
+    # While there were pods, Kubernetes put off its next look for half of their grace period, or five minutes if that is
+    # less. A change of the namespace makes it look.
+    if is_there(namespace):
+        harness.kubectl("annotate", "namespace", namespace, "looked-at=now")
+    harness.wait_until(lambda: not is_there(namespace), "the namespace is gone")
 
 
 @pytest.mark.usefixtures("bare_cluster")
 def test_upgrade_removal_and_return() -> None:
-    namespace = "upgraded-and-removed"
+    namespace = "llm"  # as on the page
     by_helm()
     begin(namespace)
     served = wait_until_served(namespace)
@@ -299,7 +336,7 @@ def test_upgrade_removal_and_return() -> None:
         stored["spec"]["versions"][0]["additionalPrinterColumns"]
     )
 
-    harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
+    follow_the_page("helm uninstall")
     assert NAME in harness.kubectl("get", "mtpm", "-n", namespace)
     assert servers(namespace) == before
 
@@ -310,8 +347,6 @@ def test_upgrade_removal_and_return() -> None:
     assert harness.items("jobs", namespace) == []
 
     harness.helm("uninstall", harness.RELEASE, "--namespace", harness.OPERATOR_NAMESPACE, "--wait")
-    harness.kubectl("delete", "mtpm", "--all", "-n", namespace)
-    harness.wait_until(lambda: not harness.items("deployments", namespace), "nothing makes new servers")
-    # A server may take an hour to finish what it was asked, and the namespace waits as long.
-    harness.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
-    harness.kubectl("delete", "namespace", namespace, "--timeout=10m")
+    # A pod may take an hour to finish what it was asked; these servers are asked nothing.
+    follow_the_page("kubectl delete mtpmodels --all --namespace llm")
+    assert not is_there(namespace)

@@ -13,6 +13,7 @@ from mtp_operator.engines import Engine
 
 from . import harness
 
+METRICS_PORT = 8081
 SERVERS = "app.kubernetes.io/component=server"
 
 CLIENT = """
@@ -106,10 +107,17 @@ def metrics(namespace: str, engine: Engine) -> str:
     return httpx.get(f"http://{pod['status']['podIP']}:{engine.port}{engine.metrics_path}", trust_env=False).text
 
 
+def operator_metrics() -> str:
+    """What the only operator says of itself and of all models."""
+    (pod,) = harness.operator_pods()
+    return httpx.get(f"http://{pod['status']['podIP']}:{METRICS_PORT}/metrics", trust_env=False).text
+
+
 def drafted_per_step(namespace: str, engine: Engine) -> float:
     """Draft tokens per drafting step, by the counters of the only server."""
     counters = read_counters(metrics(namespace, engine), engine.metrics)
     assert counters.drafting is not None
+    assert counters.drafting.draft_tokens is not None
     return counters.drafting.draft_tokens / counters.drafting.drafts
 
 

@@ -19,13 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import yaml
-from prometheus_client import REGISTRY, generate_latest
 
-from mtp_operator.runtime.api_client import MODELS, RUNS
-from mtp_operator.runtime.model_metrics import ModelMetrics
-from mtp_operator.runtime.object_cache import Cache
 from tests.cluster import tools
-from tests.unit.runtime.test_model_metrics import MODEL, RUNS_OF_IT
 
 REPOSITORY = Path(__file__).parents[2]
 EXPLANATIONS = REPOSITORY / "docs" / "reference" / "linters.md"
@@ -44,14 +39,6 @@ KUBE_SCORE = tools.Tool(
     ("main.version={version}",),
     sources=tools.SOURCES / "kube-score",
 )
-PROMTOOL = tools.Tool(
-    "promtool",
-    "github.com/prometheus/prometheus",
-    {"promtool": ("--version",)},
-    ("github.com/prometheus/common/version.Version={version}",),
-    sources=tools.SOURCES / "promtool",
-    tags=("remove_all_sd", "netgo"),
-)
 ALL_WELL: Final = 10
 """kube-score's best grade."""
 
@@ -68,8 +55,6 @@ def main() -> None:
     """Prints what docs/reference/linters.md does not explain, and explains for nothing; fails if there is any."""
     tools.ensure(next(tool for tool in tools.TOOLS if tool.name == "helm"))
     tools.ensure(KUBE_SCORE)
-    tools.ensure(PROMTOOL)
-    _check_monitoring()
     # In a virtual environment of its own: its requirements are many and old.
     checkov = tools.python_tool("checkov", CHECKOV_REQUIREMENTS) / "checkov"
     with TemporaryDirectory() as folder:
@@ -86,28 +71,6 @@ def main() -> None:
         print(f"{finding.check}, of {finding.about}, is explained in docs/reference/linters.md, and nothing reports it")
     print(f"{len(manifests)} streams, {len(found)} kinds of findings")
     sys.exit(found.keys() != explained)
-
-
-def _exposition() -> bytes:
-    """What a scrape of the operator brings, with one model and its runs."""
-    cache = Cache()
-    cache.watched(MODELS, MODEL)
-    for run in RUNS_OF_IT:
-        cache.watched(RUNS, run)
-    REGISTRY.register(ModelMetrics(cache))
-    return generate_latest(REGISTRY)
-
-
-def _check_monitoring() -> None:
-    """Prometheus' own checks of metrics and of the chart's rules, and a play in which each alert is raised.
-
-    Raises:
-        CalledProcessError: promtool has said what is wrong.
-    """
-    promtool = tools.program(PROMTOOL, "promtool")
-    subprocess.run([promtool, "check", "metrics"], input=_exposition(), check=True)
-    subprocess.run([promtool, "check", "rules", "--lint-fatal", CHART / "files" / "rules.yaml"], check=True)
-    subprocess.run([promtool, "test", "rules", Path(__file__).parent / "rules_test.yaml"], check=True)
 
 
 # -- what is looked at -------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_plain_manifests_conform(folder: Path) -> None:
         ("Role", ("rules", 0, "verb"), ["get"], "'verb'"),
         ("MTPModel", ("spec", "tuning", "maxNSpecs"), 3, "'maxNSpecs'"),
         ("MTPModel", ("spec", "tuning", "maxNSpec"), 0, "minimum"),
-        ("MTPModel", ("spec", "engine", "type"), "SGLang", "must be one of"),
+        ("MTPModel", ("spec", "engine", "type"), "TGI", "must be one of"),
     ],
 )
 def test_a_mistake_is_seen(kind: str, path: tuple[str | int, ...], value: Any, message: str, folder: Path) -> None:

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field
 
 from .base import LEAST_CONTEXT_TOKENS, MAX_N_SPEC, Schema, Timestamp, rule, validated
-from .engines import llamacpp_settings
+from .engines import llamacpp_settings, sglang_settings
 from .engines.llamacpp_settings import LlamaCppSettings
-from .engines.vllm_settings import VLLMSettings
+from .engines.sglang_settings import SGLangSettings
 from .files import EngineFiles
 from .hashing import canonical_hash
 from .model_status import MTPModelStatus
 from .spec import (
     BLOCK_DRAFTERS,
+    MEMBERS,
     PROMPT_RESERVE_TOKENS,
     AcceleratorSpec,
     EngineSpec,
@@ -91,22 +92,36 @@ class ServingSpec(Schema):
     rollout: Annotated[RolloutSpec, Field(description="How servers are replaced.")] = RolloutSpec()
 
 
-def _engine_setting(vllm: str, vllm_most: int, llama_cpp: str, llama_cpp_default: int, times: str = "") -> str:
-    """CEL for what both engines have under different names; where it is left to vLLM, the most that may be."""
-    stated = f"self.engine.vllm.{vllm}"
-    return (
-        "(self.engine.type == 'VLLM' ? "
-        f"(has(self.engine.vllm) && has({stated}) && {stated} > 0 ? {stated}{times} : {vllm_most}) : "
-        f"(has(self.engine.llamaCpp) ? self.engine.llamaCpp.{llama_cpp} : {llama_cpp_default}))"
-    )
-
-
 _LLAMA_CPP: Final = LlamaCppSettings()
-_CONTEXT_TOKENS: Final = _engine_setting("maxModelLen", 1_048_576, "contextSize", _LLAMA_CPP.context_size)
+_SGLANG: Final = SGLangSettings()
+
+
+def _engine_setting(vllm: str, llama_cpp: str, sglang: str) -> str:
+    """CEL for what all engines have under different names."""
+    return f"(self.engine.type == 'VLLM' ? ({vllm}) : self.engine.type == 'SGLang' ? ({sglang}) : ({llama_cpp}))"
+
+
+def _stated(path: str, default: int, times: str = "") -> str:
+    """CEL for a setting of `engine`: what is stated and more than 0, else the default."""
+    member, place = f"self.engine.{path.partition('.')[0]}", f"self.engine.{path}"
+    return f"has({member}) && has({place}) && {place} > 0 ? {place}{times} : {default}"
+
+
+# What is left to the engine may be the most that the field takes.
+_CONTEXT_TOKENS: Final = _engine_setting(
+    _stated("vllm.maxModelLen", 1_048_576),
+    _stated("llamaCpp.contextSize", _LLAMA_CPP.context_size),
+    _stated("sglang.contextLength", 1_048_576),
+)
 _DECODED_TOGETHER: Final = _engine_setting(
-    "maxNumSeqs", 1024, "parallel", _LLAMA_CPP.parallel, " * self.engine.vllm.dataParallelSize"
+    _stated("vllm.maxNumSeqs", 1024, " * self.engine.vllm.dataParallelSize"),
+    _stated("llamaCpp.parallel", _LLAMA_CPP.parallel),
+    _stated("sglang.maxRunningRequests", _SGLANG.max_running_requests),
 )
 
+
+_METHODS: Final = {"LlamaCpp": llamacpp_settings.METHODS, "SGLang": sglang_settings.METHODS}
+"""Methods of the engines that have not all of them."""
 
 _FROM_HUB: Final = (
     "(self.model.uri.startsWith('hf://') || "
@@ -136,9 +151,29 @@ def _loadable(uri: str, field_path: str, applies: str) -> tuple[dict[str, str], 
             field_path=field_path,
         ),
         rule(
-            f"!({applies}) || self.engine.type != 'VLLM' || !{uri}.matches('^hf://[^/]+/[^/]+/')",
-            "must be hf://<organization>/<repository> where engine.type is VLLM, which loads a whole repository",
+            f"!({applies}) || self.engine.type == 'LlamaCpp' || !{uri}.matches('^hf://[^/]+/[^/]+/')",
+            "must be hf://<organization>/<repository> where engine.type is VLLM or SGLang, which load a whole "
+            "repository",
             field_path=field_path,
+        ),
+    )
+
+
+def _parallel(member: str) -> tuple[dict[str, str], ...]:
+    """The GPUs of an engine that splits a model, and runs several copies of it."""
+    engine = f"self.engine.{member}"
+    return (
+        rule(
+            f"!has({engine}) || {engine}.tensorParallelSize <= [self.accelerator.count, 1].max()",
+            "must be at most accelerator.count (default 1)",
+            field_path=f".engine.{member}.tensorParallelSize",
+        ),
+        rule(
+            f"!has({engine}) || {engine}.dataParallelSize < 2 || "
+            f"{engine}.tensorParallelSize * {engine}.dataParallelSize <= "
+            f"[self.accelerator.count, {engine}.tensorParallelSize].max()",
+            "must be at most accelerator.count (default 1) divided by tensorParallelSize (default 1)",
+            field_path=f".engine.{member}.dataParallelSize",
         ),
     )
 
@@ -184,10 +219,18 @@ class MTPModelSpec(Schema):
                 "may be set only where model.uri or speculation.drafter.uri begins with hf://: nothing else is fetched",
                 field_path=".model.tokenSecretRef",
             ),
+            *(
+                rule(
+                    f"self.engine.type != '{engine}' || self.speculation.method in {list(methods)!r}",
+                    f"must be one of {', '.join(methods)} where engine.type is {engine}",
+                    field_path=".speculation.method",
+                )
+                for engine, methods in _METHODS.items()
+            ),
             rule(
-                f"self.engine.type != 'LlamaCpp' || self.speculation.method in {list(llamacpp_settings.METHODS)!r}",
-                f"must be one of {', '.join(llamacpp_settings.METHODS)} where engine.type is LlamaCpp",
-                field_path=".speculation.method",
+                "self.engine.type != 'SGLang' || !has(self.model.aliases) || self.model.aliases.size() == 0",
+                "must be left out where engine.type is SGLang, which serves a model under one name",
+                field_path=".model.aliases",
             ),
             rule(
                 f"!(self.speculation.method in {[str(one) for one in BLOCK_DRAFTERS]!r}) || "
@@ -196,40 +239,30 @@ class MTPModelSpec(Schema):
                 "the most tokens that it drafts at once, block_size in its config.json",
                 field_path=".speculation.blockSize",
             ),
-            rule(
-                "self.engine.type == 'VLLM' || !has(self.speculation.vllm)",
-                "may be set only where engine.type is VLLM",
-                field_path=".speculation.vllm",
+            *(
+                rule(
+                    f"self.engine.type == '{engine}' || !has(self.speculation.{member})",
+                    f"may be set only where engine.type is {engine}",
+                    field_path=f".speculation.{member}",
+                )
+                for engine, member in MEMBERS.items()
             ),
-            rule(
-                "self.engine.type == 'LlamaCpp' || !has(self.speculation.llamaCpp)",
-                "may be set only where engine.type is LlamaCpp",
-                field_path=".speculation.llamaCpp",
-            ),
-            rule(
-                "!has(self.engine.vllm) || self.engine.vllm.tensorParallelSize <= [self.accelerator.count, 1].max()",
-                "must be at most accelerator.count (default 1)",
-                field_path=".engine.vllm.tensorParallelSize",
-            ),
-            rule(
-                "!has(self.engine.vllm) || self.engine.vllm.dataParallelSize < 2 || "
-                "self.engine.vllm.tensorParallelSize * self.engine.vllm.dataParallelSize <= "
-                "[self.accelerator.count, self.engine.vllm.tensorParallelSize].max()",
-                "must be at most accelerator.count (default 1) divided by tensorParallelSize (default 1)",
-                field_path=".engine.vllm.dataParallelSize",
-            ),
+            *_parallel("vllm"),
+            *_parallel("sglang"),
             rule(
                 "!has(self.tuning.workload.levels) || self.tuning.workload.levels.all(level, "
                 f"level.concurrency <= [{_DECODED_TOGETHER}, 1].max())",
                 "must have no concurrency above what the engine decodes together: engine.vllm.maxNumSeqs (at most "
-                f"1024) times dataParallelSize, or engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel})",
+                f"1024) times dataParallelSize, engine.llamaCpp.parallel (default {_LLAMA_CPP.parallel}), or "
+                f"engine.sglang.maxRunningRequests (default {_SGLANG.max_running_requests})",
                 field_path=".tuning.workload.levels",
             ),
             rule(
                 f"self.tuning.workload.outputTokens <= [{_CONTEXT_TOKENS}, {LEAST_CONTEXT_TOKENS}].max() - "
                 f"{PROMPT_RESERVE_TOKENS}",
                 f"must be at most the context less {PROMPT_RESERVE_TOKENS} tokens for the prompt: lower it, or raise "
-                f"engine.vllm.maxModelLen or engine.llamaCpp.contextSize (default {_LLAMA_CPP.context_size})",
+                f"engine.vllm.maxModelLen, engine.llamaCpp.contextSize (default {_LLAMA_CPP.context_size}) or "
+                "engine.sglang.contextLength",
                 field_path=".tuning.workload.outputTokens",
             ),
         )
@@ -265,16 +298,6 @@ class MTPModelSpec(Schema):
     serving: Annotated[ServingSpec, Field(description="How the model is served with the n_spec that was chosen.")] = (
         ServingSpec()
     )
-
-    @property
-    def vllm(self) -> VLLMSettings:
-        """Settings of vLLM with their defaults."""
-        return self.engine.vllm or VLLMSettings()
-
-    @property
-    def llama_cpp(self) -> LlamaCppSettings:
-        """Settings of llama.cpp with their defaults."""
-        return self.engine.llama_cpp or LlamaCppSettings()
 
     @property
     def stated_n_spec(self) -> int | None:

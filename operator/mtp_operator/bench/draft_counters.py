@@ -19,10 +19,11 @@ class DraftCounters:
     """What an engine has counted of its speculation."""
 
     drafts: int
-    draft_tokens: int
+    draft_tokens: int | None
+    """None where the engine does not count them."""
     accepted_tokens: int
     accepted_per_position: tuple[int, ...]
-    """The first position first."""
+    """The first position first; empty where the engine does not count them."""
 
     @property
     def tokens_per_step(self) -> float:
@@ -43,8 +44,9 @@ class DraftCounters:
         padded = before + (0,) * (len(self.accepted_per_position) - len(before))
         return DraftCounters(
             drafts=self.drafts - earlier.drafts,
-            draft_tokens=self.draft_tokens - earlier.draft_tokens,
-            accepted_tokens=self.accepted_tokens - earlier.accepted_tokens,
+            draft_tokens=_added(self.draft_tokens, earlier.draft_tokens),
+            # Where it is worked out, a request that ended without a token takes one away.
+            accepted_tokens=max(0, self.accepted_tokens - earlier.accepted_tokens),
             accepted_per_position=tuple(
                 now - then for now, then in zip(self.accepted_per_position, padded, strict=False)
             ),
@@ -75,11 +77,7 @@ class Counters:
             simulated_curve=self.simulated_curve,
             cached_tokens=_added(self.cached_tokens, earlier.cached_tokens),
         )
-        if (difference.generated_tokens or 0) < 0 or (
-            difference.drafting
-            and min(difference.drafting.drafts, difference.drafting.draft_tokens, difference.drafting.accepted_tokens)
-            < 0
-        ):
+        if (difference.generated_tokens or 0) < 0 or (difference.drafting and difference.drafting.drafts < 0):
             raise ValueError(
                 f"the engine's counters went backwards ({_told(earlier)}, then {_told(self)}): it was restarted, or a "
                 "load balancer spreads requests over several servers"
@@ -116,8 +114,8 @@ def read_counters(exposition: str, names: EngineMetrics) -> Counters:
     if names.drafts in totals or (names.absence_is_zero and generated is not None):
         drafting = DraftCounters(
             drafts=int(totals[names.drafts]),
-            draft_tokens=int(totals[names.draft_tokens]),
-            accepted_tokens=int(totals[names.accepted_tokens]),
+            draft_tokens=int(totals[names.draft_tokens]) if names.draft_tokens else None,
+            accepted_tokens=_accepted(totals, names),
             accepted_per_position=tuple(int(positions[index]) for index in range(max(positions, default=-1) + 1)),
         )
     return Counters(
@@ -130,6 +128,15 @@ _POSITION_DIGITS: Final = 3
 
 def _added(now: int | None, before: int | None) -> int | None:
     return None if now is None else now - (before or 0)
+
+
+def _accepted(totals: Mapping[str | None, float], names: EngineMetrics) -> int:
+    """As counted; else what was generated beside one token for each request and each draft."""
+    if names.accepted_tokens is not None:
+        return int(totals[names.accepted_tokens])
+    if not totals[names.drafts]:
+        return 0
+    return max(0, int(totals[names.generated_tokens] - totals[names.requests] - totals[names.drafts]))
 
 
 def _position(labels: Mapping[str, str], names: EngineMetrics) -> int:

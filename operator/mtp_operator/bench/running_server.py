@@ -12,7 +12,7 @@ from .dialect import Dialect, OpenAICompatible
 
 MODELS_PATH: Final = "/v1/models"
 
-_OWNERS: Final = {"vllm": EngineType.VLLM, "llamacpp": EngineType.LLAMA_CPP}
+_OWNERS: Final = {"vllm": EngineType.VLLM, "llamacpp": EngineType.LLAMA_CPP, "sglang": EngineType.SGLANG}
 
 
 class UnusableServerError(Exception):

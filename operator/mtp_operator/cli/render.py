@@ -55,10 +55,8 @@ class Installation:
 
     def engine_image(self, model: MTPModel) -> str:
         """The image that the model's engine runs in."""
-        engine = model.spec.engine
-        return (
-            engine.image or {EngineType.VLLM: self.vllm_image, EngineType.LLAMA_CPP: self.llama_cpp_image}[engine.type]
-        )
+        defaults = {EngineType.VLLM: self.vllm_image, EngineType.LLAMA_CPP: self.llama_cpp_image}
+        return model.spec.engine.image or defaults.get(model.spec.engine.type, "")
 
 
 def models_in(text: str, source: str, namespace: str) -> Iterator[MTPModel]:

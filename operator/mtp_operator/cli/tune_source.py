@@ -12,6 +12,7 @@ from mtp_operator.api.validation import complaints
 from mtp_operator.convert.document import converted, said
 from mtp_operator.convert.found import ConvertError, Deployed, Draft, Json
 from mtp_operator.convert.shell import from_command_line
+from mtp_operator.engines import engine_for
 from mtp_operator.local.local_errors import RefusedError
 
 from .render import Installation, RenderError, model_of, models_in
@@ -120,7 +121,8 @@ def _from_words(words: Sequence[str], name: str | None) -> Asked:
         if not deployed.command:
             raise ConvertError("a container or a shell starts the engine; state the engine's own command after --")
         if "-m" in deployed.command:
-            raise ConvertError("state it as `vllm serve MODEL …`, which takes the same flags")
+            command = " ".join(engine_for(deployed.engine).command)
+            raise ConvertError(f"state it as `{command} MODEL …`, which takes the same flags")
         document, draft = converted(deployed, lambda path: Path(path).exists())
     except ConvertError as error:
         raise RefusedError(f"the command line: {error}") from None

@@ -34,7 +34,7 @@ def from_compose(document: Mapping[str, Any], service: str | None = None) -> Dep
         service: its name; needed where several start an engine.
 
     Raises:
-        ConvertError: no service, or more than one, starts vLLM or llama-server.
+        ConvertError: no service, or more than one, starts an engine that is known.
     """
     services = document.get("services") or {}
     if service is not None:

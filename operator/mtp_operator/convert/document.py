@@ -11,13 +11,19 @@ from mtp_operator.api.base import API_VERSION
 from mtp_operator.api.model import NAME_LIMIT
 from mtp_operator.api.spec import BLOCK_DRAFTERS, FLOORS, EngineType
 
-from . import llamacpp_flags, vllm_flags
+from . import llamacpp_flags, sglang_flags, vllm_flags
 from .extra import add_environment
 from .found import ConvertError, Deployed, Draft, Json
 
 _ORDER: Final = (
     *("model", "storage", "engine", "files", "accelerator", "speculation", "template", "tuning", "serving"),
 )
+
+_READ: Final = {
+    EngineType.VLLM: vllm_flags.read,
+    EngineType.LLAMA_CPP: llamacpp_flags.read,
+    EngineType.SGLANG: sglang_flags.read,
+}
 
 _SIZE: Final = "200Gi"
 _BLOCK_SIZE: Final = 8
@@ -37,11 +43,13 @@ def converted(deployed: Deployed, is_here: Callable[[str], bool] | None = None) 
     draft.spec |= {key: value for key, value in deployed.spec.items() if value}
     if deployed.image:
         _image(draft, deployed)
-    {EngineType.VLLM: vllm_flags, EngineType.LLAMA_CPP: llamacpp_flags}[deployed.engine].read(draft)
+    _READ[deployed.engine](draft)
     add_environment(draft, deployed.environment)
     uri = draft.get("model.uri")
     if uri is None:
-        raise ConvertError("names no model: `vllm serve <model>` and `llama-server --model <file>` do")
+        raise ConvertError(
+            "names no model: `vllm serve <model>`, `llama-server --model <file>` and `sglang serve <model>` do"
+        )
     if deployed.resource_name not in ("", "nvidia.com/gpu"):
         draft.put("accelerator.resourceName", deployed.resource_name)
     draft.put("accelerator.architecture", "Any")

@@ -63,7 +63,7 @@ def from_command_line(text: str) -> Deployed:
     """What a command line of a shell starts.
 
     Raises:
-        ConvertError: it starts neither vLLM nor llama-server.
+        ConvertError: it starts no engine that is known.
     """
     try:
         words = shlex.split(expanded(text.replace("\\\n", " ")), comments=True)
@@ -90,9 +90,10 @@ def engine_in(words: Sequence[str], image: str = "") -> tuple[EngineType, list[s
         image: in whose entry point the engine may be.
 
     Raises:
-        ConvertError: they start neither vLLM nor llama-server.
+        ConvertError: they start no engine that is known.
     """
-    inner = next((word for word in words if "\n" in word or " serve " in word or "llama-server " in word), None)
+    starts = ("\n", " serve ", "llama-server ", "launch_server ")
+    inner = next((word for word in words if any(one in word for one in starts)), None)
     if inner is not None and any(word in ("-c", "-lc", "-ec") for word in words):
         words = shlex.split(expanded(inner.replace("\\\n", " ")), comments=True)
     for index, word in enumerate(words):
@@ -102,13 +103,19 @@ def engine_in(words: Sequence[str], image: str = "") -> tuple[EngineType, list[s
             return EngineType.VLLM, list(words[index + 2 :])
         if word.endswith("vllm.entrypoints.openai.api_server"):
             return EngineType.VLLM, list(words[index + 1 :])
+        if word.split("/")[-1] == "sglang" and words[index + 1 : index + 2] == ["serve"]:
+            return EngineType.SGLANG, list(words[index + 2 :])
+        if word.endswith(("sglang.launch_server", "sglang/launch_server.py")):
+            return EngineType.SGLANG, list(words[index + 1 :])
+    if "sglang" in image:
+        return EngineType.SGLANG, list(words)
     if "llama" in image and "vllm" not in image:
         return EngineType.LLAMA_CPP, list(words)
     if "vllm" in image:
         return EngineType.VLLM, list(words)
     raise ConvertError(
-        "starts neither `vllm serve` nor `llama-server`: other engines and start scripts cannot be expressed; see "
-        "docs/limits.md"
+        "starts none of `vllm serve`, `llama-server` and `sglang serve`: other engines and start scripts cannot be "
+        "expressed; see docs/limits.md"
     )
 
 

@@ -22,11 +22,12 @@ from .engine import (
     tokens_in_usage,
 )
 from .llamacpp import LlamaCpp
+from .sglang import SGLang
 from .telling import telling_lines
 from .token_scores import Continuation, Messages, TokenScore
 from .vllm import VLLM
 
-_ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engine in (VLLM, LlamaCpp)}
+_ENGINES: Final[dict[EngineType, type[Engine]]] = {engine.type: engine for engine in (VLLM, LlamaCpp, SGLang)}
 
 __all__ = [
     "BESIDE_THE_BENCH",

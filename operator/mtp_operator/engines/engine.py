@@ -66,11 +66,14 @@ class EngineMetrics:
     """Output tokens of all requests."""
     drafts: str
     """Drafting steps: one for each request and step of the target model."""
-    draft_tokens: str
-    accepted_tokens: str
-    accepted_per_position: str
-    position_label: str
+    draft_tokens: str | None = None
+    accepted_tokens: str | None = None
+    """None: what is generated beside one token for each request and each draft; `requests` is then needed."""
+    accepted_per_position: str | None = None
+    position_label: str = ""
     """Label of `accepted_per_position` that holds the position, counted from 0."""
+    requests: str | None = None
+    """Requests that were answered."""
     cached_tokens: str | None = None
     """Tokens of prompts that were found in a cache."""
     absence_is_zero: bool = False
@@ -80,14 +83,7 @@ class EngineMetrics:
     @property
     def counters(self) -> frozenset[str]:
         """All names."""
-        names = (
-            self.generated_tokens,
-            self.drafts,
-            self.draft_tokens,
-            self.accepted_tokens,
-            self.accepted_per_position,
-        )
-        return frozenset((*names, self.cached_tokens) if self.cached_tokens else names)
+        return frozenset(value for value in vars(self).values() if isinstance(value, str)) - {self.position_label}
 
 
 @dataclass(frozen=True)
@@ -102,6 +98,10 @@ class Engine(ABC):
     """One inference engine. Another one is one more subclass and its line in `engines.engine_for`."""
 
     type: ClassVar[EngineType]
+    command: ClassVar[tuple[str, ...]]
+    """Its program, and what comes before the arguments."""
+    is_entry_point: ClassVar[bool] = True
+    """Whether the engine's images start the command by themselves."""
     port: int
     health_path: ClassVar[str] = "/health"
     """Answers 200 while the server is up, which is not yet ready."""
@@ -122,6 +122,11 @@ class Engine(ABC):
         self.host = place.host
         self.port = place.port or self.port
         self.configuration_folder = place.configuration_folder
+
+    @property
+    def container_command(self) -> tuple[str, ...]:
+        """What a container of the engine runs in place of its image's entry point; empty: that."""
+        return () if self.is_entry_point else self.command
 
     @abstractmethod
     def arguments(
@@ -253,6 +258,7 @@ class Engine(ABC):
         variables = {variable.name: variable.value for variable in engine.env}
         return (
             *_too_old(settings),
+            *_without_image(settings),
             *self._unknown(settings),
             *FLAGS.complaints(engine.extra_args),
             *VARIABLES.complaints(variables),
@@ -263,12 +269,28 @@ class Engine(ABC):
             yield f"spec.speculation.method: must be one of {', '.join(self.methods)} where engine.type is {self.type}"
 
 
+def _without_image(settings: EngineSettings) -> Iterator[str]:
+    if not settings.engine.image:
+        yield "spec.engine.image: must be set: the operator has no default image of this engine"
+
+
 def _too_old(settings: EngineSettings) -> Iterator[str]:
     """Why the image cannot be used, if it is known to be too old: the default one has not been at the API server."""
     floor = FLOORS[settings.engine.type]
     image = settings.engine.image or ""
     if re.search(floor.older, image):
         yield f"spec.engine.image: {image} {floor.message}"
+
+
+_QUANTIZATION: Final = ("quantization_config", "compression_config", "hf_quant_config")
+"""In a model's configuration; the last is a file of its own beside it."""
+
+
+def is_quantized_by_configuration(model_configuration: Mapping[str, Any] | None) -> bool:
+    """Whether the `config.json` of a model names a quantization, under any name that engines read."""
+    configuration = model_configuration or {}
+    text = configuration.get("text_config") or {}
+    return any(name in part for part in (configuration, text) for name in _QUANTIZATION)
 
 
 def tokens_in_usage(message: Mapping[str, Any]) -> int | None:

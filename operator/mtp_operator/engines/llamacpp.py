@@ -37,6 +37,7 @@ class LlamaCpp(Engine):
     """llama-server from 0.7.0 on."""
 
     type = EngineType.LLAMA_CPP
+    command = ("llama-server",)
     methods = METHODS
     port = 8080
     metrics = EngineMetrics(

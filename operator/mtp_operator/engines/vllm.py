@@ -23,8 +23,10 @@ from .engine import (
     EngineMetrics,
     RequestDrafts,
     drafts_in,
+    is_quantized_by_configuration,
     tokens_in_usage,
 )
+from .python_logging import logging_configuration
 from .token_scores import Continuation, Messages, Post, TokenScore, token_score
 
 CUDA_GRAPH_CAPTURE_TOKENS: Final = 512
@@ -36,9 +38,6 @@ BATCHED_TOKENS: Final = 2048
 WIDE_BATCHED_TOKENS: Final = 8192
 """What vLLM advises at the least where it speculates with many requests, and its own default on large GPUs."""
 
-_QUANTIZATION: Final = ("quantization_config", "compression_config", "hf_quant_config")
-"""In a model's configuration; the last is a file of its own beside it."""
-
 _LOGGING_FILE: Final = "vllm-logging.json"
 
 
@@ -46,6 +45,7 @@ class VLLM(Engine):
     """vLLM from 0.31 on."""
 
     type = EngineType.VLLM
+    command = ("vllm", "serve")
     methods = METHODS
     port = 8000
     metrics = EngineMetrics(
@@ -110,30 +110,7 @@ class VLLM(Engine):
 
     def configuration_files(self) -> Mapping[str, str]:
         """Python's logging configuration: what vLLM does by itself, and the same into the shared file."""
-        handlers = ["output", "file"]
-        return {
-            _LOGGING_FILE: json.dumps(
-                {
-                    "version": 1,
-                    "disable_existing_loggers": False,
-                    "formatters": {
-                        "line": {
-                            "format": "%(levelname)s %(asctime)s [%(name)s:%(lineno)d] %(message)s",
-                            "datefmt": "%m-%d %H:%M:%S",
-                        }
-                    },
-                    "handlers": {
-                        "output": {
-                            "class": "logging.StreamHandler",
-                            "formatter": "line",
-                            "stream": "ext://sys.stdout",
-                        },
-                        "file": {"class": "logging.FileHandler", "formatter": "line", "filename": self.log_path},
-                    },
-                    "loggers": {"vllm": {"level": "INFO", "handlers": handlers, "propagate": False}},
-                }
-            )
-        }
+        return {_LOGGING_FILE: logging_configuration("vllm", self.log_path)}
 
     def cache_breaking_fields(self, salt: str) -> Mapping[str, Any]:
         """A salt of its own, which the hash of each cached block starts from."""
@@ -160,11 +137,9 @@ class VLLM(Engine):
         return drafts_in(counts, "num_draft_tokens", "num_accepted_draft_tokens")
 
     def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
-        """By the model's own configuration, under each name that vLLM reads."""
+        """By the model's own configuration."""
         del told
-        configuration = model_configuration or {}
-        text = configuration.get("text_config") or {}
-        return any(name in part for part in (configuration, text) for name in _QUANTIZATION)
+        return is_quantized_by_configuration(model_configuration)
 
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""

@@ -22,11 +22,6 @@ from .local_errors import RefusedError
 
 LOOPBACK: Final = "127.0.0.1"
 
-_COMMANDS: Final[Mapping[EngineType, tuple[str, ...]]] = {
-    EngineType.VLLM: ("vllm", "serve"),
-    EngineType.LLAMA_CPP: ("llama-server",),
-}
-
 _OF_A_POD: Final = frozenset({"HOME", "USER", "LOGNAME"})
 """Variables of an engine's container that on this machine are the user's own."""
 
@@ -132,10 +127,12 @@ def launch(
         RefusedError: the engine or the weights cannot be found.
     """
     engine, drafter = spec.engine.type, spec.speculation.drafter
-    model = _weights(spec.model, model_path, "spec.model.uri", "--model-path", on_hub=engine is EngineType.VLLM)
+    model = _weights(
+        spec.model, model_path, "spec.model.uri", "--model-path", on_hub=engine is not EngineType.LLAMA_CPP
+    )
     draft = _drafter(drafter, drafter_path, engine) if drafter else None
     return Launch(
-        command=() if image else _command(engine, command),
+        command=engine_for(engine).container_command if image else _command(engine, command),
         model=model,
         drafter=draft,
         revision=spec.model.revision if model.path is None else None,
@@ -152,7 +149,7 @@ def _container(image: str, weights: tuple[Path | None, ...]) -> Container:
 
 def _command(engine: EngineType, stated: str | None) -> tuple[str, ...]:
     if stated is None:
-        words = _COMMANDS[engine]
+        words = engine_for(engine).command
         remedy = f"install it, or name another command with --engine-command '{shlex.join(words)}'"
     else:
         try:
@@ -167,8 +164,8 @@ def _command(engine: EngineType, stated: str | None) -> tuple[str, ...]:
 
 
 def _drafter(source: WeightsSource, stated: Path | None, engine: EngineType) -> Weights:
-    # No flag of vLLM names a drafter's commit.
-    on_hub = engine is EngineType.VLLM and source.revision is None
+    # No flag that the operator sets names a drafter's commit.
+    on_hub = engine is not EngineType.LLAMA_CPP and source.revision is None
     return _weights(source, stated, "spec.speculation.drafter.uri", "--drafter-path", on_hub=on_hub)
 
 

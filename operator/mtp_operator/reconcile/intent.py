@@ -90,7 +90,7 @@ def wish(model: MTPModel, settings: OperatorSettings, known_runs: Iterable[MTPTu
     images = _images(model, settings)
     fetched = weights.fetched(model)
     measured = run_settings(model, images.engine_image, images.bench_image, fetched or ())
-    default = model.spec.engine.image or settings.engine_images[model.spec.engine.type]
+    default = _engine_image(model, settings)
     return Wish(
         images=images,
         settings=measured,
@@ -201,9 +201,14 @@ def _images(model: MTPModel, settings: OperatorSettings) -> ResolvedImages:
         return resolved
     return ResolvedImages(
         spec_hash=spec_hash,
-        engine_image=model.spec.engine.image or settings.engine_images[model.spec.engine.type],
+        engine_image=_engine_image(model, settings),
         bench_image=settings.bench_image,
     )
+
+
+def _engine_image(model: MTPModel, settings: OperatorSettings) -> str:
+    """Empty where neither the model nor the operator names one, which the engine refuses."""
+    return model.spec.engine.image or settings.engine_images.get(model.spec.engine.type, "")
 
 
 def has_other_pods(run: MTPTuningRun, model: MTPModel) -> bool:

@@ -16,8 +16,6 @@ from .exported_engine import ExportError, exported_arguments
 from .extract import report_data
 from .other_systems import aiconfigurator_experiment, kaito_objects, llmkube_objects
 
-_ENTRY: Final = {EngineType.VLLM: ("vllm", "serve"), EngineType.LLAMA_CPP: ("llama-server",)}
-
 
 class Format(StrEnum):
     """What an engine is described as."""
@@ -106,20 +104,22 @@ def _figures(run: MTPTuningRun, data: ReportData, candidate: Candidate) -> list[
 
 def _command_line(run: MTPTuningRun, n_spec: int) -> str:
     variables = [f"{one.name}={shlex.quote(one.value)}" for one in run.spec.engine.env]
-    return " ".join((*variables, *_ENTRY[run.spec.engine.type], shlex.join(exported_arguments(run, n_spec))))
+    command = engine_for(run.spec.engine.type).command
+    return " ".join((*variables, *command, shlex.join(exported_arguments(run, n_spec))))
 
 
 def _compose(run: MTPTuningRun, n_spec: int) -> dict[str, Any]:
-    port = engine_for(run.spec.engine.type).port
+    engine = engine_for(run.spec.engine.type)
+    words = [*engine.container_command, *exported_arguments(run, n_spec)]
     device = {"driver": "nvidia", "count": run.spec.accelerator.count, "capabilities": ["gpu"]}
     return {
         "services": {
             run.spec.model_name: {
                 "image": run.spec.engine.image,
                 # Compose would replace a single dollar.
-                "command": [word.replace("$", "$$") for word in exported_arguments(run, n_spec)],
+                "command": [word.replace("$", "$$") for word in words],
                 "environment": {one.name: one.value.replace("$", "$$") for one in run.spec.engine.env},
-                "ports": [f"{port}:{port}"],
+                "ports": [f"{engine.port}:{engine.port}"],
                 "shm_size": "16g",
                 "deploy": {"resources": {"reservations": {"devices": [device]}}},
             }
@@ -133,6 +133,7 @@ def _inference_service(run: MTPTuningRun, n_spec: int) -> dict[str, Any]:
     container = {
         "name": "kserve-container",
         "image": run.spec.engine.image,
+        **({"command": list(engine.container_command)} if engine.container_command else {}),
         "args": exported_arguments(run, n_spec),
         "env": [{"name": one.name, "value": one.value} for one in run.spec.engine.env],
         "ports": [{"containerPort": engine.port, "protocol": "TCP"}],

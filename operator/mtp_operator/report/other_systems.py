@@ -59,6 +59,8 @@ def llmkube_objects(run: MTPTuningRun, n_spec: int) -> list[dict[str, Any]]:
         raise ExportError(
             f"llmkube: a pod of LLMKube has at most {_LLMKUBE_GPUS} GPUs, not {run.spec.accelerator.count}"
         )
+    if run.spec.engine.type is EngineType.SGLANG:
+        raise ExportError("llmkube: the operator writes vLLM and llama.cpp for LLMKube, and the run measured SGLang")
     is_vllm = run.spec.engine.type is EngineType.VLLM
     drafter = run.spec.speculation.drafter if n_spec > 0 and not is_vllm else None
     name = run.spec.model_name
@@ -180,10 +182,15 @@ def aiconfigurator_experiment(run: MTPTuningRun, n_spec: int, acceptance_length:
     Raises:
         ExportError: AIConfigurator does not model it.
     """
-    if run.spec.engine.type is not EngineType.VLLM:
+    backends = {
+        EngineType.VLLM: ("vllm", run.spec.engine.vllm),
+        EngineType.SGLANG: ("sglang", run.spec.engine.sglang),
+    }
+    if run.spec.engine.type not in backends:
         raise ExportError(
             "aiconfigurator: it models vLLM, SGLang and TensorRT-LLM, and the run measured another engine"
         )
+    backend, settings = backends[run.spec.engine.type]
     if n_spec > 0 and (run.spec.speculation.method is not SpeculationMethod.MTP or run.spec.speculation.drafter):
         raise ExportError("aiconfigurator: it models no drafter but MTP heads inside the model")
     product = run.status.observed.gpu_product if run.status.observed else "Unknown"
@@ -191,15 +198,14 @@ def aiconfigurator_experiment(run: MTPTuningRun, n_spec: int, acceptance_length:
         raise ExportError(f"aiconfigurator: it has no figures of the GPU {product}")
     if n_spec > 0 and acceptance_length is None:
         raise ExportError(f"aiconfigurator: it needs the acceptance length, and that of n_spec {n_spec} is unknown")
-    vllm = run.spec.engine.vllm
     experiment: dict[str, Any] = {
         "serving_mode": "agg",
         "model_path": _hub_repository("aiconfigurator", run.spec.model),
         "system_name": _AICONFIGURATOR_SYSTEMS[product],
         "total_gpus": run.spec.accelerator.count,
-        "backend_name": "vllm",
+        "backend_name": backend,
         "osl": run.spec.workload.output_tokens,
-        "agg_tp_candidates": [vllm.tensor_parallel_size if vllm else 1],
+        "agg_tp_candidates": [settings.tensor_parallel_size if settings else 1],
     }
     if acceptance_length is not None and n_spec > 0:
         # Its figure is without the token that every step yields.

@@ -94,6 +94,7 @@ def engine_container(
     return {
         "name": ENGINE_CONTAINER,
         "image": settings.engine.image,
+        **({"command": list(engine.container_command)} if engine.container_command else {}),
         "args": [literal(argument) for argument in engine_arguments(settings, n_spec, served_name, engine)],
         "env": [{"name": name, "value": literal(value)} for name, value in _environment(settings, engine).items()],
         "ports": [{"name": "http", "containerPort": engine.port}],

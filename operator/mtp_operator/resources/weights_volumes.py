@@ -11,7 +11,7 @@ from mtp_operator.api.fetch import CACHE_FOLDER, MODELS_FOLDER, path_of
 from mtp_operator.api.hashing import canonical_hash
 from mtp_operator.api.model import MTPModel
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.spec import AcceleratorSpec, EnvironmentVariable
+from mtp_operator.api.spec import AcceleratorSpec, EngineSpec, EnvironmentVariable
 from mtp_operator.api.weights_source import IMAGE_SCHEME, FetchedSource, NewClaim, WeightsSource
 from mtp_operator.engines import engine_for
 
@@ -163,11 +163,17 @@ def cache_key(settings: EngineSettings) -> str:
         accelerator=settings.accelerator,
         model=_named(settings.model),
         drafter=_named(drafter) if drafter is not None else None,
-        trust_remote_code=engine.vllm.trust_remote_code if engine.vllm is not None else None,
+        trust_remote_code=_trust(engine),
         extra_args=engine.extra_args,
         env=engine.env,
     )
     return canonical_hash(key)[-16:]
+
+
+def _trust(engine: EngineSpec) -> TrustRemoteCode | None:
+    """What is stated of it; engines have it under one name, or not at all."""
+    stated = engine.vllm or engine.sglang
+    return stated.trust_remote_code if stated is not None else None
 
 
 def _named(source: WeightsSource) -> WeightsSource:

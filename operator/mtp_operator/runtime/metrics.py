@@ -8,6 +8,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 
+from mtp_operator.reconcile.observed import Lane
+
 Info("mtp_operator_build", "Version of the operator.").info({"version": version("mtp-operator")})
 DECISIONS: Final = Counter(
     "mtp_operator_decisions", "Decisions about one model, by outcome: settled, written, stale or failed.", ["outcome"]
@@ -30,3 +32,9 @@ LEADING: Final = Gauge("mtp_operator_leading", "1 while this process holds the L
 SWEEP_AGE_SECONDS: Final = Gauge(
     "mtp_operator_sweep_age_seconds", "Time since the last complete check of the caches; 0 while not leading."
 )
+
+# A series that begins at 1 has no rate: without these, no alert would see the first failure.
+for _outcome in ("settled", "written", "stale", "failed"):
+    DECISIONS.labels(outcome=_outcome)
+for _lane in Lane:
+    LANE_FAILURES.labels(lane=_lane.value)

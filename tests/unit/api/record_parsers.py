@@ -1,7 +1,8 @@
 """Records what the pinned engines' own parsers take, for test_parsers.py.
 
-`python -m tests.unit.api.record_parsers LLAMA_SERVER SITE_PACKAGES` writes engine_parsers.json: the flags and variables
-that `LLAMA_SERVER --help` lists, and those in the sources of the vLLM that lies in SITE_PACKAGES, which is not run.
+`python -m tests.unit.api.record_parsers LLAMA_SERVER SITE_PACKAGES WHEEL` writes engine_parsers.json: the flags and
+variables that `LLAMA_SERVER --help` lists, those in the sources of the vLLM that lies in SITE_PACKAGES, and those in
+SGLang's wheel; neither is run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from .record_sglang import of_sglang
 
 RECORD = Path(__file__).with_name("engine_parsers.json")
 
@@ -82,10 +85,19 @@ def _sha256(content: bytes) -> str:
 
 def main() -> None:
     """Write the record."""
-    program, site_packages = sys.argv[1:]
-    record = {"LlamaCpp": of_llama_server(program), "VLLM": of_vllm(Path(site_packages))}
+    program, site_packages, wheel = sys.argv[1:]
+    write(
+        {
+            "LlamaCpp": of_llama_server(program),
+            "VLLM": of_vllm(Path(site_packages)),
+            "SGLang": of_sglang(Path(wheel)),
+        }
+    )
+
+
+def write(record: dict[str, Any]) -> None:
+    """Keep the record, a row a line: a diff then shows flags."""
     lines = json.dumps(record, indent=1)
-    # A row a line: a diff then shows flags.
     RECORD.write_text(re.sub(r"\[\s+(\"-[^\]]*?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", lines) + "\n")
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, vllm_settings
+from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, sglang_settings, vllm_settings
 from mtp_operator.api.engines.environment import REFUSED as REFUSED_VARIABLES
 
 from .record_parsers import RECORD
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(RECORD.read_text())
 ROWS = [row for engine in RECORDED.values() for row in engine["flags"]]
-OWN = {**llamacpp_settings.REFUSED, **vllm_settings.REFUSED}
+OWN = {**llamacpp_settings.REFUSED, **vllm_settings.REFUSED, **sglang_settings.REFUSED}
 
 SENSITIVE = re.compile(
     r"^--(.*-)?(host|port|addr|address|url|uds|grpc|api-key|token|ssl|root-path|repo|hf-file|trust|agent|logprobs"
@@ -29,20 +29,39 @@ SENSITIVE = re.compile(
 REVIEWED_FLAGS = {
     "another node or port, which no engine of one pod uses": (
         "--data-parallel-address", "--data-parallel-multi-port-external-lb", "--data-parallel-rpc-port",
-        "--data-parallel-supervisor-port", "--master-addr", "--master-port", "--reuse-port",
+        "--data-parallel-supervisor-port", "--dist-init-addr", "--gated-launch-port", "--master-addr", "--master-port",
+        "--nccl-init-addr", "--nccl-port", "--reuse-port",
+        "--remote-instance-weight-loader-seed-instance-service-port",
+    ),
+    "settings of halves of an engine, which --disaggregation-mode and the like, which are refused, would start": (
+        "--decoupled-spec-bind-endpoint", "--decoupled-spec-connect-endpoints", "--decoupled-spec-rank",
+        "--disaggregation-bootstrap-port", "--disaggregation-decode-extra-slots",
+        "--disaggregation-decode-host-receive-threshold", "--encoder-bootstrap-port", "--engine-info-bootstrap-port",
+        "--grpc-response-timeout-secs",
     ),
     "details of TLS, which needs a certificate, and that is refused": (
-        "--enable-ssl-refresh", "--ssl-cert-reqs", "--ssl-ciphers",
+        "--enable-ssl-refresh", "--ssl-cert-reqs", "--ssl-ciphers", "--ssl-keyfile-password",
     ),
     "how tokens that clients ask for look, or are parsed": (
         "--dbo-decode-token-threshold", "--dbo-prefill-token-threshold", "--enable-auto-tool-choice",
         "--exclude-tools-when-tool-choice-none", "--long-prefill-token-threshold",
         "--long-prefill-token-threshold-adaptive", "--tool-call-parser", "--tool-parser-plugin", "--tool-strict-level",
     ),
+    "how SGLang counts, schedules and caches, with or without speculation": (
+        "--bucket-inter-token-latency", "--bucket-time-to-first-token", "--hicache-host-memory-fraction",
+        "--hicache-host-memory-mode", "--kt-max-deferred-experts-per-token", "--media-url-max-file-size-mb",
+        "--min-free-slots-delay", "--prefill-delayer-token-usage-low-watermark", "--tbo-token-distribution-threshold",
+        "--trust-mm-content-hashes",
+    ),
     "what slots keep, and tell of themselves": (
         "--cache-idle-slots", "--kv-unified-per-slot", "--slot-prompt-similarity", "--slots",
     ),
     "how a drafter runs, equally for every n": (
+        "--decrypted-draft-config-file", "--enable-draft-weights-cpu-backup", "--enable-linear-replayssm-spec",
+        "--spec-trace-dir", "--speculative-draft-load-format", "--speculative-draft-sink-size",
+        "--speculative-draft-window-size", "--speculative-dsa-topk-backend",
+        "--speculative-enable-w4a4-mxfp4-megamoe", "--speculative-moe-a2a-backend", "--speculative-token-map",
+        "--speculative-use-block-verification", "--speculative-use-rejection-sampling",
         "--cache-type-k-draft", "--cache-type-v-draft", "--cpu-mask-batch-draft", "--cpu-mask-draft",
         "--cpu-moe-draft", "--cpu-range-draft", "--cpu-strict-batch-draft", "--cpu-strict-draft", "--device-draft",
         "--draft-p-split", "--gpu-layers-draft", "--n-cpu-moe-draft", "--n-gpu-layers-draft", "--override-tensor-draft",
@@ -54,11 +73,18 @@ REVIEWED_FLAGS = {
         "--spec-draft-prio-batch", "--spec-draft-sampling", "--spec-draft-threads", "--spec-draft-threads-batch",
         "--spec-draft-type-k", "--spec-draft-type-v", "--threads-batch-draft", "--threads-draft",
     ),
-    "settings of kinds of drafting that --spec-type, which is refused, would turn on": (
+    "settings of kinds of drafting that --spec-type or --speculative-algorithm, which are refused, would turn on": (
         "--spec-ngram-map-k-min-hits", "--spec-ngram-map-k4v-min-hits", "--spec-ngram-map-k4v-size-m",
         "--spec-ngram-map-k4v-size-n", "--spec-ngram-min-hits", "--spec-ngram-mod-n-match", "--spec-ngram-mod-n-max",
         "--spec-ngram-mod-n-min", "--spec-ngram-simple-min-hits", "--spec-ngram-simple-size-m",
         "--spec-ngram-simple-size-n", "--spec-ngram-size-m", "--spec-ngram-size-n",
+        "--speculative-dflash-block-size", "--speculative-domino-candidate-pool-size",
+        "--speculative-dspark-align-verify-tokens-to-graph-tier", "--speculative-dspark-block-size",
+        "--speculative-dspark-confidence-sts-path", "--speculative-dspark-sps-table-path",
+        "--speculative-ngram-capacity", "--speculative-ngram-external-corpus-max-tokens",
+        "--speculative-ngram-external-corpus-path", "--speculative-ngram-external-sam-budget",
+        "--speculative-ngram-match-type", "--speculative-ngram-max-bfs-breadth", "--speculative-ngram-max-trie-depth",
+        "--speculative-ngram-min-bfs-breadth",
     ),
 }  # fmt: skip
 
@@ -69,6 +95,18 @@ SENSITIVE_VARIABLE = re.compile(
 
 REVIEWED_VARIABLES = {
     "MOONCAKE_REQUESTER_LOCAL_HOSTNAME": "says a name of this pod",
+    "SGLANG_DISABLE_OUTLINES_DISK_CACHE": "turns a cache off",
+    "SGLANG_FLASHINFER_AUTOTUNE_CACHE": "turns a cache on where it lies",
+    "SGLANG_HICACHE_FILE_BACKEND_ENABLE_METADATA_CACHE": "turns a cache on where it lies",
+    "SGLANG_NATIVE_MOVE_KV_CACHE": "names a kernel",
+    "SGLANG_NPU_USE_SCATTER_PA_KV_CACHE": "names a kernel",
+    "SGLANG_OPT_MINIMAX_M3_FP8_INDEX_CACHE": "lays the KV cache out, for every n",
+    "SGLANG_TCP_STORE_PORT": "is between the processes of one pod",
+    "SGLANG_TEST_SCRIPTED_RUNTIME_IPC_ADDR": "is read by SGLang's own tests",
+    "SGLANG_USE_AITER_FP8_PER_TOKEN": "names a kernel",
+    "SGLANG_USE_CUSTOM_TRITON_KERNEL_CACHE": "turns a cache on where it lies",
+    "SGLANG_USE_IPC_POOL_HANDLE_CACHE": "is between the processes of one pod",
+    "SGLANG_ZMQ_SOURCE_IP": "is between the processes of one pod",
     "VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE": "lays the KV cache out, for every n",
     "VLLM_DISABLE_COMPILE_CACHE": "each boot compiles, for every n",
     "VLLM_LOOPBACK_IP": "is between the processes of one pod",
@@ -123,8 +161,9 @@ def test_no_refusal_is_of_a_flag_that_no_engine_has() -> None:
     assert unknown <= {flag for flag in OWN if "has been removed" in OWN[flag].why} | {"--disable-prefix-caching"}
 
 
-def test_no_refusal_is_of_a_variable_of_vllm_that_it_has_not() -> None:
-    known = RECORDED["VLLM"]["variables"]
-    refused = [name for name in REFUSED_VARIABLES if name.startswith("VLLM_")]
+@pytest.mark.parametrize(("engine", "prefix"), [("VLLM", "VLLM_"), ("SGLang", "SGLANG_")])
+def test_no_refusal_is_of_a_variable_that_the_engine_has_not(engine: str, prefix: str) -> None:
+    known = RECORDED[engine]["variables"]
+    refused = [name for name in REFUSED_VARIABLES if name.startswith(prefix)]
 
     assert [one for one in refused if not any(name.startswith(one.rstrip("*")) for name in known)] == []

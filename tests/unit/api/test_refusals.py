@@ -43,7 +43,7 @@ def test_what_spoils_nothing_passes(argument: str) -> None:
         ("--max_model_len=1", "must not be --max-model-len, which is spec.engine.vllm.maxModelLen"),
         ("--speculative-config.method=mtp", "must not be --speculative-config, which is what the operator tunes"),
         ("--pipeline-parallel=2", "must not be --pipeline-parallel-size, which "),
-        ("--data-parallel-size=8", "is spec.engine.vllm.dataParallelSize; only 1 may be stated"),
+        ("--data-parallel-size=8", "dataParallelSize or spec.engine.sglang.dataParallelSize; only 1 may be stated"),
         ("--disable-prefix-caching", "which is spec.engine.vllm.prefixCaching"),
         ("--spec-ngram-map-k-size-m=4", "which is what the operator tunes"),
         ("--verbose=--agent", "must not have a value that begins with '-' and a letter"),

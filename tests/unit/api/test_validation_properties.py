@@ -53,7 +53,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     """A model that is in order but for a few fields."""
     spec: dict[str, Any] = {name: dict(part) for name, part in BASE.items()}
     if draw(st.booleans()):
-        spec["engine"]["type"] = "VLLM"
+        spec["model"]["uri"] = "pvc://weights/model"
+        spec["engine"] = draw(st.sampled_from([{"type": "VLLM"}, {"type": "SGLang", "image": "sglang:1"}])).copy()
     for name in draw(st.sets(st.sampled_from(sorted(SPEC)), max_size=2)):
         properties = SPEC[name].get("properties")
         if properties is None:

@@ -1,6 +1,6 @@
 """A server that answers as the engines do when they are asked to write and to score, with a target known exactly.
 
-The shapes of its answers are those of llama-server 0.7.0 and vLLM 0.32.0.
+The shapes of its answers are those of llama-server 0.7.0 and vLLM 0.32.0, and for SGLang 0.5.23 those of its sources.
 """
 
 import asyncio
@@ -71,6 +71,7 @@ class ScoringEngine:
             "/detokenize": self._detokenize,
             "/completion": self._llamacpp,
             "/v1/completions": self._vllm,
+            "/generate": self._sglang,
             "/v1/chat/completions": self._chat,
         }.items():
             application.router.add_post(path, handler)
@@ -101,7 +102,7 @@ class ScoringEngine:
 
     async def _detokenize(self, request: web.Request) -> web.Response:
         text = write((await request.json())["tokens"])
-        return web.json_response({"content": text, "prompt": text})
+        return web.json_response({"content": text, "prompt": text, "text": text})
 
     async def _continue(self, body: dict[str, Any], count: int) -> tuple[list[int], str]:
         await asyncio.sleep(0.001)
@@ -144,6 +145,23 @@ class ScoringEngine:
             shown = {max(likely, key=lambda one: likely[one]): max(likely.values()), token: likely.get(token, -20.0)}
             places.append({str(one): {"logprob": value, "rank": 1} for one, value in shown.items()})
         return web.json_response({"choices": [{"prompt_logprobs": places}]})
+
+    async def _sglang(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        ids, sampling = body["input_ids"], body["sampling_params"]
+        if "return_logprob" not in body:
+            tokens, text = await self._continue({"prompt": ids, **sampling}, sampling["max_new_tokens"])
+            return web.json_response({"output_ids": tokens, "text": text, "meta_info": {}})
+        start = body["logprob_start_len"]
+        own: list[Any] = [[None, ids[start], None]]
+        best: list[Any] = [None]
+        for before, token in zip(ids[start:], ids[start + 1 :], strict=False):
+            likely = {93: -0.7} if self.overwrites_log_probabilities else self._likely(before)
+            choice = max(likely, key=lambda one: likely[one])
+            own.append([likely.get(token, -20.0), token, None])
+            best.append([[likely[choice], choice, None]])
+        told = {"input_token_logprobs": own, "input_top_logprobs": best}
+        return web.json_response({"output_ids": [1], "text": "", "meta_info": told})
 
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -142,7 +142,7 @@ def test_a_second_measurement_finds_nothing_in_the_cache_that_the_first_left() -
 
 def test_prompts_out_of_a_cache_are_told() -> None:
     """A server that takes no salt, asked twice."""
-    engine = SteppingEngine(has_prefix_cache=True, owner="sglang", has_metrics=False)
+    engine = SteppingEngine(has_prefix_cache=True, owner="someone", has_metrics=False)
     measured(engine)
 
     assert "were found in a cache" in warnings(measured(engine))["CachedPrompts"]
@@ -196,7 +196,7 @@ def test_usage_that_counts_messages_is_no_stranger() -> None:
 
 
 def test_usage_that_counts_messages_is_suspected_where_nothing_else_counts() -> None:
-    engine = SteppingEngine(n_spec=3, accepted=lambda _: 2, counts_messages=True, owner="sglang", has_metrics=False)
+    engine = SteppingEngine(n_spec=3, accepted=lambda _: 2, counts_messages=True, owner="someone", has_metrics=False)
 
     told = warnings(measured(engine, "--n-spec", "3"))
 

@@ -37,6 +37,24 @@ llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position="2"} 108
 """
 
 
+SGLANG = """\
+# HELP sglang:generation_tokens_total Number of generation tokens processed.
+# TYPE sglang:generation_tokens_total counter
+sglang:generation_tokens_total{engine_type="unified",is_streaming="true",model_name="tiny"} 2000.0
+sglang:generation_tokens_total{engine_type="unified",is_streaming="false",model_name="tiny"} 100.0
+# TYPE sglang:spec_verify_calls_total counter
+sglang:spec_verify_calls_total{engine_type="unified",model_name="tiny"} 900.0
+# TYPE sglang:num_requests_total counter
+sglang:num_requests_total{engine_type="unified",is_streaming="true",model_name="tiny"} 20.0
+sglang:num_requests_total{engine_type="unified",is_streaming="false",model_name="tiny"} 1.0
+# TYPE sglang:cached_tokens_total counter
+sglang:cached_tokens_total{cache_source="device",engine_type="unified",model_name="tiny"} 7.0
+# TYPE sglang:spec_accept_length gauge
+sglang:spec_accept_length{engine_type="unified",model_name="tiny",pp_rank="0",tp_rank="0"} 2.31
+"""
+"""Names and labels as in the sources of SGLang 0.5.23, which counts when a request has ended."""
+
+
 def read(engine_type: EngineType, text: str) -> Counters:
     return read_counters(text, engine_for(engine_type).metrics)
 
@@ -55,6 +73,31 @@ def test_a_simulation_says_so() -> None:
 
 def test_llama_cpp() -> None:
     assert read(EngineType.LLAMA_CPP, LLAMA_CPP) == Counters(761, DraftCounters(222, 857, 531, (191, 143, 108, 89)))
+
+
+def test_sglang_counts_what_it_wrote_and_its_steps_and_the_rest_was_accepted() -> None:
+    counters = read(EngineType.SGLANG, SGLANG)
+
+    assert counters == Counters(2100, DraftCounters(900, None, 2100 - 900 - 21, ()), cached_tokens=7)
+    assert counters.drafting is not None
+    assert counters.drafting.tokens_per_step == pytest.approx(1 + 1179 / 900)
+    assert counters.since(read(EngineType.SGLANG, SGLANG.replace("900.0", "800.0").replace("2000.0", "1850.0"))) == (
+        Counters(150, DraftCounters(100, None, 50, ()), cached_tokens=0)
+    )
+
+
+def test_sglang_without_speculation_has_accepted_nothing() -> None:
+    text = "".join(line + "\n" for line in SGLANG.splitlines() if "verify" not in line)
+
+    assert read(EngineType.SGLANG, text).drafting == DraftCounters(0, None, 0, ())
+
+
+def test_a_request_that_ended_without_a_token_is_no_other_boot() -> None:
+    aborted = SGLANG.replace("20.0", "21.0")
+
+    assert read(EngineType.SGLANG, aborted).since(read(EngineType.SGLANG, SGLANG)) == (
+        Counters(0, DraftCounters(0, None, 0, ()), cached_tokens=0)
+    )
 
 
 def test_processes_of_one_server_are_summed() -> None:

@@ -174,7 +174,7 @@ def with_acceptance(*shares: float, speeds: Sequence[float] = (100.0,) * 6) -> L
         drafts, accepted = 1000 * bool(passes), round(1000 * share)
         counted = DraftCounters(
             counted.drafts + drafts,
-            counted.draft_tokens + drafts,
+            (counted.draft_tokens or 0) + drafts,
             counted.accepted_tokens + accepted,
             (counted.accepted_per_position[0] + accepted,),
         )

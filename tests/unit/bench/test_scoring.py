@@ -42,7 +42,7 @@ async def test_what_the_target_says_itself_has_no_fault(engine: EngineType) -> N
     seen = await check(ScoringEngine(), engine, (1, 4))
 
     assert seen.status is OutputStatus.SCORED
-    assert seen.positions == {EngineType.VLLM: 3 * 512, EngineType.LLAMA_CPP: 256}[engine]
+    assert seen.positions == 256 if engine is EngineType.LLAMA_CPP else 3 * 512
     assert (seen.violations, seen.large_gaps, seen.altered_texts) == (0, 0, 0)
     assert seen.worst_gap_nats == 0
     assert seen.first_divergence is None

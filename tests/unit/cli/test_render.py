@@ -145,8 +145,8 @@ def test_ten_lines_on_what_is_rendered_show_that_servers_are_what_trials_measure
             id="bound",
         ),
         pytest.param(
-            MODEL.replace("VLLM", "SGLang"),
-            '-:6: spec.engine.type: Unsupported value: "SGLang": supported values: "VLLM", "LlamaCpp"',
+            MODEL.replace("VLLM", "TGI"),
+            '-:6: spec.engine.type: Unsupported value: "TGI": supported values: "VLLM", "LlamaCpp", "SGLang"',
             id="engine",
         ),
         pytest.param(MODEL.replace("name: qwen", ""), "-:3: metadata.name: Required value", id="no name"),

@@ -47,7 +47,11 @@ def test_what_is_in_order_is_counted(text: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("VLLM", "SGLang", '-:9: spec.engine.type: Unsupported value: "SGLang": supported values: "VLLM", "LlamaCpp"'),
+        (
+            "VLLM",
+            "TGI",
+            '-:9: spec.engine.type: Unsupported value: "TGI": supported values: "VLLM", "LlamaCpp", "SGLang"',
+        ),
         ("  name: qwen", "  labels: {}", "-:3: metadata.name: Required value: name or generateName is required"),
         ("    uri: pvc://weights/qwen", "    url: x", "-:7: spec.model.url: unknown field; did you mean uri?"),
         (

@@ -303,11 +303,11 @@ spec:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("python -m sglang.launch_server --model-path a/b", "starts neither `vllm serve` nor `llama-server`"),
+        ("trtllm-serve a/b", "starts none of `vllm serve`, `llama-server` and `sglang serve`"),
         ("vllm serve --tensor-parallel-size 2", "names no model"),
         ("vllm serve 'a", "the command line cannot be read"),
         ("kind: LeaderWorkerSet\napiVersion: leaderworkerset.x-k8s.io/v1", "spreads an engine over several nodes"),
-        ("services: {web: {image: nginx}}", "web starts neither"),
+        ("services: {web: {image: nginx}}", "web starts none of"),
         (SERVICES, "several services start an engine, name one with --service: server-0"),
     ],
 )

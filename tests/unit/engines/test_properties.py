@@ -11,6 +11,7 @@ from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import NEED_DRAFTER, EngineType, SpeculationMethod
 from mtp_operator.engines import engine_for
 from tests.unit.engines.settings import run_settings
+from tests.unit.engines.sglang_parser import problem
 
 SIZES: dict[EngineType, tuple[str, dict[str, st.SearchStrategy[Any]]]] = {
     EngineType.VLLM: (
@@ -20,6 +21,18 @@ SIZES: dict[EngineType, tuple[str, dict[str, st.SearchStrategy[Any]]]] = {
             "maxNumSeqs": st.integers(1, 1024),
             "gpuMemoryUtilizationPercent": st.none() | st.integers(1, 100),
             "tensorParallelSize": st.integers(1, 16),
+            "prefixCaching": st.sampled_from(["Enabled", "Disabled"]),
+            "trustRemoteCode": st.sampled_from(["Enabled", "Disabled"]),
+        },
+    ),
+    EngineType.SGLANG: (
+        "sglang",
+        {
+            "contextLength": st.integers(1024, 1_048_576),
+            "maxRunningRequests": st.integers(1, 1024),
+            "memFractionStaticPercent": st.integers(1, 99),
+            "tensorParallelSize": st.integers(1, 16),
+            "dataParallelSize": st.integers(1, 16),
             "prefixCaching": st.sampled_from(["Enabled", "Disabled"]),
             "trustRemoteCode": st.sampled_from(["Enabled", "Disabled"]),
         },
@@ -77,6 +90,13 @@ def test_arms_differ_in_nothing_but_speculation(engine_type: EngineType, data: s
     assert without(by_n, arm) == without(by_n, baseline)
     assert not [part for part in baseline if part.startswith("--spec") or part == drafter]
     assert any(part.startswith("--spec") for part in arm)
+
+
+@given(data=st.data(), n_spec=st.integers(0, MAX_N_SPEC))
+def test_sglangs_parser_takes_every_argv(data: st.DataObject, n_spec: int) -> None:
+    settings, drafter = data.draw(settings_of(EngineType.SGLANG))
+
+    assert problem(engine_for(EngineType.SGLANG).arguments(settings, n_spec, "model", "/models/model", drafter)) == ""
 
 
 @pytest.mark.parametrize("engine_type", EngineType)

@@ -94,7 +94,10 @@ def test_llama_server_finds_its_file_where_the_command_line_says(shell: Shell) -
         ("python -m vllm.entrypoints.openai.api_server --model x/y", "the command line: state it as `vllm serve MODEL"),
         ("docker run --gpus all vllm/vllm-openai:v0.33.0 x/y", "the command line: a container or a shell starts the"),
         ("bash -c 'vllm serve weights'", "the command line: a container or a shell starts the engine"),
-        ("sglang serve weights", "the command line: starts neither `vllm serve` nor `llama-server`"),
+        (
+            "text-generation-launcher weights",
+            "the command line: starts none of `vllm serve`, `llama-server` and `sglang",
+        ),
         ("CUDA_VISIBLE_DEVICES=1 bin/vllm serve weights", "CUDA_VISIBLE_DEVICES: cannot be a part of an MTPModel"),
     ],
 )

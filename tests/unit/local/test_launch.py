@@ -50,6 +50,22 @@ def test_vllm_is_told_the_repository_of_a_model_on_the_hub() -> None:
     assert '--speculative-config={"method": "mtp", "num_speculative_tokens": 3}' in line
 
 
+def test_sglang_is_named_in_its_image_and_not_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = tmp_path / "docker"
+    docker.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    spec = MTPModel.from_wire(model_body(engine={"type": "SGLang", "image": "sglang:1"}, model=REVISED)).spec
+
+    inside = launch(spec, command=None, model_path=None, drafter_path=None, image="sglang:1")
+
+    assert inside.command == ("sglang", "serve")
+    line = arguments(started(engine={"type": "SGLang", "image": "sglang:1"}, model=REVISED), 2)
+    assert line[:2] == (sys.executable, "--model-path=google/gemma")
+    assert {"--host=127.0.0.1", "--port=4711", "--speculative-num-steps=2", f"--revision={COMMIT}"} <= set(line)
+    with pytest.raises(RefusedError, match="there is no program 'sglang' on PATH"):
+        launch(spec, command=None, model_path=None, drafter_path=None)
+
+
 def test_local_paths_take_the_place_of_those_in_a_pod(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.touch()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from release import artifacts, settings
+from release import artifacts, images, settings
+from tests.cluster.images import Image
 
 REPOSITORY = artifacts.REPOSITORY
 WORKFLOW = REPOSITORY / ".github" / "workflows" / "release.yaml"
@@ -109,9 +110,49 @@ def test_the_workflow_builds_by_the_dry_run_and_takes_names_from_one_file() -> N
     assert f"/{settings.OWNER}" not in text
 
 
-@pytest.mark.parametrize("image", ["operator"])
-def test_an_image_is_for_any_processor(image: str) -> None:
-    """Nothing in it names one: what differs are wheels, and `make release-dry-run` gets these for both."""
-    text = (REPOSITORY / "images" / image / "Dockerfile").read_text()
+# -- images ------------------------------------------------------------------------------------------------------------
 
-    assert re.findall(r"amd64|arm64|x86_64|aarch64|TARGETARCH|--platform", text) == []
+
+@pytest.mark.parametrize("image", images.PUBLISHED, ids=lambda image: image.name)
+def test_an_image_is_for_any_processor(image: Image) -> None:
+    """What differs are wheels: `make release-dry-run` gets these for both, and their hashes are all there."""
+    assert images.tied_to_a_processor((REPOSITORY / image.dockerfile).read_text()) == []
+    assert images.requirements(image)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_tied"),
+    [
+        ("# for amd64 and arm64", False),
+        ("RUN pip install -r requirements.txt", False),
+        ("ARG TARGETARCH", True),
+        ("FROM --platform=linux/amd64 ${BASE}", True),
+        ("RUN cp /usr/lib/x86_64-linux-gnu/libnuma.so.1 /lib/", True),
+        ("ADD https://example.com/tool /usr/bin/tool", True),
+    ],
+)
+def test_a_line_that_is_for_one_processor_is_seen(line: str, is_tied: bool) -> None:
+    assert bool(images.tied_to_a_processor(f"FROM ${{BASE}}\n{line}\n")) == is_tied
+
+
+@pytest.mark.parametrize("image", images.PUBLISHED, ids=lambda image: image.name)
+def test_bytecode_in_an_image_does_not_depend_on_the_time(image: Image) -> None:
+    """And it holds whatever time the files get; `make release-dry-run` builds twice and compares digests."""
+    text = (REPOSITORY / image.dockerfile).read_text().replace("\\\n", " ")
+    # What pip installs into the environment of the build itself is left behind.
+    into_the_image = [command for command in re.findall(r"pip [^&\n]*", text) if "--python" in command]
+
+    assert into_the_image
+    assert [command for command in into_the_image if "--no-compile" not in command] == []
+    assert text.count("compileall") == text.count("compileall -q --invalidation-mode unchecked-hash")
+    assert text.count("compileall") == len(into_the_image)
+
+
+def test_the_time_in_images_is_that_of_archives() -> None:
+    text = (REPOSITORY / "images" / "operator" / "Dockerfile").read_text()
+
+    assert re.findall(r"SOURCE_DATE_EPOCH=(\d+)", text) == [str(settings.SOURCE_DATE_EPOCH)]
+
+
+def test_the_workflow_sets_the_time_of_files_in_images() -> None:
+    assert "rewrite-timestamp=true" in WORKFLOW.read_text()

@@ -54,6 +54,28 @@ def test_what_is_exported_comes_back_by_init(form: str) -> None:
     assert document["spec"]["model"].get("servedName") == body["spec"]["model"]["servedName"]
 
 
+@pytest.mark.parametrize("form", ["args", "compose", "kserve"])
+def test_sglang_is_started_by_its_command_whatever_the_image_starts(form: str) -> None:
+    body = runs.selected()
+    body["spec"] |= {
+        "model": {"uri": "hf://org/repository", "revision": "a" * 40, "servedName": "chat"},
+        "engine": {"type": "SGLang", "image": "sglang:1", "sglang": {"tensorParallelSize": 2}},
+        "weightsClaim": "weights",
+    }
+
+    output = text(body, f"--to={form}")
+
+    document, draft = converted(deployed_in(output))
+    assert document["spec"]["engine"]["type"] == "SGLang"
+    assert document["spec"]["engine"]["sglang"]["tensorParallelSize"] == 2
+    assert document["spec"]["model"] == {"uri": "hf://org/repository", "servedName": "chat", "revision": "a" * 40}
+    assert any(f"n_spec was {body['status']['verdict']['nSpec']}" in note for note in draft.notes)
+    if form == "args":
+        assert output.splitlines()[-1].startswith("sglang serve --model-path=org/repository ")
+    else:
+        assert "- sglang\n" in output
+
+
 def test_a_configuration_file_has_the_same_settings() -> None:
     recipe = yaml.safe_load(text(runs.selected(), "--to=vllm-recipe"))
 

@@ -122,6 +122,20 @@ def test_aiconfigurator_gets_the_acceptance_that_was_measured() -> None:
     assert "nextn" not in yaml.safe_load(text(body, "--to=aiconfigurator", "--n-spec=0"))["measured"]
 
 
+def sglang() -> dict[str, Any]:
+    settings = {"tensorParallelSize": 2}
+    body = fetched(engine={"type": "SGLang", "image": "sglang:1", "sglang": settings}, speculation={})
+    body["spec"]["accelerator"]["count"] = 2
+    return body
+
+
+def test_aiconfigurator_models_sglang_too() -> None:
+    experiment = yaml.safe_load(text(sglang(), "--to=aiconfigurator"))["measured"]
+
+    assert experiment["backend_name"] == "sglang"
+    assert (experiment["total_gpus"], experiment["agg_tp_candidates"]) == (2, [2])
+
+
 def with_gpu(product: str) -> dict[str, Any]:
     body = fetched()
     body["status"]["observed"]["gpuProduct"] = product
@@ -133,6 +147,13 @@ def with_gpu(product: str) -> dict[str, Any]:
     [
         (fetched(accelerator={"count": 16}), "llmkube", "llmkube: a pod of LLMKube has at most 8 GPUs, not 16"),
         (runs.selected(), "llmkube", "llmkube: it takes weights from the hub, not pvc://"),
+        (
+            sglang(),
+            "llmkube",
+            "llmkube: the operator writes vLLM and llama.cpp for LLMKube, and the run measured SGLang",
+        ),
+        (sglang(), "kaito", "kaito: KAITO serves with vLLM"),
+        (sglang(), "vllm-recipe", "vllm-recipe is a configuration file of vLLM"),
         (llama(), "kaito", "kaito: KAITO serves with vLLM"),
         (runs.selected(), "kaito", "kaito: it takes weights from the hub, not pvc://"),
         (

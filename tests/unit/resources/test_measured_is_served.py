@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mtp_operator.api.base import MAX_N_SPEC
 from mtp_operator.api.engines.vllm_settings import PrefixCaching
 from mtp_operator.api.model import MTPModel
-from mtp_operator.api.spec import EngineType, SpeculationMethod
+from mtp_operator.api.spec import NEED_DRAFTER, EngineType, SpeculationMethod
 from mtp_operator.cli.render import Installation, RenderError, models_in, rendered_objects
+from mtp_operator.engines import engine_for
 from mtp_operator.resources.labels import N_SPEC_LABEL
 from mtp_operator.resources.weights_volumes import CACHE_MOUNT
 from tests.unit.engines.test_properties import SIZES
@@ -118,9 +119,9 @@ FILES = ["pvc://weights/model.gguf", "hf://org/repository/model.gguf", "oci://re
 def models(draw: st.DrawFn, engine_type: EngineType) -> MTPModel:
     """Models of an engine, with whatever changes its argv, environment, mounts, GPUs or what is measured."""
     member, sizes = SIZES[engine_type]
-    sources = st.sampled_from(SOURCES if engine_type is EngineType.VLLM else FILES)
-    method = draw(st.sampled_from(SpeculationMethod))
-    has_drafter = method in (SpeculationMethod.DRAFT_MODEL, SpeculationMethod.EAGLE3) or draw(st.booleans())
+    sources = st.sampled_from(FILES if engine_type is EngineType.LLAMA_CPP else SOURCES)
+    method = SpeculationMethod(draw(st.sampled_from(sorted(engine_for(engine_type).methods))))
+    has_drafter = method in NEED_DRAFTER or draw(st.booleans())
     allocation = draw(st.sampled_from(["DevicePlugin", "DynamicResourceAllocation"]))
     mode = draw(st.sampled_from(["ModelDefaults", "Greedy", "Custom"]))
     set_sizes = draw(st.fixed_dictionaries({}, optional=sizes))
@@ -132,6 +133,7 @@ def models(draw: st.DrawFn, engine_type: EngineType) -> MTPModel:
         "engine": {
             "type": engine_type.value,
             member: set_sizes,
+            **({"image": "sglang:1"} if engine_type is EngineType.SGLANG else {}),
             "env": draw(st.sampled_from([[], [{"name": "OMP_NUM_THREADS", "value": "$(HOME)"}]])),
             "extraArgs": draw(st.sampled_from([[], ["--seed=1"]])),
         },

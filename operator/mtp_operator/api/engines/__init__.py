@@ -2,10 +2,13 @@
 
 from typing import Final
 
-from . import environment, llamacpp_settings, vllm_settings
+from . import environment, llamacpp_settings, sglang_settings, vllm_settings
 from .refusals import Flags, Variables
 
-FLAGS: Final = Flags({**llamacpp_settings.REFUSED, **vllm_settings.REFUSED}, allowed=llamacpp_settings.ALLOWED)
-"""Of all engines together: no engine knows a flag of another one, and one message names the argument by its place."""
+FLAGS: Final = Flags(
+    {**llamacpp_settings.REFUSED, **vllm_settings.REFUSED, **sglang_settings.REFUSED},
+    allowed=(*llamacpp_settings.ALLOWED, *sglang_settings.ALLOWED),
+)
+"""Of all engines together: what two engines share has one reason, and one message names the argument by its place."""
 
 VARIABLES: Final = Variables(environment.REFUSED)

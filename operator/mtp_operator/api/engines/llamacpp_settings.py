@@ -144,6 +144,16 @@ class LlamaCppSettings(Schema):
         FlashAttention, Field(description="Whether llama.cpp's flash attention kernels are used.")
     ] = FlashAttention.ENABLED
 
+    @property
+    def context_tokens(self) -> int:
+        """Longest prompt plus output of one request."""
+        return self.context_size
+
+    @property
+    def decoded_together(self) -> int:
+        """Requests that are decoded together."""
+        return self.parallel
+
 
 _CACHE_TYPE: Final = validated(
     rule("self.matches('^[a-z][a-z0-9_]*$')", "must be a type of llama.cpp in lower case, for example q8_0")

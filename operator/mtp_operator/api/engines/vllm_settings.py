@@ -164,6 +164,16 @@ class VLLMSettings(Schema):
         ),
     ] = TrustRemoteCode.DISABLED
 
+    @property
+    def context_tokens(self) -> int | None:
+        """Longest prompt plus output of one request; None where that is left to the engine."""
+        return self.max_model_len if self.max_model_len is not None and self.max_model_len > 0 else None
+
+    @property
+    def decoded_together(self) -> int | None:
+        """Requests that are decoded together; None where that is left to the engine."""
+        return self.max_num_seqs and self.max_num_seqs * self.data_parallel_size
+
 
 class RejectionSample(StrEnum):
     """How drafted tokens are held against the target's; the output follows the target with both."""

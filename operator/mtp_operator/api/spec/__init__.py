@@ -1,7 +1,7 @@
 """The parts of a spec that an MTPModel states and an MTPTuningRun keeps: model, engine, GPU, speculation, workload."""
 
 from .accelerator import AcceleratorSpec, Allocation, Architecture
-from .engine_spec import FLOORS, EngineSpec, EngineType, EnvironmentVariable, ExtraArgument
+from .engine_spec import FLOORS, MEMBERS, EngineSpec, EngineType, EnvironmentVariable, ExtraArgument
 from .model_source import ModelSource
 from .objective import Budget, LatencyConstraint, LatencyMetric, Maximize, Objective, SlowerLevels
 from .prompts_spec import ClaimPath, ConfigMapKey, PromptCategory, Prompts
@@ -21,6 +21,7 @@ __all__ = [
     "BLOCK_DRAFTERS",
     "DEFAULT_CONCURRENCY",
     "FLOORS",
+    "MEMBERS",
     "NEED_DRAFTER",
     "PROMPT_RESERVE_TOKENS",
     "AcceleratorSpec",

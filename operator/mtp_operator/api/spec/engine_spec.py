@@ -6,12 +6,21 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from mtp_operator.api.base import Schema, rule, validated
-from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, vllm_settings
+from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, sglang_settings, vllm_settings
 from mtp_operator.api.engines.llamacpp_settings import LlamaCppSettings
+from mtp_operator.api.engines.sglang_settings import SGLangSettings
 from mtp_operator.api.engines.vllm_settings import VLLMSettings
 
-FLOORS: Final = {"VLLM": vllm_settings.FLOOR, "LlamaCpp": llamacpp_settings.FLOOR}
+FLOORS: Final = {
+    "VLLM": vllm_settings.FLOOR,
+    "LlamaCpp": llamacpp_settings.FLOOR,
+    "SGLang": sglang_settings.FLOOR,
+}
 """The oldest versions of engines that work, by `engine.type`."""
+
+
+MEMBERS: Final = {"VLLM": "vllm", "LlamaCpp": "llamaCpp", "SGLang": "sglang"}
+"""The fields with an engine's own settings, in `engine` and in `speculation`, by `engine.type`."""
 
 
 class EngineType(StrEnum):
@@ -19,6 +28,7 @@ class EngineType(StrEnum):
 
     VLLM = "VLLM"
     LLAMA_CPP = "LlamaCpp"
+    SGLANG = "SGLang"
 
 
 ExtraArgument = Annotated[str, Field(max_length=512, json_schema_extra=validated(*FLAGS.rules()))]
@@ -58,22 +68,33 @@ class EngineSpec(Schema):
                 )
                 for engine, floor in FLOORS.items()
             ),
-            rule("self.type == 'VLLM' || !has(self.vllm)", "may be set only where type is VLLM", field_path=".vllm"),
+            *(
+                rule(
+                    f"self.type == '{engine}' || !has(self.{member})",
+                    f"may be set only where type is {engine}",
+                    field_path=f".{member}",
+                )
+                for engine, member in MEMBERS.items()
+            ),
             rule(
-                "self.type == 'LlamaCpp' || !has(self.llamaCpp)",
-                "may be set only where type is LlamaCpp",
-                field_path=".llamaCpp",
+                "self.type != 'SGLang' || has(self.image)",
+                "must be set where type is SGLang: the operator has no default image of it",
+                field_path=".image",
             ),
         )
     )
 
-    type: Annotated[EngineType, Field(description="VLLM is vLLM; LlamaCpp is llama.cpp's llama-server.")]
+    type: Annotated[
+        EngineType,
+        Field(description="VLLM is vLLM; LlamaCpp is llama.cpp's llama-server; SGLang is SGLang's own server."),
+    ]
     image: Annotated[
         str | None,
         Field(
             max_length=512,
             description="The engine's image. Its entry point must be the engine's server (`vllm serve`, "
-            "`llama-server`). Default: the operator's pinned image of this type, resolved once into status.resolved.",
+            "`llama-server`); one of SGLang has to hold the command `sglang`. Default: the operator's pinned image "
+            "of this type, resolved once into status.resolved; there is none of SGLang.",
             json_schema_extra=validated(
                 rule(
                     r"self.matches('^[a-z0-9][^\\s]*$')",
@@ -86,6 +107,7 @@ class EngineSpec(Schema):
     llama_cpp: Annotated[
         LlamaCppSettings | None, Field(description="Settings of llama.cpp, where type is LlamaCpp.")
     ] = None
+    sglang: Annotated[SGLangSettings | None, Field(description="Settings of SGLang, where type is SGLang.")] = None
     extra_args: Annotated[
         tuple[ExtraArgument, ...],
         Field(
@@ -105,17 +127,22 @@ class EngineSpec(Schema):
     ] = ()
 
     @property
+    def settings(self) -> VLLMSettings | LlamaCppSettings | SGLangSettings:
+        """Those of the type, with their defaults."""
+        match self.type:
+            case EngineType.VLLM:
+                return self.vllm or VLLMSettings()
+            case EngineType.LLAMA_CPP:
+                return self.llama_cpp or LlamaCppSettings()
+            case EngineType.SGLANG:
+                return self.sglang or SGLangSettings()
+
+    @property
     def context_tokens(self) -> int | None:
         """Longest prompt plus output of one request; None where that is left to the engine."""
-        if self.type is EngineType.VLLM:
-            stated = (self.vllm or VLLMSettings()).max_model_len
-            return stated if stated is not None and stated > 0 else None
-        return (self.llama_cpp or LlamaCppSettings()).context_size
+        return self.settings.context_tokens
 
     @property
     def decoded_together(self) -> int | None:
         """Requests that are decoded together; None where that is left to the engine."""
-        if self.type is EngineType.VLLM:
-            vllm = self.vllm or VLLMSettings()
-            return vllm.max_num_seqs and vllm.max_num_seqs * vllm.data_parallel_size
-        return (self.llama_cpp or LlamaCppSettings()).parallel
+        return self.settings.decoded_together

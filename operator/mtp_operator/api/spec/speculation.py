@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from mtp_operator.api.base import MAX_BLOCK_SIZE, MAX_N_SPEC, N_GRAM_LOOKUP_TOKENS, Schema, rule, validated
 from mtp_operator.api.engines.llamacpp_settings import LlamaCppSpeculation
+from mtp_operator.api.engines.sglang_settings import SGLangSpeculation
 from mtp_operator.api.engines.vllm_settings import VLLMSpeculation
 from mtp_operator.api.weights_source import WeightsSource
 
@@ -69,7 +70,7 @@ class SpeculationMethodSpec(Schema):
             "KV cache; DraftModel drafts with a small model of its own (drafter); Eagle, Eagle3 and DFlash with a head "
             "trained for the model (drafter); DSpark likewise, or with the one inside the model's checkpoint. NGram "
             "repeats what followed the last tokens earlier in the request; Suffix the longest match of any length. "
-            "llama.cpp has neither Eagle nor Suffix."
+            "llama.cpp has neither Eagle nor Suffix; with SGLang there are MTP, DraftModel, Eagle and Eagle3."
         ),
     ] = SpeculationMethod.MTP
     drafter: Annotated[Drafter | None, Field(description="The model that drafts, where the method needs one.")] = None
@@ -79,6 +80,10 @@ class SpeculationMethodSpec(Schema):
     llama_cpp: Annotated[
         LlamaCppSpeculation | None,
         Field(description="Further settings of llama.cpp's speculation, where engine.type is LlamaCpp."),
+    ] = None
+    sglang: Annotated[
+        SGLangSpeculation | None,
+        Field(description="Further settings of SGLang's speculation, where engine.type is SGLang."),
     ] = None
 
 
