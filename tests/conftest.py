@@ -45,8 +45,6 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
 
     request.getfixturevalue("operator")
     name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
-    harness.ensure_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
-    harness.ensure_model_claim(name, folder=harness.small_model_folder())
-    yield name
-    harness.clear(name)
-    harness.kubectl("delete", "namespace", name, "--wait=false")
+    with harness.restricted_namespace(name):
+        harness.ensure_model_claim(name, folder=harness.small_model_folder())
+        yield name

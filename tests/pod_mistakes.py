@@ -42,6 +42,11 @@ POD_MISTAKES: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.template.resources.requests.memory",
         "for example 64Gi",
     ),
+    "a bench that asks for more than its limit": (
+        model(("spec.template.helperResources", {"requests": {"cpu": "2"}, "limits": {"cpu": "500m"}})),
+        "spec.template.helperResources.requests.cpu",
+        "must be at most limits.cpu",
+    ),
     "user root": (
         model(("spec.template.securityContext.runAsUser", 0)),
         "spec.template.securityContext.runAsUser",

@@ -67,7 +67,7 @@ def all_components() -> dict[str, Component]:
 
 
 def _etcd() -> Component:
-    metrics_url = f"http://{paths.node_address()}:2381"
+    metrics_url = f"http://{paths.endpoint(paths.node_address(), 2381)}"
     flags = _flags(
         {
             "data-dir": paths.state_dir() / "etcd",
@@ -116,7 +116,7 @@ def _kube_apiserver() -> Component:
             "audit-log-maxsize": 4096,
         }
     )
-    return _kubernetes("kube-apiserver", flags, f"https://{paths.node_address()}:{credentials.API_SERVER_PORT}/readyz")
+    return _kubernetes("kube-apiserver", flags, f"{credentials.server()}/readyz")
 
 
 def _kube_controller_manager() -> Component:
@@ -137,7 +137,7 @@ def _kube_controller_manager() -> Component:
             "kube-api-burst": "300",
         }
     )
-    return _kubernetes("kube-controller-manager", flags, f"https://{paths.node_address()}:10257/healthz")
+    return _kubernetes("kube-controller-manager", flags, _url("https", 10257, "healthz"))
 
 
 def _kube_scheduler() -> Component:
@@ -149,7 +149,7 @@ def _kube_scheduler() -> Component:
             "leader-elect": "false",
         }
     )
-    return _kubernetes("kube-scheduler", flags, f"https://{paths.node_address()}:10259/readyz")
+    return _kubernetes("kube-scheduler", flags, _url("https", 10259, "readyz"))
 
 
 def _kubelet() -> Component:
@@ -162,20 +162,24 @@ def _kubelet() -> Component:
             "node-ip": paths.node_address(),
         }
     )
-    return _kubernetes("kubelet", flags, f"http://{paths.node_address()}:10248/healthz")
+    return _kubernetes("kubelet", flags, _url("http", 10248, "healthz"))
 
 
 def _kube_proxy() -> Component:
     flags = _flags(
         {"config": configuration.folder() / "kube-proxy.yaml", "hostname-override": paths.node_name()},
     )
-    return _kubernetes("kube-proxy", flags, f"http://{paths.node_address()}:10256/livez")
+    return _kubernetes("kube-proxy", flags, _url("http", 10256, "livez"))
 
 
 def _coredns() -> Component:
     """The cluster's DNS, on the node itself: nothing has to run before the first pod can look up a Service."""
     flags = ("-conf", str(configuration.folder() / "Corefile"), "-quiet")
     return Component("coredns", tools.find("coredns"), flags, configuration.dns_ready_url())
+
+
+def _url(scheme: str, port: int, path: str) -> str:
+    return f"{scheme}://{paths.endpoint(paths.node_address(), port)}/{path}"
 
 
 def _kubernetes(name: str, flags: tuple[str, ...], health_url: str) -> Component:

@@ -108,7 +108,7 @@ def _container_network() -> dict[str, Any]:
         "type": "host-local",
         "dataDir": str(paths.state_dir() / "pod-addresses"),
         "ranges": [[{"subnet": str(paths.pod_network())}]],
-        "routes": [{"dst": "0.0.0.0/0"}],
+        "routes": [{"dst": "0.0.0.0/0" if paths.network().version == 4 else "::/0"}],
     }
     return {
         "cniVersion": "0.4.0",
@@ -152,7 +152,7 @@ def dns_ready_url() -> str:
 
 
 def _dns_ready_address() -> str:
-    return f"{paths.node_address()}:8180"
+    return paths.endpoint(paths.node_address(), 8180)
 
 
 def _coredns() -> str:
@@ -175,7 +175,7 @@ def _kube_proxy() -> dict[str, Any]:
         "mode": "nftables",
         "clusterCIDR": str(paths.pod_network()),
         "bindAddress": paths.node_address(),
-        "healthzBindAddress": f"{paths.node_address()}:10256",
+        "healthzBindAddress": paths.endpoint(paths.node_address(), 10256),
         "metricsBindAddress": "127.0.0.1:10249",
         "clientConnection": {"kubeconfig": str(credentials.folder() / "kube-proxy.kubeconfig")},
         "conntrack": {"maxPerCore": 0},

@@ -77,7 +77,7 @@ def write_kubeconfig() -> None:
 
 def server() -> str:
     """Where the API server listens."""
-    return f"https://{paths.node_address()}:{API_SERVER_PORT}"
+    return f"https://{paths.endpoint(paths.node_address(), API_SERVER_PORT)}"
 
 
 def _create_in(target: Path) -> None:

@@ -172,9 +172,12 @@ def create_network() -> None:
     inside = ("nsenter", f"--net={namespace}", "ip")
     if not Path("/sys/class/net", host_end).exists():
         command("ip", "link", "add", host_end, "type", "veth", "peer", "name", node_end, "netns", namespace)
-    command("ip", "address", "replace", f"{paths.host_address()}/24", "dev", host_end)
+    # Without it an IPv6 address cannot be listened at for a second, in which duplicates of it are looked for.
+    at_once = ("nodad",) if paths.network().version == 6 else ()
+    prefix = paths.link_prefix()
+    command("ip", "address", "replace", f"{paths.host_address()}/{prefix}", "dev", host_end, *at_once)
     command("ip", "link", "set", host_end, "up")
-    command(*inside, "address", "replace", f"{paths.node_address()}/24", "dev", node_end)
+    command(*inside, "address", "replace", f"{paths.node_address()}/{prefix}", "dev", node_end, *at_once)
     command(*inside, "link", "set", node_end, "up")
     command("ip", "route", "replace", paths.network(), "via", paths.node_address(), "dev", host_end)
 
@@ -185,12 +188,12 @@ def _refuse_taken_network() -> None:
     Raises:
         ValueError: with what to set instead.
     """
-    routes = command("ip", "-4", "route", "show", "root", paths.network()).splitlines()
+    routes = command("ip", f"-{paths.network().version}", "route", "show", "root", paths.network()).splitlines()
     foreign = [route.strip() for route in routes if f"dev {_veth()[0]} " not in f"{route} "]
     if foreign:
         message = (
             f"MTP_OPERATOR_CLUSTER_NETWORK: this machine already routes a part of {paths.network()}"
-            f" ({foreign[0]}); set another private /16"
+            f" ({foreign[0]}); set another one"
         )
         raise ValueError(message)
 

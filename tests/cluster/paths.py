@@ -4,7 +4,8 @@ Everything is decided by three environment variables, so that a second cluster c
 
 - `MTP_OPERATOR_CACHE`: the cache folder (default `~/.cache/mtp-operator`);
 - `MTP_OPERATOR_CLUSTER`: the cluster's name (default `mtp-operator`);
-- `MTP_OPERATOR_CLUSTER_NETWORK`: a private IPv4 /16 from which all its addresses come (default `172.30.0.0/16`).
+- `MTP_OPERATOR_CLUSTER_NETWORK`: a private IPv4 /16 or IPv6 /48 from which all its addresses come (default
+  `172.30.0.0/16`). With an IPv6 network the cluster has IPv6 only: no node, pod or Service has an IPv4 address.
 """
 
 from __future__ import annotations
@@ -13,9 +14,20 @@ import ipaddress
 import os
 import re
 from pathlib import Path
+from typing import TypeAlias
 
 #: The name of the host's end of the veth pair is the cluster's name and two characters; Linux allows 15.
 _LONGEST_NAME = 12
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: IP version -> prefix length of the whole network and of the link between this machine and the node, and number of the
+#: first address and prefix length of the ranges of Services and of pods.
+_LAYOUT = {
+    4: (16, 24, (16 << 8, 20), (128 << 8, 17)),
+    6: (48, 64, (1 << 64, 112), (2 << 64, 64)),
+}
+_ALLOWED = "a private IPv4 /16 such as 172.30.0.0/16, or a private IPv6 /48 such as fd30:6d74:7000::/48"
 
 
 def cache_dir() -> Path:
@@ -46,20 +58,20 @@ def node_name() -> str:
     return f"{cluster_name()}-node"
 
 
-def network() -> ipaddress.IPv4Network:
-    """The /16 that the node (x.y.0.1), the Services (x.y.16.0/20) and the pods (x.y.128.0/17) get addresses from.
+def network() -> Network:
+    """The network that the node, the Services and the pods get addresses from; see `_LAYOUT`.
 
     Raises:
-        ValueError: if `MTP_OPERATOR_CLUSTER_NETWORK` is not a private IPv4 /16.
+        ValueError: if `MTP_OPERATOR_CLUSTER_NETWORK` is neither a private IPv4 /16 nor a private IPv6 /48.
     """
     text = os.environ.get("MTP_OPERATOR_CLUSTER_NETWORK") or "172.30.0.0/16"
     try:
-        block = ipaddress.IPv4Network(text)
+        block = ipaddress.ip_network(text)
     except ValueError as error:
-        message = f"MTP_OPERATOR_CLUSTER_NETWORK: {error}; allowed is a private IPv4 /16 such as 172.30.0.0/16"
+        message = f"MTP_OPERATOR_CLUSTER_NETWORK: {error}; allowed is {_ALLOWED}"
         raise ValueError(message) from None
-    if block.prefixlen != 16 or not block.is_private:
-        message = f"MTP_OPERATOR_CLUSTER_NETWORK: {text} is not a private IPv4 /16 such as 172.30.0.0/16"
+    if block.prefixlen != _LAYOUT[block.version][0] or not block.is_private:
+        message = f"MTP_OPERATOR_CLUSTER_NETWORK: {text} is not {_ALLOWED}"
         raise ValueError(message)
     return block
 
@@ -74,14 +86,28 @@ def host_address() -> str:
     return str(network()[254])
 
 
-def service_network() -> ipaddress.IPv4Network:
+def link_prefix() -> int:
+    """The prefix length of the link between this machine and the node."""
+    return _LAYOUT[network().version][1]
+
+
+def endpoint(address: str, port: int) -> str:
+    """Address and port as a URL has them: an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def service_network() -> Network:
     """The range of ClusterIPs; its first address is the `kubernetes` Service."""
-    return ipaddress.IPv4Network((int(network().network_address) + (16 << 8), 20))
+    return _range(*_LAYOUT[network().version][2])
 
 
-def pod_network() -> ipaddress.IPv4Network:
+def pod_network() -> Network:
     """The range of pod addresses."""
-    return ipaddress.IPv4Network((int(network().network_address) + (128 << 8), 17))
+    return _range(*_LAYOUT[network().version][3])
+
+
+def _range(first: int, prefix: int) -> Network:
+    return ipaddress.ip_network(f"{network()[first]}/{prefix}")
 
 
 def state_dir() -> Path:

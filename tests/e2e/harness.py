@@ -95,7 +95,7 @@ def install_operator(level_seconds: int = 8, ready_seconds: int = 300, chart: Pa
 
 def install_tested_operator(level_seconds: int = 4, ready_seconds: int = 300, **values: Any) -> None:
     """The same for tests: it measures for less long, and asks their hub and no other, whether or not that runs."""
-    hub = {"endpoint": f"http://{paths.host_address()}:{HUB_PORT}"}
+    hub = {"endpoint": f"http://{paths.endpoint(paths.host_address(), HUB_PORT)}"}
     install_operator(level_seconds, ready_seconds, hub=hub, **values)
 
 
@@ -165,6 +165,15 @@ def ensure_namespace(namespace: str, **labels: str) -> None:
     """Makes a namespace unless it is there."""
     document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
     kubectl("apply", "--filename=-", document=document)
+
+
+@contextmanager
+def restricted_namespace(name: str) -> Iterator[str]:
+    """A namespace that admits only restricted pods; in the end nothing of its models is left."""
+    ensure_namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    yield name
+    clear(name)
+    kubectl("delete", "namespace", name, "--wait=false")
 
 
 def ensure_model_claim(namespace: str, claim: str = MODEL_CLAIM, folder: Path | None = None) -> None:
@@ -252,6 +261,7 @@ API_OF = {
     "persistentvolumeclaims": "api/v1",
     "pods": "api/v1",
     "resourceclaims": "apis/resource.k8s.io/v1",
+    "services": "api/v1",
 }
 """Group and version of what is looked at again and again: kubectl for each look would be a quarter of all work."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import harness
+from . import harness, rules
 
 NAME = "demo-llamacpp"
 
@@ -43,55 +43,11 @@ def test_quota_refuses_the_trial(namespace: str) -> None:
     harness.wait_for_condition(namespace, NAME, "Ready", "False", "Tuning")
 
 
-def refuses_pods(namespace: str) -> bool:
-    """Whether the API server refuses a pod that Pod Security would let in."""
-    security = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "runAsNonRoot": True,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "probe", "namespace": namespace},
-        "spec": {"containers": [{"name": "probe", "image": "probe", "securityContext": security}]},
-    }
-    try:
-        harness.kubectl("create", "--dry-run=server", "-f", "-", document=pod)
-    except RuntimeError as error:
-        return "no pods in this namespace" in str(error)
-    return False
-
-
 def test_admission_refuses_the_trial(namespace: str) -> None:
-    policy = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": namespace},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {
-                "resourceRules": [
-                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-                ]
-            },
-            "validations": [{"expression": "false", "message": "no pods in this namespace"}],
-        },
-    }
-    binding = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": namespace},
-        "spec": {
-            "policyName": namespace,
-            "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
-        },
-    }
-    harness.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": [policy, binding]})
+    policy = rules.pod_policy(namespace, namespace, "false", "no pods in this namespace")
+    harness.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": policy})
     try:
-        harness.wait_until(lambda: refuses_pods(namespace), "the policy in force")
+        harness.wait_until(lambda: rules.refusal_of_a_pod(namespace), "the policy in force")
         begin(namespace)
         assert_reason(namespace, "TrialRefused", ["no pods in this namespace"])
         model = harness.get("mtpmodels", namespace, NAME)

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -38,10 +39,17 @@ async def _serve(command: Command, server: Server) -> None:
     # A client that goes away ends its request, as with vLLM.
     runner = web.AppRunner(server.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, command.host, command.port).start()
+    await web.SockSite(runner, _listener(command.host, command.port)).start()
     logger.info("Application startup complete.")
     await ended.wait()
     await runner.cleanup()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """As vLLM listens: at `::`, IPv4 is taken as well."""
+    if ":" not in host:
+        return socket.create_server((host, port))
+    return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::")
 
 
 async def _wait(ended: asyncio.Event, seconds: float) -> None:

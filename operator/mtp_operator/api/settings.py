@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from .base import Schema
+from .container_resources import EngineResources
 from .files import EngineFiles
 from .hashing import canonical_hash
 from .spec import AcceleratorSpec, EngineSpec, Level, ModelSource, SpeculationMethodSpec, Workload
-from .template import EngineResources
 
 
 class EngineSettings(Schema):

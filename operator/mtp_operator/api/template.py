@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from .affinity import LABEL_KEY, Affinity, LabelKey, LabelValue, Sparse
 from .base import GROUP, rule, validated
+from .container_resources import BYTES, EngineResources, HelperResources, Quantity
 
 USER_ID: Final = 65532
 """Numeric, so that kubelet can tell that an image whose own user is root does not run as root."""
@@ -41,60 +42,6 @@ def _keys_of_others(kind: str, *own: str) -> tuple[dict[str, str], ...]:
             + "; use a key of your own domain",
         ),
     )
-
-
-Quantity = Annotated[str, Field(max_length=16)]
-
-_CPU: Final = validated(
-    rule(
-        "self.matches('^([1-9][0-9]*m|[0-9]+([.][0-9]{1,3})?)$')", "must be a number of cores, for example 8, 1.5, 500m"
-    )
-)
-_BYTES: Final = validated(
-    rule("self.matches('^[1-9][0-9]*(Mi|Gi|Ti|M|G|T)$')", "must be a size in Mi, Gi, Ti, M, G or T, for example 64Gi")
-)
-
-
-class ResourceAmounts(Sparse):
-    """CPU and memory. GPUs are spec.accelerator.count."""
-
-    cpu: Annotated[Quantity | None, Field(description="Cores, for example 8 or 500m.", json_schema_extra=_CPU)] = None
-    memory: Annotated[
-        Quantity | None, Field(description="Memory of the node, for example 64Gi.", json_schema_extra=_BYTES)
-    ] = None
-
-
-def _at_most_the_limit(name: str) -> dict[str, str]:
-    request, limit = f"self.requests.{name}", f"self.limits.{name}"
-    return rule(
-        f"!has(self.requests) || !has({request}) || !has(self.limits) || !has({limit}) || !isQuantity({request}) || "
-        f"!isQuantity({limit}) || quantity({request}).compareTo(quantity({limit})) <= 0",
-        f"must be at most limits.{name}",
-        field_path=f".requests.{name}",
-    )
-
-
-class EngineResources(Sparse):
-    """CPU and memory of the engine's container."""
-
-    model_config = ConfigDict(
-        json_schema_extra=validated(_at_most_the_limit("cpu"), _at_most_the_limit("memory")),
-    )
-
-    requests: Annotated[
-        ResourceAmounts | None,
-        Field(
-            description="What the node must have to spare. Default for cpu: 1 for a trial, 500m for a server; for "
-            "memory: nothing, so that the engine is among the first to be evicted where the node runs out of it."
-        ),
-    ] = None
-    limits: Annotated[
-        ResourceAmounts | None,
-        Field(
-            description="What the engine may take at most. Default: no limit. A CPU limit slows the engine "
-            "down between steps; shared memory counts as memory."
-        ),
-    ] = None
 
 
 class TolerationOperator(StrEnum):
@@ -366,9 +313,17 @@ class PodTemplate(Sparse):
         Field(
             description="Largest size of /dev/shm, which processes of one engine talk through; it is memory of the "
             "node as far as it is used.",
-            json_schema_extra=_BYTES,
+            json_schema_extra=BYTES,
         ),
     ] = "16Gi"
+    helper_resources: Annotated[
+        HelperResources | None,
+        Field(
+            description="CPU and memory of the containers that the operator adds: bench, probe, cache and fetch. What "
+            "is stated for cpu or for memory replaces both the request and the limit that each of them has by itself. "
+            "For namespaces whose LimitRange or ResourceQuota refuses these."
+        ),
+    ] = None
     read_only_root_filesystem: Annotated[
         bool,
         Field(

@@ -29,7 +29,7 @@ HOME: Final = "/tmp"  # noqa: S108  # a volume of the pod's own: the root file s
 
 
 EVERY_ADDRESS: Final = "::"
-"""For a pod that has IPv6: an engine listens at its addresses of IPv4 as well."""
+"""For a pod that has IPv6: most engines then listen at its addresses of IPv4 as well."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ class Place:
     """None: the engine's own."""
     configuration_folder: str = CONFIGURATION_FOLDER
     """Where the engine finds the files of `Engine.configuration_files`."""
+
+    @property
+    def loopback(self) -> str:
+        """The host of a URL at which what runs in the same pod reaches the engine.
+
+        Some engines that listen at `::` take IPv4 as well, and some do not.
+        """
+        return "[::1]" if self.host == EVERY_ADDRESS else "127.0.0.1"
 
 
 POD: Final = Place()

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mtp_operator.api.base import GROUP
+from mtp_operator.api.container_resources import ResourceAmounts
 from mtp_operator.api.settings import EngineSettings
-from mtp_operator.api.template import PodTemplate, ResourceAmounts
+from mtp_operator.api.template import PodTemplate
 from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, Engine
 
 from .claim_template import claim_template_name

@@ -11,6 +11,7 @@ from mtp_operator.api.template import PodTemplate
 from mtp_operator.api.weights_source import CABundle
 
 from .engine_pod import container_security, literal, without_mesh
+from .helper_resources import helper_resources
 from .labels import child_labels, owned_by
 from .pod import pod_fields, pod_security
 from .weights_volumes import claim_name
@@ -22,6 +23,12 @@ ATTEMPTS: Final = 12
 
 REFUSED_PLAN: Final = 2
 """Exit status of a program that does not understand its arguments."""
+
+_RESOURCES: Final = {
+    "requests": {"cpu": "100m", "memory": "256Mi"},
+    # Files on their way fill the page cache, which is taken back; the program itself needs 100 MiB.
+    "limits": {"memory": "1Gi"},
+}
 
 CLAIM_FOLDER: Final = "/claim"
 CREDENTIALS_FOLDER: Final = "/var/run/hub"
@@ -152,11 +159,7 @@ def _pod(model: MTPModel, image: str, environment: Mapping[str, str], ca_bundle:
                 "env": [{"name": name, "value": literal(value)} for name, value in variables.items()],
                 "ports": [{"name": "progress", "containerPort": PROGRESS_PORT}],
                 "terminationMessagePolicy": "File",
-                "resources": {
-                    "requests": {"cpu": "100m", "memory": "256Mi"},
-                    # Files on their way fill the page cache, which is taken back; the program itself needs 100 MiB.
-                    "limits": {"memory": "1Gi"},
-                },
+                "resources": helper_resources(template, _RESOURCES),
                 "securityContext": container_security(),
                 "volumeMounts": [
                     {"name": "claim", "mountPath": CLAIM_FOLDER},

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mtp_operator.api.settings import EngineSettings
+from mtp_operator.api.template import PodTemplate
 
 from .engine_pod import container_security
+from .helper_resources import helper_resources
 from .weights_volumes import CACHE_MOUNT, all_caches_mount, cache_folder, cache_key
 
 CACHE_CONTAINER: Final = "cache"
 
 _SHARED_MOUNT: Final = "/shared"
+
+_RESOURCES: Final = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,12 @@ class PrivateCache:
     """Of the engine's container."""
 
 
-def private_cache(settings: EngineSettings, image: str) -> PrivateCache | None:
+def private_cache(settings: EngineSettings, template: PodTemplate, image: str) -> PrivateCache | None:
     """The copy of the cache of these settings, in the place where trials have it; None where there is none.
 
     Args:
         settings: what the engine boots from.
+        template: the user's own wishes for the pod.
         image: of the container that copies.
     """
     folder = cache_folder(settings)
@@ -44,6 +49,7 @@ def private_cache(settings: EngineSettings, image: str) -> PrivateCache | None:
     return PrivateCache(
         init_container=_container(
             image,
+            template,
             ["copy-cache", f"{_SHARED_MOUNT}/{cache_key(settings)}", folder],
             [all_caches_mount(settings, _SHARED_MOUNT, read_only=True), mount],
         ),
@@ -52,25 +58,26 @@ def private_cache(settings: EngineSettings, image: str) -> PrivateCache | None:
     )
 
 
-def cache_maker(settings: EngineSettings, image: str) -> list[dict[str, Any]]:
+def cache_maker(settings: EngineSettings, template: PodTemplate, image: str) -> list[dict[str, Any]]:
     """The container that runs before an engine on trial, and makes the folder of its cache; none where it has none.
 
     Args:
         settings: what the engine boots from.
+        template: the user's own wishes for the pod.
         image: of the container.
     """
     if cache_folder(settings) is None:
         return []
     mount = all_caches_mount(settings, _SHARED_MOUNT, read_only=False)
-    return [_container(image, ["make-cache", f"{_SHARED_MOUNT}/{cache_key(settings)}"], [mount])]
+    return [_container(image, template, ["make-cache", f"{_SHARED_MOUNT}/{cache_key(settings)}"], [mount])]
 
 
-def _container(image: str, arguments: list[str], mounts: list[dict[str, Any]]) -> dict[str, Any]:
+def _container(image: str, template: PodTemplate, arguments: list[str], mounts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": CACHE_CONTAINER,
         "image": image,
         "args": arguments,
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "resources": helper_resources(template, _RESOURCES),
         "securityContext": container_security(),
         "volumeMounts": mounts,
     }

@@ -9,9 +9,11 @@ from mtp_operator.api.base import GROUP
 from mtp_operator.api.model import MTPModel, RolloutStrategy
 from mtp_operator.api.serving_record import ProbePlan, ServingRecord
 from mtp_operator.api.settings import EngineSettings
+from mtp_operator.api.template import PodTemplate
 from mtp_operator.engines import NO_LOG_FILE, POD, Place, engine_for
 
 from .engine_pod import container_security, engine_container, engine_volumes, literal, pod_basics, pod_metadata
+from .helper_resources import helper_resources
 from .labels import N_SPEC_LABEL, SETTINGS_LABEL, owned_by, server_labels, server_selector
 from .pod import spread
 from .private_cache import private_cache
@@ -19,6 +21,8 @@ from .weights_volumes import pull_seconds
 
 PROBE_CONTAINER: Final = "probe"
 PROBE_PORT: Final = 8181
+
+_PROBE_RESOURCES: Final = {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}}
 
 RECORD_ANNOTATION: Final = f"{GROUP}/serving"
 """Holds the ServingRecord of a Deployment, as JSON."""
@@ -88,9 +92,10 @@ def _strategy(model: MTPModel) -> dict[str, Any]:
 def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
     settings, n_spec, template = record.served.settings, record.served.n_spec, record.served.template
     # Nobody reads a server's log file, and it would grow until the pod is evicted.
-    engine = engine_for(settings.engine.type, NO_LOG_FILE, Place(host=record.surroundings.host or POD.host))
+    place = Place(host=record.surroundings.host or POD.host)
+    engine = engine_for(settings.engine.type, NO_LOG_FILE, place)
     served_name = settings.model.served_name or model.metadata.name
-    cache = private_cache(settings, record.surroundings.probe_image)
+    cache = private_cache(settings, template, record.surroundings.probe_image)
     labels = {
         **server_labels(model.metadata.name),
         N_SPEC_LABEL: str(n_spec),
@@ -119,7 +124,7 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
     }
     plan = ProbePlan(
         engine=settings.engine.type,
-        url=f"http://127.0.0.1:{engine.port}",
+        url=f"http://{place.loopback}:{engine.port}",
         served_name=served_name,
         port=PROBE_PORT,
         drain_path=_drain_path(model),
@@ -132,7 +137,7 @@ def _template(model: MTPModel, record: ServingRecord) -> dict[str, Any]:
             **spread(template, server_selector(model.metadata.name)),
             "volumes": [*engine_volumes(settings, engine, template), *(cache.volumes if cache else ())],
             "initContainers": [
-                _probe_container(record.surroundings.probe_image, plan),
+                _probe_container(record.surroundings.probe_image, plan, template),
                 *([cache.init_container] if cache else ()),
             ],
             "containers": [server],
@@ -145,7 +150,7 @@ def _drain_path(model: MTPModel) -> str:
     return f"/drain/{hashlib.sha256(model.metadata.uid.encode()).hexdigest()[:32]}"
 
 
-def _probe_container(image: str, plan: ProbePlan) -> dict[str, Any]:
+def _probe_container(image: str, plan: ProbePlan, template: PodTemplate) -> dict[str, Any]:
     return {
         "name": PROBE_CONTAINER,
         "image": image,
@@ -160,6 +165,6 @@ def _probe_container(image: str, plan: ProbePlan) -> dict[str, Any]:
             "timeoutSeconds": 5,
             "failureThreshold": 2,
         },
-        "resources": {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
+        "resources": helper_resources(template, _PROBE_RESOURCES),
         "securityContext": container_security(),
     }

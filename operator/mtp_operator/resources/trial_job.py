@@ -18,6 +18,7 @@ from .engine_pod import (
     pod_metadata,
     without_mesh,
 )
+from .helper_resources import helper_resources
 from .labels import QUEUE_LABEL, trial_labels
 from .private_cache import cache_maker
 from .prompt_volumes import planned_prompts, prompt_mounts, prompt_volumes
@@ -27,6 +28,12 @@ BENCH_CONTAINER: Final = "bench"
 
 DEADLINE_MARGIN_SECONDS: Final = 120
 """What the pod may take beside the bench's own times: pulling the bench image, starting, writing the result."""
+
+_BENCH_RESOURCES: Final = {
+    "requests": {"cpu": "100m", "memory": "128Mi"},
+    # Far above what it needs: a throttled client would measure itself.
+    "limits": {"cpu": "2", "memory": "512Mi"},
+}
 
 _NOT_TO_BE_MOVED: Final = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -128,7 +135,7 @@ def _pod(
         **pod_basics(run.spec, run.spec.template, run.spec.model_name, pinned_node),
         # A native sidecar without a startup probe: the bench starts beside it and can say why it does not come up.
         "initContainers": [
-            *cache_maker(run.spec, run.spec.bench_image),
+            *cache_maker(run.spec, run.spec.template, run.spec.bench_image),
             {
                 **engine_container(
                     run.spec,
@@ -155,11 +162,7 @@ def _bench_container(run: MTPTuningRun, plan: TrialPlan) -> dict[str, Any]:
         "image": run.spec.bench_image,
         "args": ["trial", "--plan", literal(json.dumps(plan.to_wire()))],
         "terminationMessagePolicy": "File",
-        "resources": {
-            "requests": {"cpu": "100m", "memory": "128Mi"},
-            # Far above what it needs: a throttled client would measure itself.
-            "limits": {"cpu": "2", "memory": "512Mi"},
-        },
+        "resources": helper_resources(run.spec.template, _BENCH_RESOURCES),
         "securityContext": container_security(),
         "volumeMounts": [
             *mounts(sources(run.spec)),

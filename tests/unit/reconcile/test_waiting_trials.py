@@ -266,6 +266,24 @@ def test_an_image_that_may_still_come_does_not_stall_for_some_minutes(kubelet: s
     assert world.model_condition("Stalled")["status"] == "True"
 
 
+@pytest.mark.parametrize(
+    ("message", "is_tainted"),
+    [("0/1 nodes are available: 1 node(s) had untolerated taint(s).", True), (UNSCHEDULABLE, False)],
+)
+def test_a_taint_is_told_with_the_field_that_tolerates_it(message: str, is_tainted: bool) -> None:
+    world = World()
+    world.settle()
+    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    pod = world.start_pod(world.open_job(), phase="Pending", conditions=[waits], containerStatuses=[])
+    pod["spec"] = {}
+    world.settle()
+
+    ready = world.model_condition("Ready")
+    assert ready["reason"] == "NoNodeFits"
+    assert message.rstrip(".") in ready["message"]
+    assert ("spec.template.tolerations" in ready["message"]) is is_tainted
+
+
 @pytest.mark.parametrize("message", ["pod has unbound immediate PersistentVolumeClaims", UNSCHEDULABLE])
 def test_a_claim_without_a_volume_is_no_missing_gpu(message: str) -> None:
     world = World()

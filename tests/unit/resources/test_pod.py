@@ -179,6 +179,33 @@ def test_the_engine_has_the_cpu_and_memory_that_were_asked_for(
     assert served == measured
 
 
+def helpers(pod: dict[str, Any]) -> dict[str, Any]:
+    """Containers that the operator adds -> their resources."""
+    containers = [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
+    return {one["name"]: one["resources"] for one in containers if one["name"] != "engine"}
+
+
+def test_what_is_stated_of_a_resource_replaces_all_that_a_helper_has_of_it() -> None:
+    def of(**stated: Any) -> list[dict[str, Any]]:
+        wanted = model(**({"helperResources": stated} if stated else {}))
+        return [one for pod in (trial(wanted), server(wanted), fetch(wanted)) for one in helpers(pod).values()]
+
+    own, stated = of(), {"requests": {"cpu": "250m"}, "limits": {"cpu": "1", "memory": "256Mi"}}
+    assert [sorted(helpers(pod(model()))) for pod in (trial, server, fetch)] == [
+        ["bench", "cache"], ["cache", "probe"], ["fetch"],
+    ]  # fmt: skip
+    assert of(**stated) == [stated] * len(own)
+    # A request that is above a helper's own limit would be refused, and so would be a limit below its own request.
+    assert [(one["requests"]["cpu"], one["limits"].get("cpu")) for one in of(requests={"cpu": "4"})] == [
+        ("4", None)
+    ] * len(own)
+    memory = {"limits": {"memory": "64Mi"}}
+    assert [(one["requests"].get("memory"), one["limits"]["memory"]) for one in of(**memory)] == [(None, "64Mi")] * len(
+        own
+    )
+    assert [one["requests"].get("cpu") for one in of(**memory)] == [one["requests"].get("cpu") for one in own]
+
+
 def test_the_root_file_system_of_the_engine_alone_may_be_written_to() -> None:
     pod = server(model(readOnlyRootFilesystem=False, sharedMemory="32Gi"))
 

@@ -49,6 +49,11 @@ def pod_of(built: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
+def probe_plan(built: dict[str, Any]) -> ProbePlan:
+    probe = pod_of(built)["initContainers"][0]
+    return ProbePlan.model_validate_json(probe["args"][2])
+
+
 def engine_of(built: dict[str, Any]) -> dict[str, Any]:
     (engine,) = pod_of(built)["containers"]
     found: dict[str, Any] = engine
@@ -128,6 +133,9 @@ def test_a_server_listens_where_kubelet_and_the_service_ask(engine: dict[str, An
 
     assert [one.replace("::", "0.0.0.0") for one in engine_of(built)["args"]] == engine_of(build(engine=engine))["args"]  # noqa: S104
     assert "::" in " ".join(engine_of(built)["args"])
+    # An engine that listens at :: may take IPv6 alone.
+    assert probe_plan(built).url == f"http://[::1]:{engine_of(built)['ports'][0]['containerPort']}"
+    assert probe_plan(build(engine=engine)).url.startswith("http://127.0.0.1:")
 
 
 def test_a_deployment_says_what_it_serves() -> None:

@@ -11,6 +11,7 @@ from mtp_operator.api.fetch import FetchPlan
 from mtp_operator.api.model import NAME_LIMIT, MTPModel
 from mtp_operator.api.run import MTPTuningRun, TrialState, TrialStatus
 from mtp_operator.api.spec import EngineType
+from mtp_operator.api.template import PodTemplate
 from mtp_operator.api.weights_source import CABundle, FetchedSource
 from mtp_operator.engines import engine_for
 from mtp_operator.resources import tuning_run
@@ -294,7 +295,7 @@ def test_no_model_runs_what_another_one_or_other_trust_has_compiled(changes: dic
 
 def test_a_server_has_its_own_copy_of_the_cache_and_cannot_touch_the_shared_one() -> None:
     settings = run_settings(**FETCHED)
-    private = private_cache(settings, "operator:1")
+    private = private_cache(settings, PodTemplate(), "operator:1")
     assert private is not None
     engine = trial(**FETCHED)["initContainers"][-1]
     environment = {one["name"]: one["value"] for one in engine["env"]}
@@ -313,7 +314,7 @@ def test_what_compiles_nothing_has_no_cache() -> None:
     llama = {"type": "LlamaCpp", "image": "llama:1"}
     for settings in (run_settings(), run_settings(**{**FETCHED, "engine": llama})):
         assert cache_folder(settings) is None
-        assert private_cache(settings, "operator:1") is None
+        assert private_cache(settings, PodTemplate(), "operator:1") is None
 
 
 def test_where_weights_lie_does_not_change_what_is_asked() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import httpx
 import pytest
 
 from mtp_operator.api.candidate import candidate_id
@@ -27,7 +28,9 @@ IMAGE = REPOSITORY / "images" / "simulated-gpu"
 
 
 @contextmanager
-def running(folder: Path, n_spec: int, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def running(
+    folder: Path, n_spec: int, host: str = "127.0.0.1", **options: Any
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The program, and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -35,7 +38,7 @@ def running(folder: Path, n_spec: int, **options: Any) -> Iterator[tuple[subproc
     configuration = folder / "logging.json"
     configuration.write_text(type(VLLM)(str(folder / "engine.log")).configuration_files()["vllm-logging.json"])
     environment = {**os.environ, "PYTHONPATH": str(IMAGE), "VLLM_LOGGING_CONFIG_PATH": str(configuration)}
-    flags = ["--host=127.0.0.1", f"--port={port}", *arguments(n_spec, **options)[1:]]
+    flags = [f"--host={host}", f"--port={port}", *arguments(n_spec, **options)[1:]]
     with subprocess.Popen([sys.executable, "-m", "simulated_gpu", "m", *flags], env=environment) as process:
         try:
             yield process, f"http://127.0.0.1:{port}"
@@ -105,6 +108,16 @@ def test_it_ends_when_it_is_told_to(tmp_path: Path, start_seconds: int) -> None:
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(10) == 0
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_at_every_address_it_takes_ipv4_and_ipv6(tmp_path: Path) -> None:
+    with running(tmp_path, 0, host="::") as (_, url):
+        _wait_until_logged(tmp_path / "engine.log", "Application startup complete")
+        hosts = ("127.0.0.1", "[::1]")
+        answers = [httpx.get(f"{url.replace('127.0.0.1', host)}/health", trust_env=False) for host in hosts]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
 
 
 @pytest.mark.parametrize("wrong", ["--curve=nowhere", "--speed=fast", "--curves=/nowhere"])

@@ -200,7 +200,8 @@ TUNING: Final = (
         Who.ADMINISTRATOR,
         "No node has the GPU that spec.accelerator asks for, or none of them is free.",
         "Compare spec.accelerator with your nodes (`kubectl mtp doctor`). Set architecture: Any for GPUs that are not "
-        "Blackwell; free a GPU; or set rollout.strategy: InPlace in a cluster with one GPU.",
+        "Blackwell; tolerate the nodes' taints in spec.template.tolerations; free a GPU; or set rollout.strategy: "
+        "InPlace in a cluster with one GPU.",
         "no node has a Blackwell GPU; there are: NVIDIA-L4 (Ada Lovelace)",
     ),
     Reason(
@@ -223,8 +224,8 @@ TUNING: Final = (
         "TrialRefused",
         _ANYWHERE,
         Who.ADMINISTRATOR,
-        "The Job of a trial cannot create its pod: a quota, Pod Security or an admission webhook refuses it.",
-        "Read the quoted refusal; raise the quota or admit the pod.",
+        "The Job of a trial cannot create its pod: a quota, LimitRange, Pod Security or admission policy refuses it.",
+        "Read the quoted refusal; set what it asks for in spec.template, raise the quota, or admit the pod.",
         'the trial\'s pod is refused: violates PodSecurity "restricted:latest"',
     ),
     Reason(
