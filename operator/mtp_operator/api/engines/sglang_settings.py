@@ -41,7 +41,7 @@ REFUSED: Final = {
     "--enable-custom-logit-processor": Refusal("runs code of requests"),
     "--enable-dp-attention": Refusal("has another name: write --attn-dp-size=<n>"),
     "--enable-metrics": Refusal("is set by the operator"),
-    "--enable-mixed-chunk": Refusal("is turned off by SGLang while it speculates, so that n=0 would run otherwise"),
+    "--enable-mixed-chunk": Refusal("is turned off by SGLang while it speculates, so that n_spec=0 would run otherwise"),
     "--enable-trace": Refusal("opens the network"),
     "--encoder-only": Refusal("turns text generation off"),
     "--fastapi-root-path": Refusal("moves the paths that the operator asks"),
@@ -103,7 +103,7 @@ class SGLangSettings(Schema):
             ge=1,
             le=1024,
             description="Requests that are decoded together; the rest waits. The default is SGLang's own while it "
-            "speculates; it holds for n=0 too, so that every n is measured with the same limit.",
+            "speculates; it holds for n_spec=0 too, so that every n is measured with the same limit.",
         ),
     ] = 48
     mem_fraction_static_percent: Annotated[
@@ -131,7 +131,7 @@ class SGLangSettings(Schema):
     trust_remote_code: Annotated[
         TrustRemoteCode,
         Field(
-            description="Enabled runs Python code that lies beside the weights, with all that the engine's pod may do; "
+            description="Enabled runs Python code from beside the weights, with all that the engine's pod may do; "
             "only for a model that SGLang does not know by itself, from a repository that you have read."
         ),
     ] = TrustRemoteCode.DISABLED
