@@ -41,7 +41,9 @@ REFUSED: Final = {
     "--enable-custom-logit-processor": Refusal("runs code of requests"),
     "--enable-dp-attention": Refusal("has another name: write --attn-dp-size=<n>"),
     "--enable-metrics": Refusal("is set by the operator"),
-    "--enable-mixed-chunk": Refusal("is turned off by SGLang while it speculates, so that n_spec=0 would run otherwise"),
+    "--enable-mixed-chunk": Refusal(
+        "is turned off by SGLang while it speculates, so that n_spec=0 would run otherwise"
+    ),
     "--enable-trace": Refusal("opens the network"),
     "--encoder-only": Refusal("turns text generation off"),
     "--fastapi-root-path": Refusal("moves the paths that the operator asks"),
