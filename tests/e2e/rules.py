@@ -42,14 +42,21 @@ def assert_tuned_and_served(model: dict[str, Any]) -> None:
 
 
 def completion(namespace: str) -> dict[str, Any]:
-    """What the server answers, asked from this machine at the address of its Service."""
+    """What the server answers, asked at the address of its Service, once the node's proxy knows it."""
     service = harness.get("services", namespace, NAME)
     assert service is not None
     address = paths.endpoint(service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"])
     question = {"model": NAME, "messages": [{"role": "user", "content": "Go on."}], "max_tokens": 4}
-    response = httpx.post(f"http://{address}/v1/chat/completions", json=question, timeout=30, trust_env=False)
-    answer: dict[str, Any] = response.raise_for_status().json()
-    return answer
+
+    def answer() -> dict[str, Any]:
+        try:
+            response = httpx.post(f"http://{address}/v1/chat/completions", json=question, timeout=60, trust_env=False)
+        except httpx.ConnectError:
+            return {}
+        body: dict[str, Any] = response.raise_for_status().json()
+        return body
+
+    return harness.wait_until(answer, f"an answer at {address}")
 
 
 def pod_policy(name: str, namespace: str, expression: str, message: str) -> tuple[dict[str, Any], dict[str, Any]]:

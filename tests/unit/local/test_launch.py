@@ -62,7 +62,7 @@ def test_sglang_is_named_in_its_image_and_not_on_this_machine(tmp_path: Path, mo
     line = arguments(started(engine={"type": "SGLang", "image": "sglang:1"}, model=REVISED), 2)
     assert line[:2] == (sys.executable, "--model-path=google/gemma")
     assert {"--host=127.0.0.1", "--port=4711", "--speculative-num-steps=2", f"--revision={COMMIT}"} <= set(line)
-    with pytest.raises(RefusedError, match="there is no program 'sglang' on PATH"):
+    with pytest.raises(RefusedError, match="'sglang' is not on PATH"):
         launch(spec, command=None, model_path=None, drafter_path=None)
 
 
