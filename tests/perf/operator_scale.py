@@ -88,14 +88,17 @@ def main() -> None:
     print(f"machine: {machine()}", flush=True)
     make_strangers(options.strangers)
     print(f"{options.strangers} pods of strangers are there all the time", flush=True)
-    theirs = measured(options.against, options.chart, options.models, options.silent) if options.against else {}
-    ours = measured(f"{harness.OPERATOR_IMAGE}:dev", harness.CHART, options.models, options.silent)
+    theirs = measured(options.against, options.chart, options.models) if options.against else {}
+    ours = measured(f"{harness.OPERATOR_IMAGE}:dev", harness.CHART, options.models)
+    beside_silence(options.silent)
+    for namespace in (NAMESPACE, SILENT):
+        remove(namespace)
     for count in theirs:
         print(f"{count} models, this image against {options.against}: {ours[count].over(theirs[count])}")
     remove(STRANGERS)
 
 
-def measured(image: str, chart: Path, counts: Iterable[int], silent: int) -> dict[int, Start]:
+def measured(image: str, chart: Path, counts: Iterable[int]) -> dict[int, Start]:
     """What an image needs to start, by the number of models."""
     repository, _, tag = image.rpartition(":")
     harness.install_operator(chart=chart, image={"repository": repository, "tag": tag})
@@ -108,9 +111,6 @@ def measured(image: str, chart: Path, counts: Iterable[int], silent: int) -> dic
     few, many = min(starts), max(starts)
     if many > few:
         print(f"{many} models take {starts[many].seconds / starts[few].seconds:.2f} times the time of {few}")
-    beside_silence(silent)
-    for namespace in (NAMESPACE, SILENT):
-        remove(namespace)
     return starts
 
 
@@ -186,10 +186,19 @@ def apply_models(numbers: Iterable[int], **spec: Any) -> None:
 
 
 def model(name: str, **spec: Any) -> dict[str, Any]:
-    """A model that is only tuned."""
-    body = harness.sample("demo-llamacpp", metadata__name=name, spec__serving={"replicas": 0})
-    body["spec"] |= spec
-    return body
+    """A model that is only tuned, as every version of the API has it."""
+    stated = {
+        "model": {"uri": "pvc://mtp-demo-model/model.gguf"},
+        "engine": {"type": "LlamaCpp"},
+        "serving": {"replicas": 0},
+        **spec,
+    }
+    return {
+        "apiVersion": "mtp-operator.dev/v1alpha1",
+        "kind": "MTPModel",
+        "metadata": {"name": name},
+        "spec": stated,
+    }
 
 
 def make_strangers(count: int) -> None:
