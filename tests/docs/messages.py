@@ -2,8 +2,9 @@
 
 python -m tests.docs.messages     (part of `make generate`)
 
-A text is a string of at least two words. Fields of an f-string are written as `{name}`. What is no message by its place
-is left out: documentation strings other than those of commands, regular expressions, CEL, prompts, names of files.
+A text is a string of at least two words. Fields of an f-string are written as `{name}`. Strings whose place shows
+that they are not messages are left out: documentation strings other than those of commands, regular expressions,
+CEL, prompts, file names.
 """
 
 from __future__ import annotations

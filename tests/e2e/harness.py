@@ -42,7 +42,7 @@ BEST_N_SPEC = 2
 """Our model's best n on llama.cpp: its drafter is right for two tokens, and never for a third."""
 
 HANG_SECONDS = 900.0
-"""What takes so long hangs, on however slow a machine: a wait is no test of speed."""
+"""A wait that takes longer has hung, on any machine: waits do not test speed."""
 
 Result = TypeVar("Result")
 

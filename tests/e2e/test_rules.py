@@ -31,7 +31,7 @@ class Rule:
         answer: the spec.template that answers it.
         holds: whether a pod that was let in shows the answer.
         before: the spec.template that does not answer it.
-        refuses_every_pod: whether a pod of somebody else is refused as well.
+        refuses_every_pod: whether pods of other owners are refused as well.
     """
 
     objects: tuple[dict[str, Any], ...]

@@ -136,7 +136,7 @@ class Engine(ABC):
 
         Args:
             settings: of the run.
-            n_spec: draft tokens per step; at 0 no flag speaks of speculation.
+            n_spec: draft tokens per step; at 0 no speculation flag is set.
             served_name: what clients put into `model` of a request.
             model_path: the target model as the container sees it.
             drafter_path: the drafter likewise, where the method has one.

@@ -31,7 +31,7 @@ class SGLang(Engine):
     methods = METHODS
     port = 30000
     # All of them are counted when a request has ended. SGLang counts what it has written, and the steps that verified
-    # drafts: what was accepted is the difference, and positions are not told.
+    # drafts: the accepted tokens are the difference, and positions are not reported.
     metrics = EngineMetrics(
         generated_tokens="sglang:generation_tokens_total",
         drafts="sglang:spec_verify_calls_total",
@@ -74,7 +74,7 @@ class SGLang(Engine):
             "SGLANG_LOGGING_CONFIG_PATH": f"{self.configuration_folder}/{_LOGGING_FILE}",
             # Each probe would be a request of its own, in the middle of a measurement.
             "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
-            # The model lies on a volume; nothing may be looked up or fetched behind the operator's back.
+            # The model is on a volume; the engine must not look up or download anything else.
             "HF_HUB_OFFLINE": "1",
         }
 
@@ -122,7 +122,7 @@ class SGLang(Engine):
     async def continuation(
         self, post: Post, served_name: str, prompt: Sequence[int], max_tokens: int, salt: str
     ) -> Continuation:
-        """From the server's own endpoint, which alone takes and tells tokens."""
+        """From the server's own endpoint, the only one that takes and returns token ids."""
         del served_name
         sampling = {
             "max_new_tokens": max_tokens,

@@ -94,7 +94,7 @@ class VLLM(Engine):
             "VLLM_LOGGING_CONFIG_PATH": f"{self.configuration_folder}/{_LOGGING_FILE}",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
-            # The model lies on a volume; nothing may be looked up or fetched behind the operator's back.
+            # The model is on a volume; the engine must not look up or download anything else.
             "HF_HUB_OFFLINE": "1",
         }
 

@@ -1,4 +1,4 @@
-"""A clock that cannot be set and that goes on while the machine is suspended."""
+"""A clock that cannot be set, and that also runs while the machine is suspended."""
 
 import time
 
@@ -6,7 +6,7 @@ import time
 def seconds_since_boot() -> float:
     """Seconds since the machine started, those of its suspensions included.
 
-    `time.monotonic` stops in a suspension: a holder of the Lease that wakes up would believe in it for as long as
-    before, although another process has taken it over by now.
+    `time.monotonic` stops in a suspension: a holder of the Lease that wakes up would still use it, although
+    another process has acquired it.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME)

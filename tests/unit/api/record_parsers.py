@@ -1,7 +1,7 @@
 """Records what the pinned engines' own parsers take, for test_parsers.py.
 
 `python -m tests.unit.api.record_parsers LLAMA_SERVER SITE_PACKAGES WHEEL` writes engine_parsers.json: the flags and
-variables that `LLAMA_SERVER --help` lists, those in the sources of the vLLM that lies in SITE_PACKAGES, and those in
+variables that `LLAMA_SERVER --help` lists, those in the sources of the vLLM in SITE_PACKAGES, and those in
 SGLang's wheel; neither is run.
 """
 

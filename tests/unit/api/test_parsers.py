@@ -96,15 +96,15 @@ SENSITIVE_VARIABLE = re.compile(
 REVIEWED_VARIABLES = {
     "MOONCAKE_REQUESTER_LOCAL_HOSTNAME": "says a name of this pod",
     "SGLANG_DISABLE_OUTLINES_DISK_CACHE": "turns a cache off",
-    "SGLANG_FLASHINFER_AUTOTUNE_CACHE": "turns a cache on where it lies",
-    "SGLANG_HICACHE_FILE_BACKEND_ENABLE_METADATA_CACHE": "turns a cache on where it lies",
+    "SGLANG_FLASHINFER_AUTOTUNE_CACHE": "enables a cache in its present folder",
+    "SGLANG_HICACHE_FILE_BACKEND_ENABLE_METADATA_CACHE": "enables a cache in its present folder",
     "SGLANG_NATIVE_MOVE_KV_CACHE": "names a kernel",
     "SGLANG_NPU_USE_SCATTER_PA_KV_CACHE": "names a kernel",
     "SGLANG_OPT_MINIMAX_M3_FP8_INDEX_CACHE": "lays the KV cache out, for every n",
     "SGLANG_TCP_STORE_PORT": "is between the processes of one pod",
     "SGLANG_TEST_SCRIPTED_RUNTIME_IPC_ADDR": "is read by SGLang's own tests",
     "SGLANG_USE_AITER_FP8_PER_TOKEN": "names a kernel",
-    "SGLANG_USE_CUSTOM_TRITON_KERNEL_CACHE": "turns a cache on where it lies",
+    "SGLANG_USE_CUSTOM_TRITON_KERNEL_CACHE": "enables a cache in its present folder",
     "SGLANG_USE_IPC_POOL_HANDLE_CACHE": "is between the processes of one pod",
     "SGLANG_ZMQ_SOURCE_IP": "is between the processes of one pod",
     "VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE": "lays the KV cache out, for every n",
@@ -112,7 +112,7 @@ REVIEWED_VARIABLES = {
     "VLLM_LOOPBACK_IP": "is between the processes of one pod",
     "VLLM_LORA_RESOLVER_CACHE_DIR": "serves adapters only with --enable-lora, which is refused",
     "VLLM_RAY_DP_PLACEMENT_NODE_IPS": "places what --distributed-executor-backend, which is refused, would start",
-    "VLLM_V1_USE_OUTLINES_CACHE": "turns a cache on where it lies",
+    "VLLM_V1_USE_OUTLINES_CACHE": "enables a cache in its present folder",
 }
 
 

@@ -112,7 +112,7 @@ def test_a_method_that_llama_cpp_does_not_have_is_refused() -> None:
     )
 
 
-def test_no_flag_speaks_of_speculation_at_n_0() -> None:
+def test_no_speculation_flag_is_set_at_n_0() -> None:
     assert not [one for one in arguments(0, "/models/weights/small.gguf") if "spec" in one or "small" in one]
 
 

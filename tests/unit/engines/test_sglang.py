@@ -118,7 +118,7 @@ def test_n_draft_tokens_are_one_chain(speculation: Any, drafter: str | None, fla
     assert speculative(3, drafter, speculation) == flags | chain
 
 
-def test_no_flag_speaks_of_speculation_at_n_0() -> None:
+def test_no_speculation_flag_is_set_at_n_0() -> None:
     stated = arguments(0, "/models/small", {"sglang": {"attentionMode": "Decode"}})
 
     assert not [one for one in stated if "spec" in one or "small" in one]

@@ -122,7 +122,7 @@ def test_speculation(speculation: Any, drafter: str | None, configuration: dict[
     assert json.loads(value) == configuration
 
 
-def test_no_flag_speaks_of_speculation_at_n_0() -> None:
+def test_no_speculation_flag_is_set_at_n_0() -> None:
     assert not [one for one in arguments(0, "/models/weights/small") if "spec" in one or "small" in one]
 
 
