@@ -112,6 +112,16 @@ class Draft:
         self.unreadable(flag, "is not a number")
         return None
 
+    def put_percent(self, field: str, flag: "Flag") -> None:
+        """Put the share that a flag states, as a whole number of percent; says so where it is rounded."""
+        share = self.number(flag)
+        if share is None:
+            return
+        percent = round(share * 100)
+        if abs(percent - share * 100) > 0.01:
+            self.notes.append(f"{flag} is rounded to {percent} percent")
+        self.put(field, percent)
+
     @property
     def is_of_this_machine(self) -> bool:
         """Whether the engine's paths are those of this machine."""

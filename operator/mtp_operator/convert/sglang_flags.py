@@ -100,7 +100,7 @@ def _flag(draft: Draft, flag: Flag, stated: dict[str, str]) -> None:
         case name if name in _SIZE_FIELDS:
             draft.unreadable(flag, "is not a number")
         case "--mem-fraction-static":
-            _memory(draft, flag)
+            draft.put_percent("engine.sglang.memFractionStaticPercent", flag)
         case "--disable-radix-cache":
             draft.put("engine.sglang.prefixCaching", "Disabled")
         case "--trust-remote-code":
@@ -129,16 +129,6 @@ def _flag(draft: Draft, flag: Flag, stated: dict[str, str]) -> None:
             draft.leave(f"{flag.name} {' '.join(flag.values)}", "extraArgs take one value a flag")
         case _:
             add_argument(draft, flag)
-
-
-def _memory(draft: Draft, flag: Flag) -> None:
-    share = draft.number(flag)
-    if share is None:
-        return
-    percent = round(share * 100)
-    if abs(percent - share * 100) > 0.01:
-        draft.notes.append(f"{flag} is rounded to {percent} percent")
-    draft.put("engine.sglang.memFractionStaticPercent", percent)
 
 
 def _attention_copies(draft: Draft, stated: dict[str, str]) -> None:

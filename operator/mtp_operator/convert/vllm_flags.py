@@ -112,13 +112,7 @@ def _flag(draft: Draft, flag: Flag) -> None:
         case name if name in _SIZE_FIELDS:
             _size(draft, flag, _SIZE_FIELDS[name])
         case "--gpu-memory-utilization" if value:
-            share = draft.number(flag)
-            if share is None:
-                return
-            percent = round(share * 100)
-            if abs(percent - share * 100) > 0.01:
-                draft.notes.append(f"{flag} is rounded to {percent} percent")
-            draft.put("engine.vllm.gpuMemoryUtilizationPercent", percent)
+            draft.put_percent("engine.vllm.gpuMemoryUtilizationPercent", flag)
         case "--enable-prefix-caching":
             draft.put("engine.vllm.prefixCaching", "Disabled" if value == "false" else "Enabled")
         case "--no-enable-prefix-caching":

@@ -171,9 +171,9 @@ class Engine(ABC):
     def neutral_sampling_fields(self) -> Mapping[str, float]:
         """Fields of a request that turn off whatever a server samples with by default, but for the temperature."""
 
-    @abstractmethod
     def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
         """Output tokens of a completion as the engine counted them; None where a message of it does not say."""
+        return tokens_in_usage(message)
 
     def drafts_every_step(self, settings: EngineSettings) -> bool:
         """Whether every step drafts; else what is drafted says how often something was found to draft."""
@@ -192,7 +192,6 @@ class Engine(ABC):
     positions_scored: ClassVar[int | None] = None
     """Most positions that are scored in one boot, chosen at random; None: all, where many cost no more than one."""
 
-    @abstractmethod
     def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
         """Whether the weights have fewer than 16 bits; where nobody says so, they have not.
 
@@ -200,6 +199,8 @@ class Engine(ABC):
             told: what the server answers at `properties_path`, if it does.
             model_configuration: the `config.json` of the model's folder, if it has one.
         """
+        del told
+        return is_quantized_by_configuration(model_configuration)
 
     def decoded_together(self, told: Mapping[str, Any] | None) -> int | None:
         """Most requests that the server decodes together; None where it does not say.

@@ -13,8 +13,6 @@ from .engine import (
     Engine,
     EngineMetrics,
     RequestDrafts,
-    is_quantized_by_configuration,
-    tokens_in_usage,
 )
 from .python_logging import logging_configuration
 from .token_scores import Continuation, Messages, Post, TokenScore, token_score
@@ -90,10 +88,6 @@ class SGLang(Engine):
         """A salt of its own, which cached prefixes are kept apart by."""
         return {"cache_salt": salt}
 
-    def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
-        """As in `usage`."""
-        return tokens_in_usage(message)
-
     def neutral_sampling_fields(self) -> Mapping[str, float]:
         """See `Engine.neutral_sampling_fields`; the model's generation_config.json would apply otherwise."""
         return {
@@ -109,11 +103,6 @@ class SGLang(Engine):
         """Only for requests that ask for it, which the bench's do not: the counters say it."""
         del message
         return None
-
-    def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
-        """By the model's own configuration."""
-        del told
-        return is_quantized_by_configuration(model_configuration)
 
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""

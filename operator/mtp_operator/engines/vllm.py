@@ -23,8 +23,6 @@ from .engine import (
     EngineMetrics,
     RequestDrafts,
     drafts_in,
-    is_quantized_by_configuration,
-    tokens_in_usage,
 )
 from .python_logging import logging_configuration
 from .token_scores import Continuation, Messages, Post, TokenScore, token_score
@@ -116,10 +114,6 @@ class VLLM(Engine):
         """A salt of its own, which the hash of each cached block starts from."""
         return {"cache_salt": salt}
 
-    def completion_tokens(self, message: Mapping[str, Any]) -> int | None:
-        """As in `usage`."""
-        return tokens_in_usage(message)
-
     def neutral_sampling_fields(self) -> Mapping[str, float]:
         """See `Engine.neutral_sampling_fields`; the model's generation_config.json would apply otherwise."""
         return {
@@ -135,11 +129,6 @@ class VLLM(Engine):
         """With `--per-request-spec-decode-metrics`: beside `usage`."""
         counts = (message.get("metrics") or {}).get("speculative_decoding") or {}
         return drafts_in(counts, "num_draft_tokens", "num_accepted_draft_tokens")
-
-    def is_quantized(self, told: Mapping[str, Any] | None, model_configuration: Mapping[str, Any] | None) -> bool:
-        """By the model's own configuration."""
-        del told
-        return is_quantized_by_configuration(model_configuration)
 
     async def chat_token_ids(self, post: Post, served_name: str, messages: Messages) -> tuple[int, ...]:
         """As the server itself makes them of a chat."""

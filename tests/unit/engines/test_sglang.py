@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import logging.config
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, engine_for
+from mtp_operator.engines import HOME, engine_for
 from tests.unit.engines.settings import run_settings
 from tests.unit.engines.sglang_parser import problem
 
@@ -136,23 +132,6 @@ def test_no_speculation_flag_is_set_at_n_0() -> None:
 )
 def test_the_judge_sees_what_sglang_would_refuse(argv: list[str], words: str) -> None:
     assert words in problem(argv)
-
-
-def test_logs_to_its_output_and_to_the_shared_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (name,) = ENGINE.configuration_files()
-    assert ENGINE.environment()["SGLANG_LOGGING_CONFIG_PATH"] == f"{CONFIGURATION_FOLDER}/{name}"
-    content = ENGINE.configuration_files()[name].replace(LOG_FOLDER, str(tmp_path))
-
-    logging.config.dictConfig(json.loads(content))
-    logging.getLogger("sglang.srt.managers.scheduler").error("the cause")
-    for handler in list(logging.getLogger("sglang").handlers):
-        logging.getLogger("sglang").removeHandler(handler)
-        handler.close()
-
-    written = (tmp_path / Path(ENGINE.log_path).name).read_text()
-    assert written.startswith("ERROR ")
-    assert written.endswith("the cause\n")
-    assert capfd.readouterr().out == written
 
 
 def test_environment() -> None:

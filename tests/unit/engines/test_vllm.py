@@ -1,15 +1,12 @@
 """The arguments of `vllm serve`."""
 
 import json
-import logging
-import logging.config
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mtp_operator.api.spec import EngineType
-from mtp_operator.engines import CONFIGURATION_FOLDER, HOME, LOG_FOLDER, engine_for
+from mtp_operator.engines import HOME, engine_for
 from tests.unit.engines.settings import run_settings
 
 ENGINE = engine_for(EngineType.VLLM)
@@ -150,24 +147,6 @@ def test_a_step_holds_all_drafts_and_is_as_wide_at_every_n(n_spec: int, seqs: in
 def test_code_of_the_model_runs_only_where_the_spec_says_so() -> None:
     assert "--trust-remote-code" in arguments(0, trustRemoteCode="Enabled")
     assert "--trust-remote-code" not in arguments(0, trustRemoteCode="Disabled")
-
-
-def test_logs_to_its_output_and_to_the_shared_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (name,) = ENGINE.configuration_files()
-    assert ENGINE.environment()["VLLM_LOGGING_CONFIG_PATH"] == f"{CONFIGURATION_FOLDER}/{name}"
-    content = ENGINE.configuration_files()[name].replace(LOG_FOLDER, str(tmp_path))
-
-    logging.config.dictConfig(json.loads(content))
-    logger = logging.getLogger("vllm.v1.engine")
-    logger.error("the cause")
-    for handler in list(logging.getLogger("vllm").handlers):
-        logging.getLogger("vllm").removeHandler(handler)
-        handler.close()
-
-    written = (tmp_path / Path(ENGINE.log_path).name).read_text()
-    assert written.startswith("ERROR ")
-    assert written.endswith("the cause\n")
-    assert capfd.readouterr().out == written
 
 
 def test_environment() -> None:
