@@ -82,7 +82,7 @@ def _of_samples(engine_type: EngineType, model: str, drafter: str) -> Iterator[C
     for path, spec in samples:
         if spec.engine.type is not engine_type:
             continue
-        settings = _settings(**spec.to_wire())
+        settings = settings_of(**spec.to_wire())
         for n_spec in (0, 1, spec.tuning.max_n_spec):
             other = drafter if spec.speculation.drafter else None
             argv = engine_for(engine_type).arguments(settings, n_spec, path.stem, model, other)
@@ -93,7 +93,7 @@ def _of_settings(engine_type: EngineType, model: str) -> Iterator[Case]:
     for setting, values in VALUES[engine_type].items():
         for value in values:
             engine = {"type": engine_type.value, MEMBERS[engine_type]: {setting: value}}
-            argv = engine_for(engine_type).arguments(_settings(engine=engine), 8, "model", model, None)
+            argv = engine_for(engine_type).arguments(settings_of(engine=engine), 8, "model", model, None)
             yield Case(f"{setting}={value}", argv)
 
 
@@ -103,14 +103,14 @@ def _of_methods(engine_type: EngineType, model: str, drafter: str) -> Iterator[C
         for method in (one for one in methods if one in METHODS[engine_type]):
             speculation = {"method": method.value, **({"drafter": {"uri": "pvc://x"}} if other else {})}
             for n_spec in (0, 1, 8):
-                settings = _settings(engine=engine, speculation=speculation)
+                settings = settings_of(engine=engine, speculation=speculation)
                 argv = engine_for(engine_type).arguments(settings, n_spec, "model", model, other)
                 # Suffix needs a package that the engine's image does not bring.
                 loads = n_spec == 0 or (other is None and method is not SpeculationMethod.SUFFIX)
                 yield Case(f"{method} {'with' if other else 'without'} a drafter n={n_spec}", argv, loads)
 
 
-def _settings(**spec: Any) -> RunSettings:
+def settings_of(**spec: Any) -> RunSettings:
     """Settings of a run from a model's spec; what is left out has its default."""
     whole = MTPModelSpec.model_validate({"model": {"uri": "pvc://weights/model"}, **spec})
     return RunSettings.model_validate(
