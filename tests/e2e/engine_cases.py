@@ -1,20 +1,28 @@
-"""Every argv that the operator can make: of each sample, and with each setting and method at its limits."""
+"""Every argv that the operator can make: of what people run, and with each setting and method at its limits."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mtp_operator.api.engines import llamacpp_settings, vllm_settings
+from mtp_operator.api.files import FILES_FOLDER
 from mtp_operator.api.model import MTPModelSpec
 from mtp_operator.api.run import RunSettings
 from mtp_operator.api.spec import EngineType, SpeculationMethod
+from mtp_operator.convert.document import converted
+from mtp_operator.convert.found import ConvertError
+from mtp_operator.convert.sources import deployed_in
 from mtp_operator.engines import engine_for
 
 from . import harness
+
+UNIT = Path(__file__).parents[1] / "unit"
 
 #: Each setting of each engine with the values that change the argv.
 VALUES: dict[EngineType, dict[str, list[Any]]] = {
@@ -67,26 +75,43 @@ def cases(engine_type: EngineType, model: str, drafter: str) -> list[Case]:
     """
     return [
         *_of_samples(engine_type, model, drafter),
+        *_of_deployments(engine_type, model, drafter),
         *_of_settings(engine_type, model),
         *_of_methods(engine_type, model, drafter),
     ]
 
 
 def _of_samples(engine_type: EngineType, model: str, drafter: str) -> Iterator[Case]:
-    samples = [
-        (path, MTPModelSpec.model_validate(document["spec"]))
-        for path in sorted(harness.SAMPLES.rglob("*.yaml"))
-        for document in yaml.safe_load_all(path.read_text())
-        if document["kind"] == "MTPModel"
-    ]
-    for path, spec in samples:
-        if spec.engine.type is not engine_type:
+    for path in sorted(harness.SAMPLES.rglob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            if document["kind"] == "MTPModel":
+                spec = MTPModelSpec.model_validate(document["spec"])
+                for n_spec in (0, 1, spec.tuning.max_n_spec):
+                    yield from _of_spec(f"{path.stem} n={n_spec}", spec, n_spec, engine_type, model, drafter)
+
+
+def _of_deployments(engine_type: EngineType, model: str, drafter: str) -> Iterator[Case]:
+    """Of deployments as people have them, and of command lines as `mtp init` understands them."""
+    for path in sorted((UNIT / "api" / "real_deployments").glob("*.yaml")):
+        spec = MTPModelSpec.model_validate(yaml.safe_load(path.read_text())["spec"])
+        yield from _of_spec(path.stem, spec, spec.tuning.max_n_spec, engine_type, model, drafter)
+    for number, line in enumerate((UNIT / "convert" / "real_command_lines.txt").read_text().splitlines(), 1):
+        try:
+            document, _ = converted(deployed_in(line, None))
+        except ConvertError:
             continue
-        settings = settings_of(**spec.to_wire())
-        for n_spec in (0, 1, spec.tuning.max_n_spec):
-            other = drafter if spec.speculation.drafter else None
-            argv = engine_for(engine_type).arguments(settings, n_spec, path.stem, model, other)
-            yield Case(f"{path.stem} n={n_spec}", argv)
+        spec = MTPModelSpec.model_validate(document["spec"])
+        yield from _of_spec(f"command line {number}", spec, spec.tuning.max_n_spec, engine_type, model, drafter)
+
+
+def _of_spec(
+    name: str, spec: MTPModelSpec, n_spec: int, engine_type: EngineType, model: str, drafter: str
+) -> Iterator[Case]:
+    if spec.engine.type is engine_type:
+        other = drafter if spec.speculation.drafter else None
+        argv = engine_for(engine_type).arguments(settings_of(**spec.to_wire()), n_spec, "model", model, other)
+        # Files that a pod would bring are not here; where an engine reads one at once, any other will do.
+        yield Case(name, tuple(re.sub(f"^(--[^=]*=)?{FILES_FOLDER}/.*", rf"\1{model}", one) for one in argv))
 
 
 def _of_settings(engine_type: EngineType, model: str) -> Iterator[Case]:

@@ -16,8 +16,13 @@ import warnings
 
 from vllm.config import SpeculativeConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+try:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+except ModuleNotFoundError:
+    # From 0.33 on.
+    from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args
 
 
 class Complaints(logging.Handler):
@@ -55,7 +60,9 @@ def _literals(hint):
 def flag_problems(argv, parser):
     """Flags that vLLM takes, but not by that name or not for long."""
     for argument in argv[1:]:
-        name = argument.partition("=")[0]
+        if not argument.startswith("--"):
+            continue
+        name = argument.partition("=")[0].partition(".")[0].replace("_", "-")
         action = parser._option_string_actions.get(name)  # noqa: SLF001  # argparse has no other way to ask
         if action is None:
             yield f"{name} is an abbreviation"
