@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,13 @@ class Case:
         name: what is special about it.
         argv: the arguments after the image's entry point.
         loads: whether our model is enough to work out the engine's whole configuration.
+        is_ours: whether nobody else has written a part of it: flags that an engine calls deprecated are theirs to use.
     """
 
     name: str
     argv: tuple[str, ...]
     loads: bool = False
+    is_ours: bool = True
 
 
 def cases(engine_type: EngineType, model: str, drafter: str) -> list[Case]:
@@ -75,7 +77,7 @@ def cases(engine_type: EngineType, model: str, drafter: str) -> list[Case]:
     """
     return [
         *_of_samples(engine_type, model, drafter),
-        *_of_deployments(engine_type, model, drafter),
+        *(replace(case, is_ours=False) for case in _of_deployments(engine_type, model, drafter)),
         *_of_settings(engine_type, model),
         *_of_methods(engine_type, model, drafter),
     ]
@@ -110,8 +112,9 @@ def _of_spec(
     if spec.engine.type is engine_type:
         other = drafter if spec.speculation.drafter else None
         argv = engine_for(engine_type).arguments(settings_of(**spec.to_wire()), n_spec, "model", model, other)
-        # Files that a pod would bring are not here; where an engine reads one at once, any other will do.
-        yield Case(name, tuple(re.sub(f"^(--[^=]*=)?{FILES_FOLDER}/.*", rf"\1{model}", one) for one in argv))
+        # Files of the pod or of the engine's image are not here; where an engine looks at one at once, another will do.
+        there = (re.sub(f"^(--[^=]*=)?{FILES_FOLDER}/.*", rf"\1{model}", one) for one in argv)
+        yield Case(name, tuple(re.sub("^(--chat-template)=.*", r"\1={{ messages }}", one) for one in there))
 
 
 def _of_settings(engine_type: EngineType, model: str) -> Iterator[Case]:
