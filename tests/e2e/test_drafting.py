@@ -101,6 +101,7 @@ def test_a_drafter_that_stops_when_unsure_is_tuned(namespace: str) -> None:
         ("DFlash", Drafter.DFLASH, [True, False]),
         ("DSpark", Drafter.DSPARK, [True, True]),
     ],
+    ids=["draft-model", "eagle3", "dflash", "dspark"],
 )
 def test_llamacpp_drafts_by(namespace: str, method: str, drafter: Drafter, right: list[bool]) -> None:
     harness.ensure_model_claim(namespace, DRAFTED_CLAIM, harness.drafted_model_folder())
@@ -120,3 +121,22 @@ def test_llamacpp_drafts_by(namespace: str, method: str, drafter: Drafter, right
         shares = [accepted / level["drafts"] for accepted in level["acceptedPerPosition"]]
         assert [share > 0.8 for share in shares] == right[: len(shares)], level
         assert all(share < 0.1 for share, is_right in zip(shares, right, strict=False) if not is_right), level
+
+
+@pytest.mark.parametrize(
+    ("method", "drafter"), [("Eagle", Drafter.EAGLE), ("Eagle3", Drafter.EAGLE3)], ids=["eagle", "eagle3"]
+)
+def test_vllm_drafts_by(namespace: str, method: str, drafter: Drafter) -> None:
+    harness.ensure_model_claim(namespace, DRAFTED_CLAIM, harness.drafted_model_folder())
+
+    run = tuned(
+        namespace,
+        "demo-vllm",
+        spec__model__uri=f"pvc://{DRAFTED_CLAIM}",
+        spec__speculation={"method": method, "drafter": {"uri": f"pvc://{DRAFTED_CLAIM}/drafters/{drafter}"}},
+        spec__tuning__maxNSpec=2,
+        spec__tuning__budget={"maxTrials": 2},
+    )
+
+    for level in speculating(run):
+        assert min(level["acceptedPerPosition"]) > 0.8 * level["drafts"], level
