@@ -114,7 +114,7 @@ def test_llamacpp_drafts_by(namespace: str, method: str, drafter: Drafter, right
         spec__model__uri=f"pvc://{DRAFTED_CLAIM}/model.gguf",
         spec__speculation=speculation,
         spec__tuning__maxNSpec=2,
-        spec__tuning__budget={"maxTrials": 3},
+        spec__tuning__budget={"maxTrials": 2},
     )
 
     for level in speculating(run):
