@@ -1,4 +1,4 @@
-"""Ways of drafting beside MTP heads, on the real engines: by drafters, by n-grams, by heads that stop when unsure.
+"""Ways of drafting beside MTP heads, on the real llama-server: by drafters, by n-grams, by heads that stop when unsure.
 
 How often each drafter is right is known beforehand. What it gains is the processor's affair, and no part of these
 tests.
@@ -37,14 +37,9 @@ def repetitive_prompts(count: int = 4) -> str:
     return "".join(f"{json.dumps({'prompt': ' '.join([answer] * laps)})}\n" for laps in range(1, count + 1))
 
 
-def tuned(namespace: str, sample: str = "demo-llamacpp", **changes: Any) -> dict[str, Any]:
-    """The run of a demo's model with these changes, once it has a verdict that its measurements support."""
-    document = harness.sample(
-        sample,
-        spec__serving={"replicas": 0},
-        spec__tuning__workload__outputTokens=OUTPUT_TOKENS,
-        **changes,
-    )
+def tuned(namespace: str, **changes: Any) -> dict[str, Any]:
+    """The run of the demo's model with these changes, once it has a verdict that its measurements support."""
+    document = harness.sample("demo-llamacpp", spec__serving={"replicas": 0}, **changes)
     harness.apply(document, namespace)
     model = harness.wait_for_condition(namespace, document["metadata"]["name"], "Ready", "True", "")
     run = harness.run_of(model)
@@ -56,13 +51,14 @@ def tuned(namespace: str, sample: str = "demo-llamacpp", **changes: Any) -> dict
 
 
 def tuned_by_prompts(namespace: str, speculation: dict[str, Any]) -> dict[str, Any]:
-    """The same, on llama.cpp, where the answers are in the prompts."""
+    """The same, where the answers are in the prompts."""
     return tuned(
         namespace,
         spec__speculation=speculation,
         spec__tuning__maxNSpec=3,
         spec__tuning__budget={"maxTrials": 3},
         spec__tuning__workload__prompts=harness.own_prompts(namespace, repetitive_prompts()),
+        spec__tuning__workload__outputTokens=OUTPUT_TOKENS,
     )
 
 
@@ -121,22 +117,3 @@ def test_llamacpp_drafts_by(namespace: str, method: str, drafter: Drafter, right
         shares = [accepted / level["drafts"] for accepted in level["acceptedPerPosition"]]
         assert [share > 0.8 for share in shares] == right[: len(shares)], level
         assert all(share < 0.1 for share, is_right in zip(shares, right, strict=False) if not is_right), level
-
-
-@pytest.mark.parametrize(
-    ("method", "drafter"), [("Eagle", Drafter.EAGLE), ("Eagle3", Drafter.EAGLE3)], ids=["eagle", "eagle3"]
-)
-def test_vllm_drafts_by(namespace: str, method: str, drafter: Drafter) -> None:
-    harness.ensure_model_claim(namespace, DRAFTED_CLAIM, harness.drafted_model_folder())
-
-    run = tuned(
-        namespace,
-        "demo-vllm",
-        spec__model__uri=f"pvc://{DRAFTED_CLAIM}",
-        spec__speculation={"method": method, "drafter": {"uri": f"pvc://{DRAFTED_CLAIM}/drafters/{drafter}"}},
-        spec__tuning__maxNSpec=2,
-        spec__tuning__budget={"maxTrials": 2},
-    )
-
-    for level in speculating(run):
-        assert min(level["acceptedPerPosition"]) > 0.8 * level["drafts"], level
