@@ -148,7 +148,12 @@ def small_model_folder() -> Path:
     return _model_folder("small-model", SMALL_SHAPE)
 
 
-def _model_folder(name: str, shape: ModelShape) -> Path:
+def drafted_model_folder() -> Path:
+    """The small model with a drafter of each kind: `KIND.gguf`, and a folder `drafters/KIND`."""
+    return _model_folder("drafted-model", SMALL_SHAPE, drafters=True)
+
+
+def _model_folder(name: str, shape: ModelShape, *, drafters: bool = False) -> Path:
     """Made anew when the code that makes it has changed."""
     digest = hashlib.sha256()
     for source in sorted((REPOSITORY / "tests" / "mtp_model").glob("*.py")):
@@ -157,7 +162,7 @@ def _model_folder(name: str, shape: ModelShape) -> Path:
     # Tests that go side by side want it at the same time.
     with FileLock(paths.cache_dir() / f"{name}.lock"):
         if not folder.exists():
-            write_model(folder, shape=shape)
+            write_model(folder, shape=shape, drafters=drafters)
     return folder
 
 

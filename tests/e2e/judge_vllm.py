@@ -1,6 +1,6 @@
 """Runs inside vLLM's image: its own parser and configuration classes judge arguments of `vllm serve`.
 
-Reads {"cases": [{"name", "argv", "loads"}]} from the variable CASES, and prints one JSON line: case -> what is wrong.
+Reads [{"name", "argv", "loads", "is_ours"}] from the variable CASES, and prints one JSON line: case -> what is wrong.
 """
 
 # mypy: ignore-errors
@@ -16,8 +16,13 @@ import warnings
 
 from vllm.config import SpeculativeConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+try:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+except ModuleNotFoundError:
+    # From 0.33 on.
+    from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args
 
 
 class Complaints(logging.Handler):
@@ -73,8 +78,10 @@ def problems(case, parser, log):
             arguments = parser.parse_args(case["argv"])
             validate_parsed_serve_args(arguments)
             arguments.model = arguments.model_tag
-            found = [str(one.message) for one in caught if "deprecated" in str(one.message)]
-            found += flag_problems(case["argv"], parser)
+            found = []
+            if case["is_ours"]:
+                found += [str(one.message) for one in caught if "deprecated" in str(one.message)]
+                found += flag_problems(case["argv"], parser)
             if arguments.speculative_config:
                 found += speculation_problems(arguments.speculative_config)
             if case["loads"]:
@@ -83,7 +90,7 @@ def problems(case, parser, log):
         return [said.getvalue().strip().splitlines()[-1]]
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
-    return found + log.found
+    return found + (log.found if case["is_ours"] else [])
 
 
 def main():

@@ -1,6 +1,7 @@
-"""Ways of drafting that may skip steps, on the real llama-server: n-grams, and a drafter that stops when unsure.
+"""Ways of drafting beside MTP heads, on the real llama-server: by drafters, by n-grams, by heads that stop when unsure.
 
-What they gain is the processor's affair, and no part of these tests.
+How often each drafter is right is known beforehand. What it gains is the processor's affair, and no part of these
+tests.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ import json
 from itertools import accumulate, repeat
 from typing import Any
 
+import pytest
 from tokenizers import Tokenizer
 
 from tests.mtp_model import read_truth
+from tests.mtp_model.drafters import BLOCK_SIZE, Drafter
 
 from . import harness
 
 OUTPUT_TOKENS = 96
+
+DRAFTED_CLAIM = "drafted-model"
 
 
 def repetitive_prompts(count: int = 4) -> str:
@@ -32,23 +37,29 @@ def repetitive_prompts(count: int = 4) -> str:
     return "".join(f"{json.dumps({'prompt': ' '.join([answer] * laps)})}\n" for laps in range(1, count + 1))
 
 
-def tuned(namespace: str, speculation: dict[str, Any], prompts: dict[str, Any]) -> dict[str, Any]:
-    """The run of the demo's model that drafts like this, once it has its verdict."""
-    document = harness.sample(
-        "demo-llamacpp",
-        spec__serving={"replicas": 0},
-        spec__speculation=speculation,
-        spec__tuning__maxNSpec=3,
-        spec__tuning__budget={"maxTrials": 3},
-        spec__tuning__workload__prompts=prompts,
-        spec__tuning__workload__outputTokens=OUTPUT_TOKENS,
-    )
+def tuned(namespace: str, **changes: Any) -> dict[str, Any]:
+    """The run of the demo's model with these changes, once it has a verdict that its measurements support."""
+    document = harness.sample("demo-llamacpp", spec__serving={"replicas": 0}, **changes)
     harness.apply(document, namespace)
     model = harness.wait_for_condition(namespace, document["metadata"]["name"], "Ready", "True", "")
     run = harness.run_of(model)
     harness.assert_unsuspected(run)
-    assert model["status"]["nSpec"] == run["status"]["verdict"]["nSpec"]
+    verdict = run["status"]["verdict"]
+    assert model["status"]["nSpec"] == verdict["nSpec"]
+    assert verdict["nSpec"] == 0 or float(verdict["speedupLow"]) > 1
     return run
+
+
+def tuned_by_prompts(namespace: str, speculation: dict[str, Any]) -> dict[str, Any]:
+    """The same, where the answers are in the prompts."""
+    return tuned(
+        namespace,
+        spec__speculation=speculation,
+        spec__tuning__maxNSpec=3,
+        spec__tuning__budget={"maxTrials": 3},
+        spec__tuning__workload__prompts=harness.own_prompts(namespace, repetitive_prompts()),
+        spec__tuning__workload__outputTokens=OUTPUT_TOKENS,
+    )
 
 
 def speculating(run: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,9 +72,7 @@ def speculating(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_n_grams_are_measured_where_answers_repeat_the_prompt(namespace: str) -> None:
-    prompts = harness.own_prompts(namespace, repetitive_prompts())
-
-    run = tuned(namespace, {"method": "NGram"}, prompts)
+    run = tuned_by_prompts(namespace, {"method": "NGram"})
 
     for level in speculating(run):
         # What was looked up is what the model says next.
@@ -72,10 +81,39 @@ def test_n_grams_are_measured_where_answers_repeat_the_prompt(namespace: str) ->
 
 
 def test_a_drafter_that_stops_when_unsure_is_tuned(namespace: str) -> None:
-    prompts = harness.own_prompts(namespace, repetitive_prompts())
-
-    run = tuned(namespace, {"method": "MTP", "llamaCpp": {"pMinMilli": 750}}, prompts)
+    run = tuned_by_prompts(namespace, {"method": "MTP", "llamaCpp": {"pMinMilli": 750}})
 
     for level in speculating(run):
         assert level["drafts"] > 0
         assert level["acceptedPerPosition"][0] > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "drafter", "right"),
+    [
+        ("DraftModel", Drafter.DRAFT_MODEL, [True, True]),
+        ("Eagle3", Drafter.EAGLE3, [True, True]),
+        # It knows the first token of a block and repeats it.
+        ("DFlash", Drafter.DFLASH, [True, False]),
+        ("DSpark", Drafter.DSPARK, [True, True]),
+    ],
+    ids=["draft-model", "eagle3", "dflash", "dspark"],
+)
+def test_llamacpp_drafts_by(namespace: str, method: str, drafter: Drafter, right: list[bool]) -> None:
+    harness.ensure_model_claim(namespace, DRAFTED_CLAIM, harness.drafted_model_folder())
+    speculation: dict[str, Any] = {"method": method, "drafter": {"uri": f"pvc://{DRAFTED_CLAIM}/{drafter}.gguf"}}
+    if drafter in (Drafter.DFLASH, Drafter.DSPARK):
+        speculation["blockSize"] = BLOCK_SIZE
+
+    run = tuned(
+        namespace,
+        spec__model__uri=f"pvc://{DRAFTED_CLAIM}/model.gguf",
+        spec__speculation=speculation,
+        spec__tuning__maxNSpec=2,
+        spec__tuning__budget={"maxTrials": 2},
+    )
+
+    for level in speculating(run):
+        shares = [accepted / level["drafts"] for accepted in level["acceptedPerPosition"]]
+        assert [share > 0.8 for share in shares] == right[: len(shares)], level
+        assert all(share < 0.1 for share, is_right in zip(shares, right, strict=False) if not is_right), level

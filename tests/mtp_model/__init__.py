@@ -17,6 +17,7 @@ The modules, in the order of the construction:
 * `truth`: what the model will do, as plain data, decided first, and what follows from it (text, acceptance);
 * `weights`: tensors that do just that;
 * `huggingface`, `llamacpp`: the two forms on disk;
+* `drafters`, `drafter_files`: drafters of other kinds for the same target, and their forms on disk;
 * `folder`: all files of one model in one folder, whole or not at all.
 
 `python -m tests.mtp_model OUT_DIR` writes one.

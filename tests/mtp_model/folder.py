@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.mtp_model.drafter_files import GGUF_ARCHITECTURES, write_drafter_folder, write_drafter_gguf
+from tests.mtp_model.drafters import Drafter, build_drafter
 from tests.mtp_model.huggingface import write_huggingface
 from tests.mtp_model.llamacpp import write_gguf
 from tests.mtp_model.truth import Truth, design_truth, write_truth
@@ -23,6 +25,8 @@ def write_model(
     shape: ModelShape | None = None,
     word_count: int = DEFAULT_WORD_COUNT,
     seed: int = 0,
+    *,
+    drafters: bool = False,
 ) -> Truth:
     """Write a model for vLLM and for llama.cpp, and `truth.json` beside it.
 
@@ -35,6 +39,7 @@ def write_model(
         shape: sizes of the network; the default is heavy enough for speculation to pay on a CPU.
         word_count: words in the cycle that the greedy text walks.
         seed: of everything random.
+        drafters: whether drafters of each kind are written, too: KIND.gguf and a folder drafters/KIND.
 
     Raises:
         FileExistsError: the folder exists.
@@ -52,6 +57,11 @@ def write_model(
         write_huggingface(unfinished, vocabulary, shape, weights)
         write_gguf(unfinished / "model.gguf", vocabulary, shape, weights)
         write_truth(truth, unfinished / "truth.json")
+        for drafter in Drafter if drafters else ():
+            tensors = build_drafter(drafter, truth, shape, weights)
+            write_drafter_folder(unfinished / "drafters" / drafter, drafter, vocabulary, shape, tensors)
+            if drafter in GGUF_ARCHITECTURES:
+                write_drafter_gguf(unfinished / f"{drafter}.gguf", drafter, vocabulary, shape, tensors)
         _make_readable(unfinished)
         unfinished.rename(folder)
     except BaseException:
@@ -63,5 +73,5 @@ def write_model(
 def _make_readable(folder: Path) -> None:
     """Let every user read it, as engines do: mkdtemp and safetensors make private files."""
     folder.chmod(0o755)
-    for file in folder.iterdir():
-        file.chmod(0o644)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

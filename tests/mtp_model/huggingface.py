@@ -19,12 +19,12 @@ CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfo
 
 def write_huggingface(folder: Path, vocabulary: Vocabulary, shape: ModelShape, weights: dict[str, Tensor]) -> None:
     """Write the model, its configuration and its tokenizer into a folder."""
-    _write_safetensors(folder / "model.safetensors", weights)
+    write_safetensors(folder / "model.safetensors", weights)
     vocabulary.tokenizer().save(str(folder / "tokenizer.json"))
     end_of_text = vocabulary.end_of_text
-    _write_json(folder / "config.json", _config(shape, len(vocabulary.tokens), end_of_text))
-    _write_json(folder / "generation_config.json", {"eos_token_id": end_of_text, "do_sample": False})
-    _write_json(
+    write_json(folder / "config.json", _config(shape, len(vocabulary.tokens), end_of_text))
+    write_json(folder / "generation_config.json", {"eos_token_id": end_of_text, "do_sample": False})
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -69,7 +69,7 @@ def _config(shape: ModelShape, vocabulary_size: int, end_of_text: int) -> dict[s
     }
 
 
-def _write_safetensors(path: Path, weights: dict[str, Tensor]) -> None:
+def write_safetensors(path: Path, weights: dict[str, Tensor]) -> None:
     """Write all tensors as bfloat16, which numpy does not have: safetensors takes the bytes, the names make sense."""
     rounded = {name: gguf.quants.quantize(tensor, gguf.GGMLQuantizationType.BF16) for name, tensor in weights.items()}
     specs = {
@@ -79,5 +79,5 @@ def _write_safetensors(path: Path, weights: dict[str, Tensor]) -> None:
     serialize_file(specs, path, metadata={"format": "pt"})
 
 
-def _write_json(path: Path, document: dict[str, Any]) -> None:
+def write_json(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n")

@@ -30,9 +30,9 @@ def write_gguf(path: Path, vocabulary: Vocabulary, shape: ModelShape, weights: d
     """Write the model with its tokenizer and chat template into one file."""
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[ARCHITECTURE])
     _add_architecture(writer, shape)
-    _add_tokenizer(writer, vocabulary)
+    add_tokenizer(writer, vocabulary)
     for name, tensor in weights.items():
-        _add_tensor(writer, gguf_name(name, shape.layers), gguf_values(name, tensor))
+        add_tensor(writer, gguf_name(name, shape.layers), gguf_values(name, tensor))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -84,7 +84,7 @@ def _add_architecture(writer: gguf.GGUFWriter, shape: ModelShape) -> None:
     writer.add_ssm_inner_size(RECURRENT_HEADS * HEAD_SIZE)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
+def add_tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     special = set(vocabulary.special)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
@@ -101,7 +101,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _add_tensor(writer: gguf.GGUFWriter, name: str, values: Tensor) -> None:
+def add_tensor(writer: gguf.GGUFWriter, name: str, values: Tensor) -> None:
     """Every number in float32.
 
     On a CPU a step then waits for the memory that the weights come from, as on a GPU, so that more tokens in it cost

@@ -74,7 +74,7 @@ class ModelShape:
 
 
 @dataclass(frozen=True)
-class _StateLayout:
+class StateLayout:
     """Where the parts of a hidden state are."""
 
     hidden_size: int
@@ -104,7 +104,7 @@ def build_weights(truth: Truth, shape: ModelShape, seed: int) -> dict[str, Tenso
         ValueError: the hidden state is too small to tell that many tokens apart.
     """
     rng = np.random.default_rng(seed)
-    layout = _StateLayout(shape.hidden_size, max(truth.draft_limit))
+    layout = StateLayout(shape.hidden_size, max(truth.draft_limit))
     if layout.code_size < 1:
         raise ValueError(f"hidden_size is {shape.hidden_size}; {-layout.code_size + 1} more leave room for token codes")
     embedding = _embedding(truth, layout, rng)
@@ -115,7 +115,7 @@ def build_weights(truth: Truth, shape: ModelShape, seed: int) -> dict[str, Tenso
         "model.embed_tokens.weight": embedding,
         "model.norm.weight": identity_norm,
         "lm_head.weight": output,
-        "mtp.fc.weight": _combine(layout),
+        "mtp.fc.weight": combine(layout),
         "mtp.pre_fc_norm_embedding.weight": identity_norm,
         "mtp.pre_fc_norm_hidden.weight": identity_norm,
         "mtp.norm.weight": identity_norm,
@@ -126,7 +126,7 @@ def build_weights(truth: Truth, shape: ModelShape, seed: int) -> dict[str, Tenso
     return weights | {f"mtp.layers.0.{name}": tensor for name, tensor in layers["full_attention"].items()}
 
 
-def _embedding(truth: Truth, layout: _StateLayout, rng: np.random.Generator) -> Tensor:
+def _embedding(truth: Truth, layout: StateLayout, rng: np.random.Generator) -> Tensor:
     """Step 1: every token's code, and its draft limit lit in the budget."""
     token_count = len(truth.next_token)
     embedding = np.zeros((token_count, layout.hidden_size), np.float32)
@@ -135,7 +135,7 @@ def _embedding(truth: Truth, layout: _StateLayout, rng: np.random.Generator) -> 
     return embedding
 
 
-def _output(truth: Truth, layout: _StateLayout, codes: Tensor) -> Tensor:
+def _output(truth: Truth, layout: StateLayout, codes: Tensor) -> Tensor:
     """Steps 3 and 5: every token's row reads the codes of its predecessors; the wrong token's row reads *spent*."""
     output = np.zeros((len(truth.next_token), layout.hidden_size), np.float32)
     np.add.at(output[:, : layout.code_size], np.array(truth.next_token), codes * (SUCCESSOR_LOGIT / layout.code_size))
@@ -143,7 +143,7 @@ def _output(truth: Truth, layout: _StateLayout, codes: Tensor) -> Tensor:
     return output
 
 
-def _combine(layout: _StateLayout) -> Tensor:
+def combine(layout: StateLayout) -> Tensor:
     """Step 4: `fc`, applied to [embedding of the newest token, hidden state before it]."""
     combine = np.zeros((layout.hidden_size, 2 * layout.hidden_size), np.float32)
     hidden_state = layout.hidden_size

@@ -132,8 +132,11 @@ class TrialPlan(Document):
     """Longest time for one level, however slow the engine is; absent: `LEVEL_CEILING` times `level_seconds`."""
     ready_seconds: Annotated[float, Field(gt=0)]
     """Time that the engine may take until a real completion works."""
-    drafts_every_step: bool = True
-    """Whether the way of drafting leaves no step out, as n-grams do that find nothing, and drafters that are unsure."""
+    drafts_every_step: bool | None = None
+    """Whether the way of drafting leaves no step out, as n-grams do that find nothing, and drafters that are unsure.
+
+    None where that is unknown.
+    """
     seed: int = 0
     """Of the first request; every request has its own."""
     model_path: str | None = None

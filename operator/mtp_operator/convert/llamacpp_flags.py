@@ -24,16 +24,23 @@ _SHORT: Final = {
     "--draft-max": "--spec-draft-n-max", "--draft": "--spec-draft-n-max", "--draft-n": "--spec-draft-n-max",
     "--draft-min": "--spec-draft-n-min", "--draft-n-min": "--spec-draft-n-min", "--draft-p-min": "--spec-draft-p-min",
     "--draft-p-split": "--spec-draft-p-split", "--temperature": "--temp", "-e": "--escape",
+    "-lm": "--load-mode", "-dio": "--direct-io", "-ndio": "--no-direct-io",
 }  # fmt: skip
 
 _LEFT_OUT: Final = {
     "--host": "the operator sets it: kubelet and the Service reach the pod by its address",
     "--metrics": "the operator sets it",
     "--offline": "the operator sets it",
+    "--no-direct-io": "has been removed from llama-server, which reads with direct I/O only where --load-mode says dio",
     "--no-webui": "the operator turns the web page off",
     "--no-ui": "the operator turns the web page off",
     "--hf-token": "make a Secret of it and name it in spec.model.tokenSecretRef",
 }
+
+_SWITCHES: Final = ("--no-", "--jinja", "--metrics", "--mmap", "--mlock", "--direct-io")
+
+_LOAD_MODES: Final = {"--mmap": "mmap", "--no-mmap": "none", "--mlock": "mlock", "--direct-io": "dio"}
+"""Switches that have been removed from llama-server -> the value of --load-mode in their place."""
 
 _MILLI: Final = {"--spec-draft-p-min": "pMinMilli", "--spec-draft-p-split": "pSplitMilli"}
 _NUMBERS: Final = {"--spec-draft-n-min": "nMin", "--spec-ngram-map-k-size-n": "nGramTokens"}
@@ -47,7 +54,8 @@ def read(draft: Draft) -> None:
     parallel = 1
     repository = file = ""
     types: list[str] = []
-    for one in flags([*_in_variables(draft), *draft.deployed.arguments], _SHORT, ("--no-", "--jinja", "--metrics")):
+    modes: list[str] = []
+    for one in flags([*_in_variables(draft), *draft.deployed.arguments], _SHORT, _SWITCHES):
         if isinstance(one, str):
             draft.leave(one, "is not a flag of llama-server")
             continue
@@ -65,8 +73,14 @@ def read(draft: Draft) -> None:
                 parallel = int(value)
             case "--spec-type":
                 types = value.split(",")
+            case name if name in _LOAD_MODES:
+                modes.append(_LOAD_MODES[name])
             case _:
                 _flag(draft, one)
+    if modes:
+        # To lock the memory says more than how it was filled.
+        mode = "mlock" if "mlock" in modes else modes[-1]
+        add_argument(draft, Flag("--load-mode", mode))
     if repository:
         name, _, tag = repository.partition(":")
         # What llama-server itself looks for first.

@@ -175,8 +175,11 @@ class Engine(ABC):
         """Output tokens of a completion as the engine counted them; None where a message of it does not say."""
         return tokens_in_usage(message)
 
-    def drafts_every_step(self, settings: EngineSettings) -> bool:
-        """Whether every step drafts; else what is drafted says how often something was found to draft."""
+    def drafts_every_step(self, settings: EngineSettings) -> bool | None:
+        """Whether every step drafts; else what is drafted says how often something was found to draft.
+
+        None where that depends on the model.
+        """
         return settings.speculation.method not in (SpeculationMethod.N_GRAM, SpeculationMethod.SUFFIX)
 
     @abstractmethod

@@ -116,10 +116,16 @@ class LlamaCpp(Engine):
         """In `timings`, while speculation is on."""
         return drafts_in(message.get("timings") or {}, "draft_n", "draft_n_accepted")
 
-    def drafts_every_step(self, settings: EngineSettings) -> bool:
-        """Not where a drafter that is unsure may draft less than it is asked to, or nothing."""
+    def drafts_every_step(self, settings: EngineSettings) -> bool | None:
+        """Not where a drafter that is unsure may draft less than it is asked to, or nothing.
+
+        Where the model has recurrent layers, llama-server goes back to a checkpoint when tokens of a draft model are
+        rejected, and computes the accepted ones once more, in a step without a draft.
+        """
         stated = settings.speculation.llama_cpp or LlamaCppSpeculation()
-        return super().drafts_every_step(settings) and not (stated.p_min_milli or stated.n_min)
+        if not super().drafts_every_step(settings) or stated.p_min_milli or stated.n_min:
+            return False
+        return None if settings.speculation.method is SpeculationMethod.DRAFT_MODEL else True
 
     def cached_tokens(self, message: Mapping[str, Any]) -> int | None:
         """In llama-server's own `timings`, else as in `usage`."""

@@ -1,18 +1,20 @@
 """Records what the pinned engines' own parsers take, for test_parsers.py.
 
-`python -m tests.unit.api.record_parsers LLAMA_SERVER SITE_PACKAGES WHEEL` writes engine_parsers.json: the flags and
-variables that `LLAMA_SERVER --help` lists, those in the sources of the vLLM in SITE_PACKAGES, and those in
-SGLang's wheel; neither is run.
+`python -m tests.unit.api.record_parsers LLAMA_SERVER SGLANG_WHEEL VLLM_WHEEL...` writes engine_parsers.json: the flags
+and variables that `LLAMA_SERVER --help` lists, and those in the sources of SGLang and of each vLLM, with what vLLM's
+--speculative-config takes. No wheel is run, so that vLLM's may be one for GPUs.
 """
 
 from __future__ import annotations
 
 import ast
+import fnmatch
 import hashlib
 import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,10 @@ _FLAG = re.compile(r"(?<![\w-])--?[A-Za-z0-9][-A-Za-z0-9_.]*")
 _DESCRIPTION = re.compile(r"\s{3,}[a-z(\[]")
 _VARIABLE = re.compile(r"\(env: ([A-Z0-9_]+)\)")
 
-_VLLM_PARSERS = ("vllm/engine/arg_utils.py", "vllm/entrypoints/launchers/cli_args.py")
+_VLLM_PARSERS = ("vllm/engine/arg_utils.py", "vllm/entrypoints/*/cli_args.py")
+"""The latter moves from version to version."""
 _VLLM_VARIABLES = "vllm/envs.py"
+_VLLM_SPECULATION = "vllm/config/speculative.py"
 
 
 def of_llama_server(program: str) -> dict[str, Any]:
@@ -45,16 +49,19 @@ def of_llama_server(program: str) -> dict[str, Any]:
     }
 
 
-def of_vllm(site_packages: Path) -> dict[str, Any]:
+def of_vllm(wheel: Path) -> dict[str, Any]:
     """What vLLM's sources add to its parser: literals of add_argument, and fields of its frontend's settings."""
-    sources = {name: (site_packages / name).read_bytes() for name in (*_VLLM_PARSERS, _VLLM_VARIABLES)}
-    rows = [row for name in _VLLM_PARSERS for row in _rows(ast.parse(sources[name]))]
-    (package,) = site_packages.glob("vllm-*.dist-info")
-    digest = _sha256(b"".join(sources.values()))
+    patterns = (*_VLLM_PARSERS, _VLLM_VARIABLES, _VLLM_SPECULATION)
+    with zipfile.ZipFile(wheel) as files:
+        sources = [files.read(name) for pattern in patterns for name in fnmatch.filter(files.namelist(), pattern)]
+    *parsers, variables, speculation = sources
+    rows = [row for source in parsers for row in _rows(ast.parse(source))]
+    package, version, *_ = wheel.name.split("-")
     return {
-        "from": f"sources of {package.name.removesuffix('.dist-info')}, sha256 {digest}",
+        "from": f"sources of {package.replace('_', '-')} {version}, sha256 {_sha256(b''.join(sources))}",
         "flags": sorted(rows),
-        "variables": sorted(_variables(ast.parse(sources[_VLLM_VARIABLES]))),
+        "variables": sorted(_variables(ast.parse(variables))),
+        "speculation": dict(sorted(_speculation(ast.parse(speculation)))),
     }
 
 
@@ -79,18 +86,41 @@ def _variables(module: ast.Module) -> Iterator[str]:
             yield from (str(key.value) for key in node.value.keys if isinstance(key, ast.Constant))
 
 
+def _speculation(module: ast.Module) -> Iterator[tuple[str, list[str]]]:
+    """The fields of SpeculativeConfig, each with the words that it takes where its type lists them."""
+    types = {
+        node.targets[0].id: node.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+    def words(type_: ast.expr) -> Iterator[str]:
+        for node in ast.walk(type_):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.Name) and node.id in types:
+                yield from words(types[node.id])
+
+    for node in module.body:
+        if isinstance(node, ast.ClassDef) and node.name == "SpeculativeConfig":
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    yield field.target.id, sorted(words(field.annotation))
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
 def main() -> None:
     """Write the record."""
-    program, site_packages, wheel = sys.argv[1:]
+    program, sglang, *wheels = sys.argv[1:]
+    of_wheels = {wheel.name.split("-")[1]: of_vllm(wheel) for wheel in map(Path, wheels)}
     write(
         {
             "LlamaCpp": of_llama_server(program),
-            "VLLM": of_vllm(Path(site_packages)),
-            "SGLang": of_sglang(Path(wheel)),
+            **{f"VLLM {version}": record for version, record in sorted(of_wheels.items())},
+            "SGLang": of_sglang(Path(sglang)),
         }
     )
 

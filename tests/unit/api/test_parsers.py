@@ -13,10 +13,16 @@ import pytest
 
 from mtp_operator.api.engines import FLAGS, VARIABLES, llamacpp_settings, sglang_settings, vllm_settings
 from mtp_operator.api.engines.environment import REFUSED as REFUSED_VARIABLES
+from mtp_operator.api.engines.vllm_settings import VLLMSpeculation
+from mtp_operator.api.spec import EngineType
+from mtp_operator.cli.render import Installation
+from mtp_operator.engines import engine_for
+from tests.e2e.engine_cases import cases, settings_of
 
 from .record_parsers import RECORD
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(RECORD.read_text())
+"""By engine, and by version where several are recorded."""
 ROWS = [row for engine in RECORDED.values() for row in engine["flags"]]
 OWN = {**llamacpp_settings.REFUSED, **vllm_settings.REFUSED, **sglang_settings.REFUSED}
 
@@ -116,6 +122,24 @@ REVIEWED_VARIABLES = {
 }
 
 
+SPECULATION: dict[str, Any] = {
+    "draftTensorParallelSize": 1,
+    "moeBackend": "triton",
+    "attentionBackend": "FLASH_ATTN",
+    "quantization": "fp8",
+    "kvCacheDtype": "fp8",
+    "maxModelLen": 4096,
+    "rejectionSampleMethod": "Block",
+    "draftSampleMethod": "Probabilistic",
+    "paddedDrafterBatch": "Disabled",
+    "enforceEager": "Enabled",
+    "promptLookupMin": 2,
+    "promptLookupMax": 4,
+    "suffixCachedRequests": 10,
+}
+"""Every setting of vLLM's speculation."""
+
+
 def is_refused(flag: str) -> bool:
     return next(FLAGS.complaints([f"{flag}=1"]), None) is not None
 
@@ -161,9 +185,42 @@ def test_no_refusal_is_of_a_flag_that_no_engine_has() -> None:
     assert unknown <= {flag for flag in OWN if "has been removed" in OWN[flag].why} | {"--disable-prefix-caching"}
 
 
-@pytest.mark.parametrize(("engine", "prefix"), [("VLLM", "VLLM_"), ("SGLang", "SGLANG_")])
-def test_no_refusal_is_of_a_variable_that_the_engine_has_not(engine: str, prefix: str) -> None:
-    known = RECORDED[engine]["variables"]
+@pytest.mark.parametrize("prefix", ["VLLM_", "SGLANG_"])
+def test_no_refusal_is_of_a_variable_that_the_engine_has_not(prefix: str) -> None:
+    known = {name for engine in RECORDED.values() for name in engine["variables"]}
     refused = [name for name in REFUSED_VARIABLES if name.startswith(prefix)]
 
     assert [one for one in refused if not any(name.startswith(one.rstrip("*")) for name in known)] == []
+
+
+def test_the_default_version_of_vllm_is_recorded() -> None:
+    _, _, version = Installation().vllm_image.rpartition(":v")
+
+    assert f"VLLM {version}" in RECORDED
+
+
+@pytest.mark.parametrize("version", [name for name in RECORDED if name.startswith("VLLM")])
+def test_each_version_of_vllm_has_all_flags_of_every_argv(version: str) -> None:
+    """In test_engines.py vLLM's own parser judges them, in the version that has a build for CPUs."""
+    known = {one for row in RECORDED[version]["flags"] for one in row}
+    judged = cases(EngineType.VLLM, "model", "drafter")
+
+    named = {re.split("[=.]", word)[0] for case in judged for word in case.argv if word.startswith("--")}
+    flags = {name.replace("_", "-") for name in named}
+    assert {flag for flag in flags if flag not in known and flag.replace("--no-", "--") not in known} == set()
+    assert len(judged) > 100
+
+
+@pytest.mark.parametrize("version", [name for name in RECORDED if name.startswith("VLLM")])
+def test_each_version_of_vllm_knows_every_key_and_word_of_speculation(version: str) -> None:
+    known = RECORDED[version]["speculation"]
+    assert SPECULATION.keys() == {field.alias for field in VLLMSpeculation.model_fields.values()}
+
+    for method, name in vllm_settings.METHODS.items():
+        settings = settings_of(engine={"type": "VLLM"}, speculation={"method": method, "vllm": SPECULATION})
+        argument = engine_for(EngineType.VLLM).arguments(settings, 3, "model", "/model", "/drafter")[-1]
+        configuration = json.loads(argument.removeprefix("--speculative-config="))
+        assert configuration["method"] == name
+        for key, value in configuration.items():
+            assert key in known
+            assert not known[key] or value in known[key], (key, value)

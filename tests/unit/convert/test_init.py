@@ -109,6 +109,25 @@ def test_real_command_lines_lose_nothing(line: str) -> None:
     assert [one for one in left_out if "is a variable of a shell" not in one] == []
 
 
+@pytest.mark.parametrize(
+    ("switches", "mode"),
+    [
+        ("--no-mmap", "none"),
+        ("--mmap", "mmap"),
+        ("-dio", "dio"),
+        ("--mlock", "mlock"),
+        ("--mlock --no-mmap", "mlock"),
+        ("--no-mmap --mmap", "mmap"),
+        ("-lm none", "none"),
+    ],
+)
+def test_a_switch_that_llama_server_has_no_longer_becomes_a_load_mode(switches: str, mode: str) -> None:
+    document, left_out = made(f"llama-server -m /models/m/m.gguf {switches} --threads 8")
+
+    assert sorted(document["spec"]["engine"]["extraArgs"]) == [f"--load-mode={mode}", "--threads=8"]
+    assert left_out == []
+
+
 @pytest.mark.parametrize("service", yaml.safe_load(SERVICES)["services"])
 def test_real_services_lose_nothing(service: str) -> None:
     document, left_out = made(SERVICES, service)

@@ -164,10 +164,12 @@ def test_tokens_are_in_usage_or_in_the_servers_own_timings() -> None:
         ({"method": "NGram"}, False),
         ({"llamaCpp": {"pMinMilli": 750}}, False),
         ({"llamaCpp": {"nMin": 2}}, False),
+        ({"method": "DraftModel", "drafter": {"uri": "pvc://weights/small.gguf"}}, None),
+        ({"method": "Eagle3", "drafter": {"uri": "pvc://weights/head.gguf"}}, True),
         ({"llamaCpp": {"pMinMilli": 0, "gpuLayers": 4}}, True),
     ],
 )
-def test_whether_every_step_drafts(speculation: Any, *, every: bool) -> None:
+def test_whether_every_step_drafts(speculation: Any, *, every: bool | None) -> None:
     engine = {"type": "LlamaCpp", "image": "engine:1"}
 
     assert ENGINE.drafts_every_step(run_settings(engine=engine, speculation=speculation)) is every

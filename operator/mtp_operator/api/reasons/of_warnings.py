@@ -19,7 +19,7 @@ WARNINGS: Final = (
         "DraftsInSomeSteps",
         _WARNING,
         Who.NOBODY,
-        "The drafter skips steps, as n-grams and unsure draft models do.",
+        "The drafter skips steps, as n-grams, unsure drafters and llama.cpp's draft models do.",
         "Nothing.",
         "concurrency 1: 62% of the steps drafted; the others produced a single token",
     ),
