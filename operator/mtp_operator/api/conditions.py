@@ -65,7 +65,7 @@ def printable(text: str) -> str:
 
     Engines, hubs, kubelets and API objects say what they like, and `kubectl describe` prints it as it is.
     """
-    return "".join(_shown(one) for one in text)
+    return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:

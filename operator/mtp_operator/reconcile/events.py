@@ -11,11 +11,20 @@ from .obstacles import TRIAL_LOST, Obstacle
 from .plan import EventDraft
 
 
-def start_events(subject: Reference, before: MTPTuningRunStatus, run_name: str) -> list[EventDraft]:
-    """The start of a run, before anything else is said of it."""
+def start_events(
+    subject: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus, run_name: str
+) -> list[EventDraft]:
+    """The start of a run and of its first own trial, before anything else is said of it: one change, one Event."""
     if before.started_at is not None:
         return []
-    return [EventDraft(subject, "Normal", "TuningStarted", f"Tuning started: MTPTuningRun {run_name}")]
+    first = "".join(f". Measuring {trial.why}" for trial in after.trials if _is_new(trial))
+    said = f"Tuning started: MTPTuningRun {run_name}{first}"
+    return [EventDraft(subject, "Normal", "TuningStarted", shorten(said))]
+
+
+def _is_new(trial: TrialStatus) -> bool:
+    """Whether a trial is planned for the first time."""
+    return trial.state is TrialState.PLANNED and trial.attempt == 0
 
 
 def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
@@ -34,9 +43,9 @@ def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTunin
             continue
         named = f"trial {trial.number} ({trial.candidate})"
         match trial.state:
-            case TrialState.PLANNED if trial.attempt == 0:
+            case TrialState.PLANNED if _is_new(trial) and before.started_at is not None:
                 events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.why}"))
-            case TrialState.PLANNED:
+            case TrialState.PLANNED if not _is_new(trial):
                 reason, how = _repeated(trial, older)
                 events.append(EventDraft(subject, "Warning", reason, f"{named}: {trial.message}; retrying{how}"))
             case TrialState.MEASURED:

@@ -81,9 +81,9 @@ EVENTS: Final = (
         "TuningStarted",
         _EVENT,
         Who.NOBODY,
-        "A run has begun.",
+        "A run has begun, with its first trial where none is reused.",
         "Follow it with `kubectl mtp watch NAME`.",
-        "Tuning started: MTPTuningRun qwen-84b1df9796",
+        "Tuning started: MTPTuningRun qwen-84b1df9796. Measuring n_spec=0, the baseline",
     ),
     Reason(
         "TrialsAdopted",
@@ -94,7 +94,7 @@ EVENTS: Final = (
         "4 trials of MTPTuningRun qwen-84b1df9796 reused",
     ),
     Reason(
-        "TrialPlanned", _EVENT, Who.NOBODY, "A trial is about to start.", "Nothing.", "Measuring n_spec=0, the baseline"
+        "TrialPlanned", _EVENT, Who.NOBODY, "A further trial is about to start.", "Nothing.", "Measuring n_spec=3: the first guess"
     ),
     Reason(
         "TrialLost",
