@@ -136,9 +136,10 @@ async def lead(
 
     keeper = asyncio.create_task(lease.keep(), name="lease")
     workers = [asyncio.create_task(worker.run(), name=f"worker {number}") for number in range(settings.workers)]
-    sweeper = asyncio.create_task(sweep.run(), name="sweep")
+    mirror = Mirror(cache, queue.add)
+    sweeper = asyncio.create_task(_sweeps(sweep, mirror), name="sweep")
     ours = {keeper, *workers, sweeper}
-    await reflector.start(scopes, Mirror(cache, queue.add))
+    await reflector.start(scopes, mirror)
     _stop_on_signals(stop)  # the reflector may just have put handlers of its own there
     watches = asyncio.create_task(reflector.wait(), name="watches")
     is_drained = False
@@ -160,6 +161,12 @@ async def lead(
             lease.abandon()
         await reflector.stop()
         REGISTRY.unregister(model_metrics)
+
+
+async def _sweeps(sweep: Sweep, mirror: Mirror) -> None:
+    await sweep.prime()
+    mirror.primed()
+    await sweep.run()
 
 
 async def _first_failure(tasks: set[asyncio.Task[Any]]) -> None:

@@ -226,16 +226,13 @@ class Applier:
         resource, metadata = RESOURCES[create.kind], create.body["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         try:
+            reply = await self._client.create(resource, create.body)
+        except AlreadyExistsError:
             live = await self._client.get(resource, namespace, name)
-        except NotFoundError:
-            try:
-                reply = await self._client.create(resource, create.body)
-            except AlreadyExistsError:
-                live = await self._client.get(resource, namespace, name)
-            else:
-                self._cache.written(resource, reply)
-                self._count("create", create.kind, name, applied)
-                return
+        else:
+            self._cache.written(resource, reply)
+            self._count("create", create.kind, name, applied)
+            return
         if key_of(resource, live) != key_of(resource, create.body):
             raise _taken(create, live)
         if not self._cache.fetched(resource, live):

@@ -1,9 +1,9 @@
 """Kopf, as far as it is used: a reflector. No other module imports it.
 
-Kopf calls index handlers for each object of a list at once and event handlers only when the lists of all indexed kinds
-are in. So the index handlers tell what there is, and the first event handler that all lists are in. The objects
-themselves are not kept in Kopf's indexes, because these cannot drop what a re-list no longer has.
-Neither handler writes anything to an object: no finalizer, no annotation.
+One handler for each kind is called with each object of a list and of a watch. It is not kept in Kopf's indexes: these
+cannot drop what a re-list no longer has, and make each object that is listed wait for all others, which all wake up
+each time. Whether all lists are in is what `Sweep.prime` finds out.
+The handler writes nothing to an object: no finalizer, no annotation.
 """
 
 import asyncio
@@ -83,27 +83,17 @@ class KopfReflector:
 
 
 def _registry(scopes: Iterable[Scope], listener: Listener, configuration: Configuration) -> kopf.OperatorRegistry:
-    """Kopf's registry with two handlers for each kind."""
+    """Kopf's registry with a handler for each kind."""
     registry = kopf.OperatorRegistry()
-    is_primed = False
 
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         return await _connection(configuration)
 
     def register(resource: Resource) -> None:
-        async def index(body: kopf.Body, **_: Any) -> None:
-            listener.seen(resource, dict(body))
-
         async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # Kopf's name for it
-            nonlocal is_primed
-            if not is_primed:
-                is_primed = True
-                listener.primed()
-            if type == "DELETED":
-                listener.deleted(resource, dict(body))
+            (listener.deleted if type == "DELETED" else listener.seen)(resource, dict(body))
 
         where = (resource.group, resource.version, resource.plural)
-        kopf.index(*where, id=f"index-{resource.plural}", registry=registry)(index)
         kopf.on.event(*where, id=f"event-{resource.plural}", registry=registry)(event)
 
     kopf.on.login(id="log_in", registry=registry)(log_in)

@@ -50,19 +50,13 @@ def watched_scopes(settings: Settings) -> tuple[Scope, ...]:
 
 
 class Listener(Protocol):
-    """Hears of every object of the collections. Old news may come again, and late."""
+    """Hears of every object of the collections, those included that are there. Old news may come again, and late."""
 
     def seen(self, resource: Resource, body: Body) -> None:
         """An object is there: a list contains it, or it was added or changed."""
 
     def deleted(self, resource: Resource, body: Body) -> None:
         """An object is gone; the body is its last state, with the version of its end."""
-
-    def primed(self) -> None:
-        """Everything that was there at the start has been `seen`. Comes once, before any `deleted`.
-
-        Where there is not a single object it may stay away until there is one.
-        """
 
 
 class Reflector(Protocol):

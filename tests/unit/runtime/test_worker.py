@@ -172,7 +172,9 @@ async def test_a_models_status_says_at_once_what_failed_beside_it() -> None:
     failing = Plan.of(Lane.SERVING, Create(Kind.JOB, bodies.job("refused", "refused")))
     async with world(Plan.all(CREATE, failing, _report(nSpec=1))) as it:
         it.cache.watched(MODELS, it.server.put(MODEL_PATH, _model()))
-        it.server.fail_before = lambda asked: 403 if asked.body and asked.body["metadata"]["name"] == "refused" else None
+        it.server.fail_before = lambda asked: (
+            403 if asked.body and asked.body["metadata"]["name"] == "refused" else None
+        )
         assert await it.work()
 
         assert it.server.objects[MODEL_PATH]["status"] == {"nSpec": 1}

@@ -94,7 +94,12 @@ EVENTS: Final = (
         "4 trials of MTPTuningRun qwen-84b1df9796 reused",
     ),
     Reason(
-        "TrialPlanned", _EVENT, Who.NOBODY, "A further trial is about to start.", "Nothing.", "Measuring n_spec=3: the first guess"
+        "TrialPlanned",
+        _EVENT,
+        Who.NOBODY,
+        "A further trial is about to start.",
+        "Nothing.",
+        "Measuring n_spec=3: the first guess",
     ),
     Reason(
         "TrialLost",

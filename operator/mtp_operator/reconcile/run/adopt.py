@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from mtp_operator.api.run import MAX_ADOPTED, MTPTuningRun, MTPTuningRunStatus, ObservedByTrial, TrialState, TrialStatus
 from mtp_operator.reconcile import trial_conversion
@@ -64,15 +64,10 @@ def _relatives(measurement_hash: str, observed: Observed) -> Iterator[MTPTuningR
     label = measurement_label(measurement_hash)
     for body in observed.relatives:
         try:
-            if body["metadata"]["labels"][MEASUREMENT_LABEL] == label and _has_finished_trials(body):
+            if body["metadata"]["labels"][MEASUREMENT_LABEL] == label:
                 yield view_run(body)
         except Exception:  # noqa: S112 (whatever somebody has put into an object)
             continue
-
-
-def _has_finished_trials(body: Mapping[str, Any]) -> bool:
-    """Whether it is worth its reading: hundreds of models that begin at once would read each other's runs in vain."""
-    return any(trial["state"] in (TrialState.MEASURED, TrialState.FAILED) for trial in body["status"]["trials"])
 
 
 def _is_there(place: ObservedByTrial, nodes: Mapping[str, Node]) -> bool:
