@@ -113,6 +113,8 @@ def _settings(scopes: Iterable[Scope]) -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = (1, 2, 4, 8)
     settings.queueing.exit_timeout = 0.5
+    # Kopf's task for an object ends soon after its last news: thousands are not kept waiting for more.
+    settings.queueing.idle_timeout = 0.1
     settings.watching.chunk_size = 100
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 620

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mtp_operator.reconcile.observed import APPLIED_KINDS
-from mtp_operator.resources.labels import MANAGED_SELECTOR
+from mtp_operator.resources.labels import COMPONENT_LABEL, MANAGED_SELECTOR, SERVER
 
-from .api_client import JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+from .api_client import JOBS, MODELS, NETWORK_POLICIES, NODES, PODS, RUNS, Body, Resource
 from .installation import Settings
 from .object_cache import RESOURCES
 
@@ -19,7 +19,12 @@ GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
 
 CHILDREN: Final = (JOBS, PODS, *(RESOURCES[kind] for kind in APPLIED_KINDS))
 
-SELECTORS: Final = {**dict.fromkeys(CHILDREN, MANAGED_SELECTOR), NODES: GPU_NODE_SELECTOR}
+SELECTORS: Final = {
+    **dict.fromkeys(CHILDREN, MANAGED_SELECTOR),
+    # Nothing is decided from the policy of a model's trials, which is made once and never changed.
+    NETWORK_POLICIES: f"{MANAGED_SELECTOR},{COMPONENT_LABEL}={SERVER}",
+    NODES: GPU_NODE_SELECTOR,
+}
 """Other kinds are watched whole."""
 
 START_SECONDS: Final = 30.0

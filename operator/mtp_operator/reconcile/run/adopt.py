@@ -47,15 +47,17 @@ def adopt(run: MTPTuningRun, observed: Observed, *, nodes_readable: bool) -> MTP
 
 def _sources(run: MTPTuningRun, observed: Observed) -> Iterator[MTPTuningRun]:
     """Other runs that measured the same, the newest last. Whoever asks to measure again asks for no older figures."""
+    others = [one for one in observed.runs if one.metadata.uid != run.metadata.uid]
+    if not others and not observed.relatives:
+        return
     wanted, asked_again = run.spec.measurement_hash(), run.spec.request
-    known = [one for one in observed.runs if one.spec.request == asked_again]
+    known = [one for one in others if one.spec.request == asked_again]
     if not asked_again:
         known += _relatives(wanted, observed)
     for one in sorted(known, key=lambda one: (one.metadata.creation_timestamp, one.metadata.name)):
-        is_another = one.metadata.uid != run.metadata.uid
         # Two versions of the bench may measure differently.
         is_same = one.spec.bench_image == run.spec.bench_image and one.spec.measurement_hash() == wanted
-        if is_another and is_same and is_ours(one):
+        if is_same and is_ours(one):
             yield one
 
 
