@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from collections import Counter
@@ -52,6 +53,8 @@ def run_operator(settings: Settings, make_reflector: MakeReflector) -> int:
         The exit status: 0 after a signal, 1 after anything else.
     """
     configure_logging(settings.log_level)
+    # What has been imported stays, and is most of what there is: no collection has to look at it again.
+    gc.freeze()
     # Not asyncio.run, which waits for every task that is left: a watch may swallow its cancellation.
     return asyncio.new_event_loop().run_until_complete(_run(settings, make_reflector))
 
