@@ -10,7 +10,6 @@ from mtp_operator.runtime.installation import Settings
 from mtp_operator.runtime.mirror import Mirror
 from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.reflector import Scope, watched_scopes
-
 from tests.unit.reconcile.givens import model_body
 
 from . import bodies
