@@ -143,7 +143,6 @@ async def lead(
     sweeper = asyncio.create_task(_sweeps(sweep, mirror), name="sweep")
     ours = {keeper, *workers, sweeper}
     await reflector.start(scopes, mirror)
-    _stop_on_signals(stop)  # the reflector may just have put handlers of its own there
     watches = asyncio.create_task(reflector.wait(), name="watches")
     is_drained = False
     try:

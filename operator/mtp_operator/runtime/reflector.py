@@ -28,7 +28,7 @@ SELECTORS: Final = {
 """Other kinds are watched whole."""
 
 START_SECONDS: Final = 30.0
-"""Time in which every kind has to be discovered, and its watch to have begun."""
+"""Time in which every kind has to be discovered."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class Reflector(Protocol):
     """
 
     async def start(self, scopes: Sequence[Scope], listener: Listener) -> None:
-        """Begins to list and watch. May put signal handlers of its own into the event loop."""
+        """Begins to list and watch."""
 
     async def wait(self) -> None:
         """Waits for the end of any watch.
 
         Raises:
-            FatalError: always, in the end: a watch did not begin within `START_SECONDS`, or it ended.
+            FatalError: always, in the end; with what the API server answered where that was the cause.
         """
 
     async def stop(self) -> None:
