@@ -18,7 +18,7 @@ def start_events(
     begun = [trial for trial in after.trials if _has_begun(trial)]
     if not begun or any(map(_has_begun, before.trials)):
         return []
-    first = "".join(f". Measuring {trial.why}" for trial in begun if trial.adopted_from is None)
+    first = "".join(f". Measuring {trial.rationale}" for trial in begun if trial.adopted_from is None)
     said = f"Tuning started: MTPTuningRun {run_name}{first}"
     return [EventDraft(subject, "Normal", "TuningStarted", shorten(said))]
 
@@ -45,7 +45,7 @@ def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTunin
             continue
         named = f"trial {trial.number} ({trial.candidate})"
         if _has_begun(trial) and not is_first and (older is None or not _has_begun(older)):
-            events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.why}"))
+            events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.rationale}"))
         match trial.state:
             case TrialState.PLANNED if trial.attempt > 0:
                 reason, how = _repeated(trial, older)
@@ -57,8 +57,8 @@ def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTunin
             case TrialState.FAILED:
                 said = f"{named}: {trial.reason}: {trial.message}"
                 events.append(EventDraft(subject, "Warning", "TrialFailed", said))
-            case TrialState.SET_ASIDE:
-                events.append(EventDraft(subject, "Warning", "TrialSetAside", f"{named}: {trial.message}"))
+            case TrialState.INVALIDATED:
+                events.append(EventDraft(subject, "Warning", "TrialInvalidated", f"{named}: {trial.message}"))
     return events
 
 
@@ -90,8 +90,8 @@ def model_events(
     events = []
     weights = after.weights
     if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
-        message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
-        events.append(EventDraft(subject, "Normal", "ModelCached", message))
+        message = next(one.message for one in after.conditions if one.type == ConditionType.WEIGHTS_READY)
+        events.append(EventDraft(subject, "Normal", "WeightsReady", message))
     # A loss is already an Event of its trial.
     is_new = obstacle is not None and obstacle.reason != TRIAL_LOST
     if obstacle is not None and is_new and _ready_reason(before) != obstacle.reason == _ready_reason(after):
