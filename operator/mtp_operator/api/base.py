@@ -1,7 +1,7 @@
 """What every part of the API shares: names, the base class, bounded types and the markers for the CRD generator."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar, cast
 
 from pydantic import Field, ValidationError
 
@@ -76,7 +76,8 @@ class Schema(Record):
             base: a base of its type.
             changes: other values of fields, which have to be valid.
         """
-        return base.model_construct(**({name: getattr(self, name) for name in base.model_fields} | changes))
+        values = {name: getattr(self, name) for name in base.model_fields} | changes
+        return cast(S, base.model_construct(**values))
 
 
 def rule(

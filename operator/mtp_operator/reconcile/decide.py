@@ -35,7 +35,8 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
         settings: what the operator's installation says.
         now: the time.
     """
-    ours, strangers = [], []
+    ours: list[MTPTuningRun] = []
+    strangers: list[MTPTuningRun] = []
     for run in observed.runs:
         (ours if runs.is_ours(run) else strangers).append(run)
     foreign = Plan.all(*(runs.disown(run, now) for run in strangers))
