@@ -333,7 +333,7 @@ def live(fault: Fault, seed: int) -> Outcome:
             wrong.append(f"{event['event']}: {event}")
         raise structlog.DropEvent
 
-    with _in_process(note), asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with in_process(note), asyncio.Runner(loop_factory=VirtualLoop) as runner:
 
         async def run() -> Outcome:
             return await Life(fault, seed).live()
@@ -344,7 +344,7 @@ def live(fault: Fault, seed: int) -> Outcome:
 
 
 @contextlib.contextmanager
-def _in_process(note: structlog.typing.Processor) -> Iterator[None]:
+def in_process(note: structlog.typing.Processor) -> Iterator[None]:
     """The runtime without HTTP, without metrics and with its log heard."""
     before = structlog.get_config()
     structlog.configure(processors=[note], wrapper_class=structlog.make_filtering_bound_logger(40))

@@ -89,7 +89,6 @@ class MemoryReflector:
         self._epochs: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._left: set[str] = set()
-        self._seen = 0
         self._listener: Listener | None = None
         self._is_frozen_until = 0.0
         self.longest_delay_seconds = 0.3
@@ -138,9 +137,6 @@ class MemoryReflector:
             for key, body in list(self._server.objects.items()):
                 if key.rpartition("/")[0] == path:
                     self._listener.seen(self._scopes[path], body)
-            if not self._left and not self._seen:
-                self._seen = 1
-                self._listener.primed()
 
         return list_all
 

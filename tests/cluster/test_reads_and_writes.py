@@ -213,16 +213,20 @@ async def test_watches_fill_the_cache_write_nothing_and_agree_with_the_sweep(pla
         scopes = tuple(Scope(resource, place) for resource in (MODELS, RUNS, JOBS, PODS))
         reflector = KopfReflector(await load_configuration(2))
 
-        await reflector.start(scopes, Mirror(it.cache, woken.append))
+        mirror = Mirror(it.cache, woken.append)
+        sweep = Sweep(it.client, it.cache, woken.append, scopes, 300)
+        await reflector.start(scopes, mirror)
         try:
-            await until(lambda: it.key in woken, "the first event")
+            await sweep.prime()
+            assert woken == []
+            mirror.primed()
+            assert it.key in woken
             assert it.jobs() == ["before"]
 
             await it.apply(Create(Kind.JOB, it.job("after")))
             await until(lambda: not it.cache.lagging(it.key), "the watch has caught up with the write")
             assert it.jobs() == ["after", "before"]
 
-            sweep = Sweep(it.client, it.cache, woken.append, scopes, 300)
             await sweep.once()
 
             kubectl("delete", "job", "before", "-n", place)

@@ -296,14 +296,16 @@ def moment(entry: dict[str, Any]) -> datetime:
 
 
 def usage() -> Usage:
-    """Of the operator's process since its start.
+    """Of the operator's process since its start; other clusters of this machine may have operators of their own.
 
     Raises:
         RuntimeError: it does not run on this machine.
     """
+    pods = {f"HOSTNAME={pod['metadata']['name']}" for pod in harness.operator_pods()}
     for process in Path("/proc").glob("[0-9]*"):
         command = _read(process / "cmdline").split("\0")
-        if len(command) > 2 and command[1].endswith("/mtp") and command[2] == "operator":
+        is_operator = len(command) > 2 and command[1].endswith("/mtp") and command[2] == "operator"
+        if is_operator and pods & set(_read(process / "environ").split("\0")):
             ticks = _read(process / "stat").rsplit(")", 1)[1].split()
             cpu_seconds = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
             status = dict(line.split(":\t", 1) for line in _read(process / "status").splitlines() if ":\t" in line)

@@ -1,7 +1,7 @@
 """What every part of the API shares: names, the base class, bounded types and the markers for the CRD generator."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypeVar, cast
 
 from pydantic import Field, ValidationError
 
@@ -47,6 +47,9 @@ MAX_MEASURE: Final = 1e9
 Positions = Annotated[int, Field(ge=0, le=MAX_POSITIONS)]
 
 
+S = TypeVar("S", bound="Schema")
+
+
 class Schema(Record):
     """Base of every API type."""
 
@@ -65,6 +68,16 @@ class Schema(Record):
         if unknown:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
         return type(self)(**(dict(self) | changes))
+
+    def part(self, base: type[S], **changes: Any) -> S:
+        """What the object is as one of a base of its type: values are valid already, and are not validated again.
+
+        Args:
+            base: a base of its type.
+            changes: other values of fields, which have to be valid.
+        """
+        values = {name: getattr(self, name) for name in base.model_fields} | changes
+        return cast(S, base.model_construct(**values))
 
 
 def rule(

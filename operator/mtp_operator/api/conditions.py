@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -46,6 +47,7 @@ class Condition(Schema):
     last_transition_time: Annotated[Timestamp, Field(description="When the status of the condition last changed.")]
 
 
+@lru_cache(maxsize=64)
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -65,7 +67,7 @@ def printable(text: str) -> str:
 
     Engines, hubs, kubelets and API objects say what they like, and `kubectl describe` prints it as it is.
     """
-    return "".join(_shown(one) for one in text)
+    return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:

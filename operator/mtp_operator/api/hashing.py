@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Collection
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from pydantic.fields import FieldInfo
 
@@ -27,25 +28,43 @@ def canonical_hash(stated: Schema, *, exclude: Collection[str] = ()) -> str:
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
+class _Field(NamedTuple):
+    """What the hash needs to know of a field."""
+
+    name: str
+    key: str
+    default: Any
+    is_unordered: bool
+
+
+@cache
+def _fields(schema: type[Schema]) -> tuple[_Field, ...]:
+    """The fields of a type: pydantic copies a default each time that it is asked for it."""
+    return tuple(
+        _Field(name, field.alias or name, field.get_default(call_default_factory=True), _is_unordered(field))
+        for name, field in schema.model_fields.items()
+    )
+
+
 def _effective(stated: Schema, exclude: Collection[str] = ()) -> dict[str, Any]:
     document = {}
-    for name, field in type(stated).model_fields.items():
+    for name, key, default, is_unordered in _fields(type(stated)):
         value = getattr(stated, name)
-        if name in exclude or value is None or value == field.get_default(call_default_factory=True):
+        if name in exclude or value is None or value == default:
             continue
-        plain = _plain(value, field)
+        plain = _plain(value, is_unordered=is_unordered)
         # A part that only states defaults says as much as one that is absent.
         if plain not in ({}, []):
-            document[field.alias or name] = plain
+            document[key] = plain
     return document
 
 
-def _plain(value: Any, field: FieldInfo) -> Any:
+def _plain(value: Any, *, is_unordered: bool) -> Any:
     if isinstance(value, Schema):
         return _effective(value)
     if isinstance(value, tuple):
-        items = [_plain(item, field) for item in value]
-        return sorted(items, key=json.dumps) if _is_unordered(field) else items
+        items = [_plain(item, is_unordered=is_unordered) for item in value]
+        return sorted(items, key=json.dumps) if is_unordered else items
     return value
 
 

@@ -99,7 +99,7 @@ class MTPTuningRunSpec(RunSettings):
 
     def settings(self) -> RunSettings:
         """The part that the result depends on."""
-        return RunSettings.model_validate(self.model_dump())
+        return self.part(RunSettings)
 
 
 class TrialState(StrEnum):

@@ -49,9 +49,9 @@ class Measurement(EngineSettings):
         the bench measures are no part of it.
         """
         levels = tuple(Level(concurrency=level.concurrency) for level in self.workload.levels)
-        measured = {name: getattr(self, name) for name in Measurement.model_fields}
-        measured |= {
-            "model": self.model.replace(served_name=None, aliases=()),
-            "workload": self.workload.replace(levels=levels),
-        }
-        return canonical_hash(Measurement(**measured), exclude={"weights_claim", "cache_claim", "bench_image"})
+        measured = self.part(
+            Measurement,
+            model=self.model.replace(served_name=None, aliases=()),
+            workload=self.workload.replace(levels=levels),
+        )
+        return canonical_hash(measured, exclude={"weights_claim", "cache_claim", "bench_image"})

@@ -15,6 +15,8 @@ def with_template_defaults(stated: PodTemplateSpec, defaults: PodTemplateSpec) -
     model. Labels, annotations and nodeSelector are joined key by key, tolerations and pull secrets one by one.
     """
     untouched = PodTemplateSpec()
+    if defaults == untouched:
+        return stated
     changes = {
         name: _joined(name, *(getattr(one, name) for one in (stated, defaults, untouched)))
         for name in PodTemplateSpec.model_fields

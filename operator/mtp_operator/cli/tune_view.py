@@ -62,8 +62,6 @@ class PlainView:
         if run.status.verdict is not None:
             events = tuple(event for event in events if event.reason in ("TrialMeasured", "TrialFailed"))
         for event in events:
-            if event.reason == "TuningStarted":
-                continue
             seconds = self._clock() - self._begin
             said = escape(event.message)
             mark = "! " if event.type == "Warning" else ""

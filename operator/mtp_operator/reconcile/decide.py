@@ -35,8 +35,10 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
         settings: what the operator's installation says.
         now: the time.
     """
-    ours = [run for run in observed.runs if runs.is_ours(run)]
-    strangers = [run for run in observed.runs if not runs.is_ours(run)]
+    ours: list[MTPTuningRun] = []
+    strangers: list[MTPTuningRun] = []
+    for run in observed.runs:
+        (ours if runs.is_ours(run) else strangers).append(run)
     foreign = Plan.all(*(runs.disown(run, now) for run in strangers))
     model = observed.model
     unreadable_model = next((one for one in observed.unreadable if one.reference.kind is Kind.MODEL), None)

@@ -11,17 +11,28 @@ from .obstacles import TRIAL_LOST, Obstacle
 from .plan import EventDraft
 
 
-def start_events(subject: Reference, before: MTPTuningRunStatus, run_name: str) -> list[EventDraft]:
-    """The start of a run, before anything else is said of it."""
-    if before.started_at is not None:
+def start_events(
+    subject: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus, run_name: str
+) -> list[EventDraft]:
+    """The start of a run with its first trial, before anything else is said of it: one change, one Event."""
+    begun = [trial for trial in after.trials if _has_begun(trial)]
+    if not begun or any(map(_has_begun, before.trials)):
         return []
-    return [EventDraft(subject, "Normal", "TuningStarted", f"Tuning started: MTPTuningRun {run_name}")]
+    first = "".join(f". Measuring {trial.rationale}" for trial in begun if trial.adopted_from is None)
+    said = f"Tuning started: MTPTuningRun {run_name}{first}"
+    return [EventDraft(subject, "Normal", "TuningStarted", shorten(said))]
+
+
+def _has_begun(trial: TrialStatus) -> bool:
+    """Whether a trial has had a Job: what is only planned may still be refused."""
+    return trial.job_uid is not None or trial.attempt > 0
 
 
 def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTuningRunStatus) -> list[EventDraft]:
     """What became of the trials between two statuses of a run."""
     known = {trial.number: trial for trial in before.trials}
     events = []
+    is_first = not any(map(_has_begun, before.trials))
     adopted = [trial for trial in after.trials if trial.adopted_from is not None and trial.number not in known]
     if adopted:
         runs = ", ".join(sorted({f"MTPTuningRun {trial.adopted_from}" for trial in adopted}))
@@ -33,10 +44,10 @@ def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTunin
         if trial in adopted or (older is not None and (older.state, older.attempt) == (trial.state, trial.attempt)):
             continue
         named = f"trial {trial.number} ({trial.candidate})"
+        if _has_begun(trial) and not is_first and (older is None or not _has_begun(older)):
+            events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.rationale}"))
         match trial.state:
-            case TrialState.PLANNED if trial.attempt == 0:
-                events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.rationale}"))
-            case TrialState.PLANNED:
+            case TrialState.PLANNED if trial.attempt > 0:
                 reason, how = _repeated(trial, older)
                 events.append(EventDraft(subject, "Warning", reason, f"{named}: {trial.message}; retrying{how}"))
             case TrialState.MEASURED:

@@ -208,14 +208,17 @@ def _is_served_meanwhile(model: MTPModel, desired: DesiredState, serving: Servin
 
 def _is_tuned_again(model: MTPModel, desired: DesiredState, known_runs: Sequence[MTPTuningRun]) -> bool:
     """Whether the choice in use was measured under the same settings, and is only being searched for again."""
-    measurement = desired.settings.measurement_hash()
-    return model.status.n_spec is not None and any(
-        run.spec.measurement_hash() == measurement
-        and run.status.verdict is not None
+    chose_it = [
+        run
+        for run in known_runs
+        if run.status.verdict is not None
         and run.status.verdict.type in CHOICES
         and run.status.verdict.n_spec == model.status.n_spec
-        for run in known_runs
-    )
+    ]
+    if model.status.n_spec is None or not chose_it:
+        return False
+    measurement = desired.settings.measurement_hash()
+    return any(run.spec.measurement_hash() == measurement for run in chose_it)
 
 
 def _conditions(

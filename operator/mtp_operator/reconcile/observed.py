@@ -304,7 +304,8 @@ class Observed:
     model: MTPModel | None
     runs: tuple[MTPTuningRun, ...] = ()
     relatives: tuple[Mapping[str, Any], ...] = ()
-    """Runs of other models of the namespace, as the API server sent them: only a run that begins reads some."""
+    """Runs of other models of the namespace with finished trials, as the API server sent them: only a run that begins
+    reads some."""
     jobs: tuple[Job, ...] = ()
     pods: tuple[Pod, ...] = ()
     """Pods of trials."""

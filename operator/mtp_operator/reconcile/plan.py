@@ -9,7 +9,7 @@ from .observed import Kind, Lane, Reference
 
 @dataclass(frozen=True)
 class Create:
-    """POST of a new object, after one live GET has shown that it is not there."""
+    """POST of a new object; the one that has its name already is looked at in place of it."""
 
     kind: Kind
     body: Mapping[str, Any]

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from mtp_operator.api.base import first_problem
 from mtp_operator.api.conditions import parse_time, shorten
 from mtp_operator.api.model import MTPModel, ObjectMeta
-from mtp_operator.api.run import MTPTuningRun
+from mtp_operator.api.run import MTPTuningRun, TrialState
 from mtp_operator.api.serving_record import ServingRecord
 from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from mtp_operator.resources.fetch_job import FETCH_CONTAINER
@@ -187,6 +187,14 @@ def has_ended(body: Body) -> bool:
     try:
         return bool(view_job(body).finished)
     except Exception:  # whatever somebody has put into an object
+        return False
+
+
+def has_finished_trials(body: Body) -> bool:
+    """Whether a run may be evidence for another one: hundreds of models that begin at once have nothing to tell."""
+    try:
+        return any(trial["state"] in (TrialState.MEASURED, TrialState.FAILED) for trial in body["status"]["trials"])
+    except (AttributeError, KeyError, TypeError):
         return False
 
 

@@ -46,17 +46,18 @@ def run_settings(
             },
             "weightsClaim": claim_name(model),
             "cacheClaim": spec.storage and spec.storage.cache_claim,
-            "engine": {**spec.engine.to_wire(), "image": engine_image},
+            # Parts that are valid already are not written out to be read again.
+            "engine": spec.engine.replace(image=engine_image),
             "benchImage": bench_image,
-            "accelerator": spec.accelerator.to_wire(),
+            "accelerator": spec.accelerator,
             "speculation": speculation,
-            "files": [one.to_wire() for one in spec.files],
-            "resources": spec.template.resources.to_wire(),
+            "files": spec.files,
+            "resources": spec.template.resources,
             "maxNSpec": model.max_n_spec,
             "firstNSpec": first and min(first, model.max_n_spec),
-            "workload": spec.tuning.workload.of(spec.engine).to_wire(),
-            "objective": spec.tuning.objective.to_wire(),
-            "budget": spec.tuning.budget.to_wire(),
+            "workload": spec.tuning.workload.of(spec.engine),
+            "objective": spec.tuning.objective,
+            "budget": spec.tuning.budget,
         }
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from collections import Counter
@@ -52,6 +53,8 @@ def run_operator(settings: Settings, make_reflector: MakeReflector) -> int:
         The exit status: 0 after a signal, 1 after anything else.
     """
     configure_logging(settings.log_level)
+    # What has been imported stays, and is most of what there is: no collection has to look at it again.
+    gc.freeze()
     # Not asyncio.run, which waits for every task that is left: a watch may swallow its cancellation.
     return asyncio.new_event_loop().run_until_complete(_run(settings, make_reflector))
 
@@ -136,10 +139,10 @@ async def lead(
 
     keeper = asyncio.create_task(lease.keep(), name="lease")
     workers = [asyncio.create_task(worker.run(), name=f"worker {number}") for number in range(settings.workers)]
-    sweeper = asyncio.create_task(sweep.run(), name="sweep")
+    mirror = Mirror(cache, queue.add)
+    sweeper = asyncio.create_task(_sweeps(sweep, mirror), name="sweep")
     ours = {keeper, *workers, sweeper}
-    await reflector.start(scopes, Mirror(cache, queue.add))
-    _stop_on_signals(stop)  # the reflector may just have put handlers of its own there
+    await reflector.start(scopes, mirror)
     watches = asyncio.create_task(reflector.wait(), name="watches")
     is_drained = False
     try:
@@ -160,6 +163,12 @@ async def lead(
             lease.abandon()
         await reflector.stop()
         REGISTRY.unregister(model_metrics)
+
+
+async def _sweeps(sweep: Sweep, mirror: Mirror) -> None:
+    await sweep.prime()
+    mirror.primed()
+    await sweep.run()
 
 
 async def _first_failure(tasks: set[asyncio.Task[Any]]) -> None:

@@ -80,6 +80,8 @@ class Applied:
     """Whether something came to light that the decision did not know."""
     failures: dict[Lane, FailedAction] = field(default_factory=dict)
     """Lanes that did not get to their end."""
+    report_waits: bool = False
+    """Whether the model's status was left to the next decision."""
 
     @property
     def calls_for_decision(self) -> bool:
@@ -112,13 +114,22 @@ class Applier:
         self._wake = wake
         self._questions = questions or Questions()
 
-    async def apply(self, plan: Plan, applied: Applied) -> None:
+    async def apply(self, plan: Plan, applied: Applied, *, report_may_wait: bool = False) -> None:
         """Carries out every lane as far as it goes, and notes in `applied` what that brought about.
+
+        Args:
+            plan: what to do.
+            applied: is told.
+            report_may_wait: whether the report may be left to the decision that follows at once where the other lanes
+                have changed something: it knows more, and each write of a model wakes everybody who watches it.
 
         Raises:
             WritesStoppedError: the Lease is not held any more.
         """
         for lane in Lane:
+            if lane is Lane.REPORT and report_may_wait and applied.writes and not applied.failures:
+                applied.report_waits = lane in plan.lanes
+                break
             for action in plan.lanes.get(lane, ()):
                 try:
                     await self._carry_out(action, applied)
@@ -215,16 +226,13 @@ class Applier:
         resource, metadata = RESOURCES[create.kind], create.body["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         try:
+            reply = await self._client.create(resource, create.body)
+        except AlreadyExistsError:
             live = await self._client.get(resource, namespace, name)
-        except NotFoundError:
-            try:
-                reply = await self._client.create(resource, create.body)
-            except AlreadyExistsError:
-                live = await self._client.get(resource, namespace, name)
-            else:
-                self._cache.written(resource, reply)
-                self._count("create", create.kind, name, applied)
-                return
+        else:
+            self._cache.written(resource, reply)
+            self._count("create", create.kind, name, applied)
+            return
         if key_of(resource, live) != key_of(resource, create.body):
             raise _taken(create, live)
         if not self._cache.fetched(resource, live):

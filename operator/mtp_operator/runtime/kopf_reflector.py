@@ -1,27 +1,29 @@
-"""Kopf, as far as it is used: a reflector. No other module imports it.
+"""Kopf, as far as it is used: lists, watches, and both again after whatever ends them. No other module imports it.
 
-Kopf calls index handlers for each object of a list at once and event handlers only when the lists of all indexed kinds
-are in. So the index handlers tell what there is, and the first event handler that all lists are in. The objects
-themselves are not kept in Kopf's indexes, because these cannot drop what a re-list no longer has.
-Neither handler writes anything to an object: no finalizer, no annotation.
+Of Kopf's operator nothing is used: it makes a task, a memory and three loggers for each object, for handlers that may
+take long and be tried again, which took half of this process's time. Its stream of events is inside it, under names
+that another version may change: requirements pin the version, and tests/unit/runtime/test_reflectors.py holds it to
+what is needed here.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import kopf
+from kopf._cogs.clients import auth, watching
+from kopf._cogs.structs import credentials, references
 from kubernetes.aio.client import Configuration
-
-from mtp_operator.resources.labels import MANAGER
 
 from .api_client import Resource
 from .fatal import FatalError
-from .reflector import START_SECONDS, Listener, Scope
+from .reflector import Listener, Scope
 
 STOP_SECONDS: Final = 5.0
 """Time that the watches have to end."""
+
+_KEY: Final = credentials.VaultKey("mtp-operator")
 
 
 class KopfReflector:
@@ -33,26 +35,20 @@ class KopfReflector:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._scopes: Sequence[Scope] = ()
-        self._watches: asyncio.Task[None] | None = None
+        self._vault: credentials.Vault | None = None
+        self._watches: set[asyncio.Task[None]] = set()
 
     async def start(self, scopes: Sequence[Scope], listener: Listener) -> None:
         """Begins to list and watch."""
         if not logging.getLogger().isEnabledFor(logging.DEBUG):
-            # Kopf reports each handler's success: that is each watch event.
             logging.getLogger("kopf").setLevel(logging.WARNING)
-        self._scopes = scopes
-        namespaces = {scope.namespace for scope in scopes if scope.namespace is not None}
-        tasks = await kopf.spawn_tasks(
-            registry=_registry(scopes, listener, self._configuration),
-            settings=_settings(scopes),
-            standalone=True,
-            # Never used, but Kopf would make one up from the user's name, which a numeric user does not have.
-            identity=cast(Any, MANAGER),
-            clusterwide=not namespaces,
-            namespaces=sorted(namespaces),
-        )
-        self._watches = asyncio.create_task(kopf.run_tasks(tasks, ignored=_EveryTask()), name="watches")
+        vault = self._vault = credentials.Vault()
+        auth.vault_var.set(vault)  # every task that is made from here on has it
+        settings = _settings(scopes)
+        self._watches = {
+            asyncio.create_task(_watch(scope, listener, settings), name=f"watch of {_name(scope)}") for scope in scopes
+        }
+        self._watches.add(asyncio.create_task(_log_in(vault, self._configuration), name="credentials of watches"))
 
     async def wait(self) -> None:
         """Waits for the end of any watch.
@@ -60,75 +56,52 @@ class KopfReflector:
         Raises:
             FatalError: always, in the end; with what the API server answered where that was the cause.
         """
-        if self._watches is None:
+        if not self._watches:
             raise FatalError("the watches have not been started")
-        guardian = asyncio.create_task(guard(self._scopes))
-        try:
-            await asyncio.wait({guardian, self._watches}, return_when=asyncio.FIRST_COMPLETED)
-            if self._watches.done():
-                error = None if self._watches.cancelled() else self._watches.exception()
-                raise FatalError(f"the watches ended: {error or 'without an error'}") from error
-            guardian.result()
-        finally:
-            guardian.cancel()
+        done, _ = await asyncio.wait(self._watches, return_when=asyncio.FIRST_COMPLETED)
+        ends = sorted(f"{task.get_name()}: {'cancelled' if task.cancelled() else task.exception()}" for task in done)
+        raise FatalError("a watch ended; " + "; ".join(ends))
 
     async def stop(self) -> None:
         """Ends all watches; one of Kopf's can swallow its cancellation, and is left behind then."""
-        # What Kopf reports of watches that it cuts off, object by object, helps nobody.
+        # What Kopf reports of watches that it cuts off helps nobody.
         for name in ("kopf", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        if self._watches is not None:
-            self._watches.cancel()
-            await asyncio.wait({self._watches}, timeout=STOP_SECONDS)
+        for task in self._watches:
+            task.cancel()
+        if self._watches:
+            await asyncio.wait(self._watches, timeout=STOP_SECONDS)
+        if self._vault is not None:
+            await self._vault.close()
 
 
-def _registry(scopes: Iterable[Scope], listener: Listener, configuration: Configuration) -> kopf.OperatorRegistry:
-    """Kopf's registry with two handlers for each kind."""
-    registry = kopf.OperatorRegistry()
-    is_primed = False
+async def _watch(scope: Scope, listener: Listener, settings: kopf.OperatorSettings) -> None:
+    """Tells of every object of a collection, for ever; ends where the API server refuses that."""
+    events = watching.infinite_watch(settings=settings, resource=_resource(scope.resource), namespace=_namespace(scope))
+    async for event in events:
+        if isinstance(event, watching.Bookmark) or event["type"] == "BOOKMARK":
+            continue
+        (listener.deleted if event["type"] == "DELETED" else listener.seen)(scope.resource, dict(event["object"]))
 
-    async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        return await _connection(configuration)
 
-    def register(resource: Resource) -> None:
-        async def index(body: kopf.Body, **_: Any) -> None:
-            listener.seen(resource, dict(body))
-
-        async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # Kopf's name for it
-            nonlocal is_primed
-            if not is_primed:
-                is_primed = True
-                listener.primed()
-            if type == "DELETED":
-                listener.deleted(resource, dict(body))
-
-        where = (resource.group, resource.version, resource.plural)
-        kopf.index(*where, id=f"index-{resource.plural}", registry=registry)(index)
-        kopf.on.event(*where, id=f"event-{resource.plural}", registry=registry)(event)
-
-    kopf.on.login(id="log_in", registry=registry)(log_in)
-    for resource in {scope.resource for scope in scopes}:
-        register(resource)
-    return registry
+async def _log_in(vault: credentials.Vault, configuration: Configuration) -> None:
+    """Brings new credentials whenever there are none, or none that are accepted."""
+    while True:
+        await vault.populate({_KEY: await _connection(configuration)})
+        await vault.wait_for_emptiness()
 
 
 def _settings(scopes: Iterable[Scope]) -> kopf.OperatorSettings:
-    """How Kopf watches: selectors on the server's side, no peering, no Events, nothing stored on objects."""
+    """How Kopf watches, with selectors on the server's side."""
     settings = kopf.OperatorSettings()
-    settings.peering.standalone = True
-    settings.posting.enabled = False
-    settings.scanning.disabled = True
-    settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = (1, 2, 4, 8)
-    settings.queueing.exit_timeout = 0.5
     settings.watching.chunk_size = 100
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 620
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 90
-    settings.persistence.diffbase_storage = _NoDiffBase()
     for scope in scopes:
         if scope.selector:
             resource = scope.resource
@@ -136,57 +109,16 @@ def _settings(scopes: Iterable[Scope]) -> kopf.OperatorSettings:
     return settings
 
 
-class _NoDiffBase(kopf.DiffBaseStorage):
-    """Computes no differences between versions of an object: no handler asks for them."""
-
-    def build(self, **_: Any) -> kopf.BodyEssence:
-        return kopf.BodyEssence({})
-
-    def fetch(self, **_: Any) -> None:
-        return None
-
-    def store(self, **_: Any) -> None:
-        return None
+def _resource(resource: Resource) -> references.Resource:
+    return references.Resource(resource.group, resource.version, resource.plural, namespaced=resource.namespaced)
 
 
-class _EveryTask(Collection[asyncio.Task[Any]]):
-    """The tasks that Kopf shall not cancel at its end: its own it ends by name, and all others are not its own."""
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
-        return iter(asyncio.all_tasks())
-
-    def __len__(self) -> int:
-        return len(asyncio.all_tasks())
+def _namespace(scope: Scope) -> references.Namespace:
+    return None if scope.namespace is None else references.NamespaceName(scope.namespace)
 
 
-async def guard(scopes: Iterable[Scope]) -> None:
-    """Waits for the end of any watch: Kopf drops a watch that returns or is cancelled without a word.
-
-    Raises:
-        FatalError: always, in the end: a watch did not begin in time, or it ended.
-    """
-    expected = {f"watcher for {_kopf_name(scope.resource)}@{scope.namespace}" for scope in scopes}
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            while not (tasks := _tasks_named(expected)).keys() >= expected:  # noqa: ASYNC110  # Kopf does not tell
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        missing = ", ".join(sorted(expected - _tasks_named(expected).keys()))
-        raise FatalError(f"watches not started within {START_SECONDS:g} s: {missing}") from None
-    done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-    ends = sorted(f"{task.get_name()}: {'cancelled' if task.cancelled() else task.exception()}" for task in done)
-    raise FatalError("a watch ended; " + "; ".join(ends))
-
-
-def _kopf_name(resource: Resource) -> str:
-    return f"{resource.plural}.{resource.version}.{resource.group}".strip(".")
-
-
-def _tasks_named(names: set[str]) -> dict[str, asyncio.Task[Any]]:
-    return {task.get_name(): task for task in asyncio.all_tasks() if task.get_name() in names}
+def _name(scope: Scope) -> str:
+    return scope.resource.plural + (f" in namespace {scope.namespace}" if scope.namespace else "")
 
 
 async def _connection(configuration: Configuration) -> kopf.ConnectionInfo:

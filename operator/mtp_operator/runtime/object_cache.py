@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from mtp_operator.api.fetch import FetchProgress
 from mtp_operator.reconcile.observed import APPLIED_KINDS, Kind, ModelKey, SeenProgress
-from mtp_operator.reconcile.views import has_ended, is_controlled
+from mtp_operator.reconcile.views import has_ended, has_finished_trials, is_controlled
 from mtp_operator.resources.labels import APPLIED_ANNOTATION, KNOWN_LABELS, MODEL_LABEL
 from mtp_operator.resources.server_deployment import RECORD_ANNOTATION
 
@@ -123,7 +123,7 @@ class Snapshot:
     children: dict[Kind, list[Body]] = field(default_factory=dict)
     """Objects of the kinds that plans apply."""
     relatives: list[Body] = field(default_factory=list)
-    """Runs of other models of the namespace."""
+    """Runs of other models of the namespace, those with finished trials."""
 
 
 def key_of(resource: Resource, body: Body) -> ModelKey | None:
@@ -154,8 +154,8 @@ class Cache:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._by_key: dict[ModelKey | None, dict[str, Entry]] = {}
-        self._runs: dict[str, dict[str, Entry]] = {}
-        """Of each namespace, by uid."""
+        self._evidence: dict[str, dict[str, Entry]] = {}
+        """Of each namespace, the runs with finished trials, by uid."""
         self._gone: dict[str, tuple[int, float]] = {}
         self._changed: set[ModelKey] = set()
 
@@ -197,7 +197,7 @@ class Cache:
         if entry is not None:
             self._detach(uid, entry.key)
             if entry.resource is RUNS:
-                self._runs[entry.body["metadata"]["namespace"]].pop(uid)
+                self._evidence.get(entry.body["metadata"]["namespace"], {}).pop(uid, None)
             self._mark(entry)
 
     def keep_events(self, uid: str, at: datetime, events: Sequence[Body]) -> bool:
@@ -248,7 +248,7 @@ class Cache:
             events={uid: entry.events for uid, entry in entries.items() if entry.events is not None},
             progress={uid: entry.progress for uid, entry in entries.items() if entry.progress is not None},
             children={kind: bodies(RESOURCES[kind]) for kind in APPLIED_KINDS},
-            relatives=[entry.body for entry in self._runs.get(key.namespace, {}).values() if entry.key != key],
+            relatives=[entry.body for entry in self._evidence.get(key.namespace, {}).values() if entry.key != key],
         )
 
     def lagging(self, key: ModelKey) -> list[Entry]:
@@ -335,12 +335,11 @@ class Cache:
         if entry is None:
             entry = self._entries[uid] = Entry(resource, key, kept, version)
             self._by_key.setdefault(key, {})[uid] = entry
-            if resource is RUNS:
-                self._runs.setdefault(metadata["namespace"], {})[uid] = entry
+            self._sort_evidence(entry)
             self._gone.pop(uid, None)
             self._mark(entry)
             return entry
-        if resource is not NODES or _labels(kept) != _labels(entry.body):
+        if _is_news(kept, entry.body):
             self._mark(entry)
         if key != entry.key:
             self._detach(uid, entry.key)
@@ -348,7 +347,13 @@ class Cache:
             entry.key = key
             self._mark(entry)
         entry.body, entry.version = kept, version
+        self._sort_evidence(entry)
         return entry
+
+    def _sort_evidence(self, entry: Entry) -> None:
+        if entry.resource is RUNS and has_finished_trials(entry.body):
+            metadata = entry.body["metadata"]
+            self._evidence.setdefault(metadata["namespace"], {})[metadata["uid"]] = entry
 
     def _confirm(self, entry: Entry, version: int) -> None:
         was_lagging = entry.is_lagging
@@ -369,8 +374,12 @@ class Cache:
             del self._by_key[key]
 
 
-def _labels(body: Body) -> Any:
-    return body["metadata"].get("labels")
+def _is_news(body: Body, older: Body) -> bool:
+    """Whether a version says anything that decisions read and the older one did not: a Job's counts do not."""
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": None}} != {
+        **older,
+        "metadata": {**older["metadata"], "resourceVersion": None},
+    }
 
 
 def _slim(resource: Resource, body: Body) -> dict[str, Any]:

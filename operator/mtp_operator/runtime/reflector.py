@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mtp_operator.reconcile.observed import APPLIED_KINDS
-from mtp_operator.resources.labels import MANAGED_SELECTOR
+from mtp_operator.resources.labels import COMPONENT_LABEL, MANAGED_SELECTOR, SERVER
 
-from .api_client import JOBS, MODELS, NODES, PODS, RUNS, Body, Resource
+from .api_client import JOBS, MODELS, NETWORK_POLICIES, NODES, PODS, RUNS, Body, Resource
 from .installation import Settings
 from .object_cache import RESOURCES
 
@@ -19,11 +19,16 @@ GPU_NODE_SELECTOR: Final = "nvidia.com/gpu.product"
 
 CHILDREN: Final = (JOBS, PODS, *(RESOURCES[kind] for kind in APPLIED_KINDS))
 
-SELECTORS: Final = {**dict.fromkeys(CHILDREN, MANAGED_SELECTOR), NODES: GPU_NODE_SELECTOR}
+SELECTORS: Final = {
+    **dict.fromkeys(CHILDREN, MANAGED_SELECTOR),
+    # Nothing is decided from the policy of a model's trials, which is made once and never changed.
+    NETWORK_POLICIES: f"{MANAGED_SELECTOR},{COMPONENT_LABEL}={SERVER}",
+    NODES: GPU_NODE_SELECTOR,
+}
 """Other kinds are watched whole."""
 
 START_SECONDS: Final = 30.0
-"""Time in which every kind has to be discovered, and its watch to have begun."""
+"""Time in which every kind has to be discovered."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +55,13 @@ def watched_scopes(settings: Settings) -> tuple[Scope, ...]:
 
 
 class Listener(Protocol):
-    """Hears of every object of the collections. Old news may come again, and late."""
+    """Hears of every object of the collections, those included that are there. Old news may come again, and late."""
 
     def seen(self, resource: Resource, body: Body) -> None:
         """An object is there: a list contains it, or it was added or changed."""
 
     def deleted(self, resource: Resource, body: Body) -> None:
         """An object is gone; the body is its last state, with the version of its end."""
-
-    def primed(self) -> None:
-        """Everything that was there at the start has been `seen`. Comes once, before any `deleted`.
-
-        Where there is not a single object it may stay away until there is one.
-        """
 
 
 class Reflector(Protocol):
@@ -72,13 +71,13 @@ class Reflector(Protocol):
     """
 
     async def start(self, scopes: Sequence[Scope], listener: Listener) -> None:
-        """Begins to list and watch. May put signal handlers of its own into the event loop."""
+        """Begins to list and watch."""
 
     async def wait(self) -> None:
         """Waits for the end of any watch.
 
         Raises:
-            FatalError: always, in the end: a watch did not begin within `START_SECONDS`, or it ended.
+            FatalError: always, in the end; with what the API server answered where that was the cause.
         """
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Every few minutes, one metadata-only LIST per kind: the only proof that the watches are alive.
+"""At the start and every few minutes, one metadata-only LIST per kind: the only proof that the watches are alive.
 
 A reflector makes up no end of an object that a new list no longer has, and a watch can end without a trace.
 """
@@ -13,7 +13,7 @@ import structlog
 
 from mtp_operator.reconcile.observed import ModelKey
 
-from .api_client import MODELS, ApiError, Client, ForbiddenError, Resource
+from .api_client import MODELS, ApiError, Client, ForbiddenError, Resource, TransientError
 from .fatal import FatalError
 from .object_cache import Cache, version_of
 from .reflector import Scope
@@ -22,6 +22,12 @@ log = structlog.get_logger(__name__)
 
 WATCH_LATENCY_SECONDS: Final = 30.0
 """Time after which a watch must have brought a change."""
+
+LOOK_SECONDS: Final = 0.1
+"""Time between two looks whether the watches have brought what was there at the start."""
+
+LIST_AGAIN_SECONDS: Final = 10.0
+"""Time after which is listed again what was there at the start: some of it may have gone since."""
 
 RETRY_SECONDS: Final = 30.0
 """Time after which a sweep that failed is tried again."""
@@ -73,6 +79,27 @@ class Sweep:
         """Whether sweeps still succeed."""
         return self.age_seconds() <= LIVENESS_INTERVALS * self._interval_seconds
 
+    async def prime(self) -> None:
+        """Waits until the watches have brought all that is there: nothing is decided on half a list.
+
+        Raises:
+            FatalError: a namespace may not be read any more.
+            ApiError: a LIST is refused.
+        """
+        while True:
+            listed_at = self._clock()
+            try:
+                unseen = await self._unseen()
+            except TransientError as error:
+                log.warning("the API server does not answer", error=str(error))
+                await self._sleep(1)
+                continue
+            while unseen and self._clock() < listed_at + LIST_AGAIN_SECONDS:
+                await self._sleep(LOOK_SECONDS)
+                unseen = self._still(unseen)
+            if not unseen:
+                return
+
     async def run(self) -> None:
         """Sweeps for ever.
 
@@ -98,10 +125,12 @@ class Sweep:
             ApiError: a LIST failed.
         """
         await self._look_for_absent()
-        unseen = [one for scope in self._scopes for one in await self._compare(scope)]
+        unseen = await self._unseen()
+        for key in self._cache.take_changed():
+            self._wake(key)
         if unseen:
             await self._sleep(WATCH_LATENCY_SECONDS)
-            unseen = [one for one in unseen if not self._cache.has_seen(one.uid, one.version)]
+            unseen = self._still(unseen)
         if unseen:
             named = ", ".join(f"{one.resource.kind} {one.name}" for one in unseen[:5])
             raise FatalError(
@@ -117,6 +146,12 @@ class Sweep:
             except ForbiddenError:
                 continue
             raise FatalError(f"namespace {namespace}, which was left out, can be read now: the operator restarts")
+
+    async def _unseen(self) -> list[_Unseen]:
+        return [one for scope in self._scopes for one in await self._compare(scope)]
+
+    def _still(self, unseen: list[_Unseen]) -> list[_Unseen]:
+        return [one for one in unseen if not self._cache.has_seen(one.uid, one.version)]
 
     async def _compare(self, scope: Scope) -> list[_Unseen]:
         resource = scope.resource
@@ -136,6 +171,4 @@ class Sweep:
         for uid in cached - listed:
             log.info("dropped from the cache: gone, but no watch reported it", kind=resource.kind, uid=uid)
             self._cache.forget(uid)
-        for key in self._cache.take_changed():
-            self._wake(key)
         return unseen

@@ -1,6 +1,7 @@
 """The reconcile loop: take a key, observe, decide, apply, report."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 CATCH_UP_SECONDS: Final = 5.0
 """Time that a watch has to bring our own write before the object is read once, live."""
+
+REPORTS_AWAITED: Final = 5
+"""Decisions in a row that may leave a model's status to the next one: somebody who undoes our writes cannot hide it."""
 
 _KINDS = {resource: kind for kind, resource in RESOURCES.items()}
 
@@ -54,6 +58,8 @@ class Worker:
         self._lanes = Lanes(clock)
         self._set_aside: dict[ModelKey, list[str]] = {}
         """What was last logged as unreadable."""
+        self._awaited: Counter[ModelKey] = Counter()
+        """Decisions in a row that have left the model's status to the next one."""
 
     async def run(self) -> None:
         """Works until the queue is closed.
@@ -79,7 +85,7 @@ class Worker:
             decided = self._decide(observed, self._settings, self._now())
             generation = observed.model.metadata.generation if observed.model is not None else None
             plan = self._lanes.due(key, decided, generation)
-            await self._applier.apply(plan, applied)
+            await self._applier.apply(plan, applied, report_may_wait=self._awaited[key] < REPORTS_AWAITED)
         except WritesStoppedError:
             raise
         except ApiError as error:
@@ -90,6 +96,9 @@ class Worker:
             DECISIONS.labels(outcome="failed").inc()
         else:
             self._queue.done(key)
+            self._awaited[key] += 1
+            if not applied.report_waits:
+                del self._awaited[key]
             applied.learned |= self._lanes.note(key, decided, plan, applied.failures, generation)
             pause = self._lanes.next_seconds(key)
             for lane, failed in applied.failures.items():

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtp_operator.api.trial_documents import Latencies, LatencySummary, TrialResult
-from mtp_operator.reconcile.run import adopt
 from mtp_operator.resources.labels import MEASUREMENT_LABEL
 
 from .givens import NODE, SPEEDS, disqualified, model_body, result
@@ -211,21 +210,6 @@ def test_a_second_model_of_the_same_weights_boots_nothing() -> None:
     assert other.jobs == {}
     assert other.model is not None
     assert other.model["status"]["nSpec"] == 3
-
-
-def test_runs_that_have_finished_no_trial_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of models that begin at once would read each other's runs in vain."""
-    read: list[str] = []
-    monkeypatch.setattr(adopt, "view_run", lambda body: read.append(body["metadata"]["name"]))
-    world = tuned()
-    for trial in newest(world)["status"]["trials"]:
-        trial["state"] = "Running"
-
-    other = neighbour(world)
-    other.settle()
-
-    assert own(other.run()) != []
-    assert read == []
 
 
 def test_a_model_that_is_renamed_boots_nothing() -> None:

@@ -35,7 +35,7 @@ def test_a_model_is_tuned_and_its_evidence_outlives_it() -> None:
     assert world.jobs == {}
     assert "ownerReferences" not in world.run()["metadata"]
     assert [reason for reason, _ in world.events].count("NSpecChosen") == 1
-    assert [reason for reason, _ in world.events[:2]] == ["TuningStarted", "TrialPlanned"]
+    assert [reason for reason, _ in world.events[:3]] == ["TuningStarted", "TrialMeasured", "TrialPlanned"]
 
 
 def test_baseline_is_the_first_trial_and_its_job_follows_the_plan_in_the_status() -> None:

@@ -233,9 +233,10 @@ def test_events_come_in_their_order_and_none_twice() -> None:
     world.settle()
 
     reasons = [reason for reason, _ in world.events]
-    assert reasons[0] == "TuningStarted"
+    assert reasons[:2] == ["TuningStarted", "TrialMeasured"]
+    assert world.events[0][1].endswith(". Measuring n_spec=0, the baseline")
     assert reasons[-2:] == ["NSpecChosen", "NSpecServed"]
-    trials = reasons[1:-2]
+    trials = reasons[2:-2]
     assert trials == ["TrialPlanned", "TrialMeasured"] * (len(trials) // 2)
     assert len(world.events) == len(set(world.events))
 

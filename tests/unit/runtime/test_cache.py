@@ -35,13 +35,25 @@ def test_everything_that_belongs_to_a_model_is_found_by_its_key() -> None:
     assert set(cache.take_changed()) == {KEY, ModelKey(bodies.NAMESPACE, "other")}
 
 
-def test_runs_of_other_models_of_the_namespace_are_relatives_until_they_are_gone() -> None:
+@pytest.mark.parametrize("trials", [[], [{"state": "Planned"}], [{"state": 7}], [{}], 3, None])
+def test_runs_that_have_finished_no_trial_are_no_relatives(trials: Any) -> None:
+    """Hundreds of models that begin at once would read each other's runs in vain."""
+    cache = Cache()
+    cache.watched(RUNS, bodies.run(of="other", status={"trials": trials}))
+
+    assert cache.snapshot(KEY).relatives == []
+
+
+@pytest.mark.parametrize("state", ["Measured", "Failed"])
+def test_runs_of_other_models_of_the_namespace_are_relatives_until_they_are_gone(state: str) -> None:
     cache = Cache()
     cache.watched(RUNS, bodies.run())
-    other = bodies.run()
+    other = bodies.run(status={"trials": [{"state": "Planned"}]})
     other["metadata"] |= {"uid": "other-run-uid", "name": "other-run", "labels": {MEASUREMENT_LABEL: "0" * 16}}
     other["spec"] = {"modelName": "other"}
     cache.watched(RUNS, other)
+    finished = {**other, "status": {"trials": [{"state": state}]}}
+    cache.watched(RUNS, {**finished, "metadata": {**other["metadata"], "resourceVersion": "2"}})
 
     (relative,) = cache.snapshot(KEY).relatives
     assert (relative["metadata"]["uid"], relative["spec"]) == ("other-run-uid", {"modelName": "other"})
@@ -51,6 +63,19 @@ def test_runs_of_other_models_of_the_namespace_are_relatives_until_they_are_gone
 
     cache.forget("other-run-uid")
     assert cache.snapshot(KEY).relatives == []
+
+
+def test_a_version_that_says_nothing_new_wakes_nobody() -> None:
+    cache = Cache()
+    cache.watched(JOBS, bodies.job(version=5, status={"active": 0}))
+    list(cache.take_changed())
+
+    cache.watched(JOBS, bodies.job(version=6, status={"active": 1}))
+    assert list(cache.take_changed()) == []
+    assert cache.version("job-uid") == 6
+
+    cache.watched(JOBS, bodies.job(version=7, status={"conditions": [{"type": "Failed", "status": "True"}]}))
+    assert list(cache.take_changed()) == [KEY]
 
 
 def test_the_reply_to_a_write_is_newer_than_what_the_watch_still_brings() -> None:

@@ -1,11 +1,16 @@
 """What is watched, and when what a reflector brings wakes a model."""
 
+from typing import Any
+
+from mtp_operator.api.model import MTPModel
 from mtp_operator.reconcile.observed import ModelKey
-from mtp_operator.runtime.api_client import JOBS, MODELS, NODES, RUNS
+from mtp_operator.resources.network_policy import network_policy, trials_network_policy
+from mtp_operator.runtime.api_client import JOBS, MODELS, NETWORK_POLICIES, NODES, RUNS
 from mtp_operator.runtime.installation import Settings
 from mtp_operator.runtime.mirror import Mirror
 from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.reflector import Scope, watched_scopes
+from tests.unit.reconcile.givens import model_body
 
 from . import bodies
 
@@ -28,6 +33,17 @@ def test_each_kind_is_watched_in_each_namespace_and_nodes_only_where_they_may_be
     assert NODES not in {scope.resource for scope in some}
     assert Scope(JOBS, "b").selector == "app.kubernetes.io/managed-by=mtp-operator"
     assert Scope(MODELS, "b").selector == ""
+
+
+def test_of_network_policies_those_of_servers_are_watched_and_those_of_trials_are_not() -> None:
+    wanted = set(Scope(NETWORK_POLICIES, "b").selector.split(","))
+
+    def labels(policy: dict[str, Any]) -> set[str]:
+        return {f"{name}={value}" for name, value in policy["metadata"]["labels"].items()}
+
+    model = MTPModel.from_wire(model_body())
+    assert wanted <= labels(network_policy(model))
+    assert not wanted <= labels(trials_network_policy(model))
 
 
 def test_nothing_is_decided_on_half_a_list() -> None:

@@ -12,7 +12,13 @@ from mtp_operator.runtime.api_client import JOBS, NODES, RUNS, ApiError, Client
 from mtp_operator.runtime.fatal import FatalError
 from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.reflector import Scope
-from mtp_operator.runtime.sweep import RETRY_SECONDS, WATCH_LATENCY_SECONDS, Sweep
+from mtp_operator.runtime.sweep import (
+    LIST_AGAIN_SECONDS,
+    LOOK_SECONDS,
+    RETRY_SECONDS,
+    WATCH_LATENCY_SECONDS,
+    Sweep,
+)
 
 from . import bodies
 from .api_server import ApiServer, running
@@ -83,6 +89,41 @@ async def test_what_is_gone_is_dropped_and_its_model_is_woken() -> None:
 
         assert it.cache.snapshot(KEY).runs == []
         assert it.woken == [KEY]
+
+
+async def test_it_is_primed_once_the_watches_have_brought_all_that_is_there_and_wakes_nobody() -> None:
+    async with world() as it:
+        body = it.server.put(RUN_PATH, bodies.run())
+
+        def brings_it_at_the_third_look() -> None:
+            if len(it.slept) == 3:
+                it.cache.watched(RUNS, body)
+
+        it.meanwhile = brings_it_at_the_third_look
+        await it.sweep.prime()
+
+        assert it.slept == [LOOK_SECONDS] * 3
+        assert it.woken == []
+        assert list(it.cache.take_changed()) == [KEY]
+
+
+async def test_it_does_not_wait_for_what_is_gone_before_the_watches_begin() -> None:
+    async with world() as it:
+        it.server.put(RUN_PATH, bodies.run())
+        it.meanwhile = lambda: it.server.objects.pop(RUN_PATH, None)
+
+        await it.sweep.prime()
+
+        assert sum(it.slept) == pytest.approx(LIST_AGAIN_SECONDS, abs=2 * LOOK_SECONDS)
+
+
+async def test_it_is_primed_although_the_api_server_does_not_answer_at_first() -> None:
+    async with world() as it:
+        it.server.fail_before = lambda _: 503 if not it.slept else None
+
+        await it.sweep.prime()
+
+        assert it.slept == [1]
 
 
 async def test_what_came_into_the_cache_while_the_list_was_on_its_way_stays() -> None:

@@ -15,7 +15,7 @@ from mtp_operator.runtime.api_client import JOBS, MODELS, PODS, Client, WritesSt
 from mtp_operator.runtime.apply import Applier
 from mtp_operator.runtime.object_cache import Cache
 from mtp_operator.runtime.queue import FIRST_BACKOFF_SECONDS, WorkQueue
-from mtp_operator.runtime.worker import CATCH_UP_SECONDS, Worker
+from mtp_operator.runtime.worker import CATCH_UP_SECONDS, REPORTS_AWAITED, Worker
 
 from . import bodies
 from .api_server import ApiServer, running
@@ -25,7 +25,18 @@ KEY = ModelKey(bodies.NAMESPACE, "tiny")
 JOB_PATH = "/apis/batch/v1/namespaces/llm/jobs/new"
 
 SETTINGS = OperatorSettings(engine_images={EngineType.VLLM: "v", EngineType.LLAMA_CPP: "l"}, bench_image="b")
-CREATE = Plan.of(Lane.TUNING, Create(Kind.JOB, bodies.job("new", "new")))
+MODEL_PATH = "/apis/mtp-operator.dev/v1alpha1/namespaces/llm/mtpmodels/tiny"
+
+
+def _create(name: str) -> Plan:
+    return Plan.of(Lane.TUNING, Create(Kind.JOB, bodies.job(name, name)))
+
+
+def _report(**status: Any) -> Plan:
+    return Plan.of(Lane.REPORT, StatusUpdate(Reference(Kind.MODEL, "llm", "tiny", "model-uid"), status))
+
+
+CREATE = _create("new")
 
 Decision = Plan | Exception
 
@@ -143,6 +154,42 @@ async def test_a_plan_for_later_brings_the_model_back_then() -> None:
         it.clock.advance(1)
         assert await it.work()
         assert len(it.seen) == 2
+
+
+async def test_a_models_status_waits_for_the_decision_that_follows_what_else_was_written() -> None:
+    """It is written once, when its model has come to rest, and not with every step towards that."""
+    async with world(Plan.all(CREATE, _report(nSpec=1)), _report(nSpec=2), Plan()) as it:
+        it.cache.watched(MODELS, it.server.put(MODEL_PATH, _model()))
+        await it.settle()
+        it.watch_brings(JOB_PATH)
+        await it.settle()
+
+        assert [method for method, _ in it.server.writes()] == ["POST", "PATCH"]
+        assert it.server.objects[MODEL_PATH]["status"] == {"nSpec": 2}
+
+
+async def test_a_models_status_says_at_once_what_failed_beside_it() -> None:
+    failing = Plan.of(Lane.SERVING, Create(Kind.JOB, bodies.job("refused", "refused")))
+    async with world(Plan.all(CREATE, failing, _report(nSpec=1))) as it:
+        it.cache.watched(MODELS, it.server.put(MODEL_PATH, _model()))
+        it.server.fail_before = lambda asked: (
+            403 if asked.body and asked.body["metadata"]["name"] == "refused" else None
+        )
+        assert await it.work()
+
+        assert it.server.objects[MODEL_PATH]["status"] == {"nSpec": 1}
+
+
+async def test_whoever_undoes_every_write_does_not_keep_a_models_status_from_being_written() -> None:
+    plans = [Plan.all(_create(f"job-{number}"), _report(nSpec=1)) for number in range(REPORTS_AWAITED + 1)]
+    async with world(*plans) as it:
+        it.cache.watched(MODELS, it.server.put(MODEL_PATH, _model()))
+        for number in range(REPORTS_AWAITED + 1):
+            assert "status" not in it.server.objects[MODEL_PATH]
+            await it.settle()
+            it.watch_brings(f"/apis/batch/v1/namespaces/llm/jobs/job-{number}")
+
+        assert it.server.objects[MODEL_PATH]["status"] == {"nSpec": 1}
 
 
 async def test_a_status_that_is_there_already_does_not_go_round_in_circles() -> None:

@@ -81,9 +81,9 @@ EVENTS: Final = (
         "TuningStarted",
         _EVENT,
         Who.NOBODY,
-        "A run has begun.",
+        "A run has begun to measure, or to reuse trials of other runs.",
         "Follow it with `kubectl mtp watch NAME`.",
-        "Tuning started: MTPTuningRun qwen-84b1df9796",
+        "Tuning started: MTPTuningRun qwen-84b1df9796. Measuring n_spec=0, the baseline",
     ),
     Reason(
         "TrialsAdopted",
@@ -94,7 +94,12 @@ EVENTS: Final = (
         "4 trials of MTPTuningRun qwen-84b1df9796 reused",
     ),
     Reason(
-        "TrialPlanned", _EVENT, Who.NOBODY, "A trial is about to start.", "Nothing.", "Measuring n_spec=0, the baseline"
+        "TrialPlanned",
+        _EVENT,
+        Who.NOBODY,
+        "A further trial has started.",
+        "Nothing.",
+        "Measuring n_spec=3: the first guess",
     ),
     Reason(
         "TrialLost",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from mtp_operator.api.run import MAX_ADOPTED, MTPTuningRun, MTPTuningRunStatus, ObservedByTrial, TrialState, TrialStatus
 from mtp_operator.reconcile import trial_conversion
@@ -47,15 +47,17 @@ def adopt(run: MTPTuningRun, observed: Observed, *, nodes_readable: bool) -> MTP
 
 def _sources(run: MTPTuningRun, observed: Observed) -> Iterator[MTPTuningRun]:
     """Other runs that measured the same, the newest last. Whoever asks to measure again asks for no older figures."""
+    others = [one for one in observed.runs if one.metadata.uid != run.metadata.uid]
+    if not others and not observed.relatives:
+        return
     wanted, asked_again = run.spec.measurement_hash(), run.spec.retune_request
-    known = [one for one in observed.runs if one.spec.retune_request == asked_again]
+    known = [one for one in others if one.spec.retune_request == asked_again]
     if not asked_again:
         known += _relatives(wanted, observed)
     for one in sorted(known, key=lambda one: (one.metadata.creation_timestamp, one.metadata.name)):
-        is_another = one.metadata.uid != run.metadata.uid
         # Two versions of the bench may measure differently.
         is_same = one.spec.bench_image == run.spec.bench_image and one.spec.measurement_hash() == wanted
-        if is_another and is_same and is_ours(one):
+        if is_same and is_ours(one):
             yield one
 
 
@@ -64,15 +66,10 @@ def _relatives(measurement_hash: str, observed: Observed) -> Iterator[MTPTuningR
     label = measurement_label(measurement_hash)
     for body in observed.relatives:
         try:
-            if body["metadata"]["labels"][MEASUREMENT_LABEL] == label and _has_finished_trials(body):
+            if body["metadata"]["labels"][MEASUREMENT_LABEL] == label:
                 yield view_run(body)
         except Exception:  # noqa: S112 (whatever somebody has put into an object)
             continue
-
-
-def _has_finished_trials(body: Mapping[str, Any]) -> bool:
-    """Whether it is worth its reading: hundreds of models that begin at once would read each other's runs in vain."""
-    return any(trial["state"] in (TrialState.MEASURED, TrialState.FAILED) for trial in body["status"]["trials"])
 
 
 def _is_there(place: ObservedByTrial, nodes: Mapping[str, Node]) -> bool:

@@ -103,7 +103,7 @@ def advance(
             wake = ENDS_WITHIN.total_seconds()
     status = with_conditions(run, status, obstacle, now)
     events = [
-        *start_events(subject, before, run.metadata.name),
+        *start_events(subject, before, status, run.metadata.name),
         *trial_events(subject, before, status),
         *verdict_events(subject, before, status),
     ]

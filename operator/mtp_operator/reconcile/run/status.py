@@ -41,7 +41,8 @@ def is_ours(run: MTPTuningRun) -> bool:
 
 def is_as_requested(run: MTPTuningRun, requested: RunSettings) -> bool:
     """Whether the trials of the run would be those that are asked for: images and claims are not in its name."""
-    return canonical_hash(run.spec.settings()) == canonical_hash(requested)
+    settings = run.spec.settings()
+    return settings == requested or canonical_hash(settings) == canonical_hash(requested)
 
 
 def is_finished(run: MTPTuningRun) -> bool:
