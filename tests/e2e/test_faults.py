@@ -79,12 +79,13 @@ RUNS: tuple[tuple[str, dict[int, str]], ...] = (
     # can pretend to be useless. A trial that does not count ends no run: the next n has the next fault.
     (LLAMACPP, {1: "SpeculationDropped", 2: "DrafterUseless", 3: "TokensReplaced", 4: "TextAltered"}),
     (LLAMACPP, {0: "TokensBunched", 1: "MetricsMissing"}),
+    # What the simulated GPU is late with comes at once, as if it had withheld it.
+    (LLAMACPP, {1: BUNCHED_WITH_LIMIT}),
     (SIMULATED, {0: "FirstRequestsSlow", 1: "UsageMissing"}),
     (SIMULATED, {1: "OutOfMemory", 2: "CrashAtStart", 3: "RequestsFail", 4: "StreamsCut"}),
     (SIMULATED, {1: "Sinking"}),
     (SIMULATED, {1: "HangAfterHealth"}),
     *((SIMULATED, {1: fault}) for fault in DOUBTED),
-    (SIMULATED, {1: BUNCHED_WITH_LIMIT}),
 )
 """A sample, and which n of its engine has which fault in one model."""
 
