@@ -56,7 +56,7 @@ def run(name: str = "model-0123456789") -> dict[str, Any]:
             "workload": {"levels": [{"concurrency": 1}]},
             "budget": {},
             "modelName": "model",
-            "request": 0,
+            "retuneRequest": 0,
             "requestHash": f"sha256:{'0' * 64}",
         },
     }

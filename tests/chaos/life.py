@@ -255,7 +255,7 @@ class Life:
         await self._milestone()
         self.cluster.speeds = dict(LATER_SPEEDS)
         live = self.server.objects[MODEL_PATH]
-        self.server.put(MODEL_PATH, {**live, "spec": {**live["spec"], "tuning": {"maxNSpec": 2, "request": 1}}})
+        self.server.put(MODEL_PATH, {**live, "spec": {**live["spec"], "tuning": {"maxNSpec": 2, "retuneRequest": 1}}})
         self.tell_watches()
         await self._until(lambda: self._serves(2), "the second choice is served")
         await self._milestone()
@@ -319,7 +319,7 @@ def _model(status: dict[str, Any]) -> dict[str, Any]:
 
 def _run(status: dict[str, Any]) -> dict[str, Any]:
     """What of a run's status does not depend on when it was written."""
-    known = ("candidate", "nSpec", "boot", "attempt", "state", "reason", "result")
+    known = ("candidate", "nSpec", "repeat", "attempt", "state", "reason", "result")
     verdict = {name: status["verdict"].get(name) for name in ("type", "nSpec")}
     return {"trials": [{name: one.get(name) for name in known} for one in status["trials"]], "verdict": verdict}
 

@@ -196,7 +196,7 @@ def test_defaults_of_what_is_left_out(api_server: httpx.Client) -> None:
         "tuning": {
             "mode": "Auto",
             "suspend": False,
-            "request": 0,
+            "retuneRequest": 0,
             "maxNSpec": 8,
             "workload": {"sampling": {"mode": "ModelDefaults"}, "outputTokens": 512},
             "objective": {"maximize": "OutputThroughput", "slowerLevels": "Forbid"},

@@ -40,7 +40,9 @@ def boot_all(sample: str, n_specs: Iterable[int], namespace: str) -> tuple[Trial
     for n_spec in n_specs:
         trial = _measured(run, planned(run, trials, n_spec, None))
         trials.append(trial)
-        print(f"{sample} {trial.candidate} boot {trial.boot}: {trial.state}, {trial.reason or 'no fault'}", flush=True)
+        print(
+            f"{sample} {trial.candidate} repeat {trial.repeat}: {trial.state}, {trial.reason or 'no fault'}", flush=True
+        )
     return verify_outputs(trials)
 
 

@@ -82,7 +82,7 @@ def show_trials(run: dict[str, Any]) -> None:
     table = Table(title=f"What was measured (MTPTuningRun {run['metadata']['name']})", title_justify="left")
     for column in ("n", "tok/s", "tokens per step", "accepted per position", "state"):
         table.add_column(column, justify="left" if column == "state" else "right")
-    for trial in sorted(run["status"]["trials"], key=lambda trial: (trial["nSpec"], trial["boot"])):
+    for trial in sorted(run["status"]["trials"], key=lambda trial: (trial["nSpec"], trial["repeat"])):
         shares = [
             f"{accepted / level['drafts']:.2f}"
             for level in trial.get("levels", ())[:1]

@@ -154,7 +154,7 @@ def assert_decided_by_the_trials(document: dict[str, Any]) -> None:
     for place, trial in enumerate(trials):
         step = decision(trials[:place])
         assert isinstance(step, Measure)
-        assert (step.n_spec, step.boot, step.why) == (trial.n_spec, trial.boot, trial.why)
+        assert (step.n_spec, step.boot, step.why) == (trial.n_spec, trial.repeat, trial.rationale)
     verdict = decision(trials)
     assert isinstance(verdict, Verdict)
     assert trial_conversion.verdict_status(verdict, trials, spec) == run.status.verdict

@@ -63,7 +63,7 @@ DISQUALIFIED = {
 }
 
 DOUBTED = {
-    "CountersMissing": Expected("Measured", "DrafterUnproven", ("nothing proves", "spec.speculation.nSpec")),
+    "CountersMissing": Expected("Measured", "SpeculationUnverified", ("nothing proves", "spec.speculation.nSpec")),
     "DiesWhileScoring": Expected("Measured", "OutputUnverified", ("ended while its output was checked",)),
 }
 

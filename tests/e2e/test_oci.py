@@ -41,7 +41,7 @@ def test_a_model_is_served_from_an_image(namespace: str, image: str) -> None:
     begin(namespace, f"oci://{image}/model/model.gguf", spec__tuning={"mode": "Disabled"})
     model = harness.wait_for_condition(namespace, NAME, "Ready", "True")
 
-    cached = harness.condition(model, "ModelCached")
+    cached = harness.condition(model, "WeightsReady")
     assert (cached["status"], cached["reason"]) == ("True", "PulledByNode")
     assert image in cached["message"]
     assert harness.items("jobs", namespace) == []

@@ -227,14 +227,14 @@ def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
         assert tuned["status"]["servedNSpec"] == tuned["status"]["nSpec"]
         assert roles == {"trial", "server"}
 
-        want(request=1)
-        held = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "TuningHeld")
+        want(retuneRequest=1)
+        held = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "WaitingForDisruption")
         assert harness.condition(held, "Serving")["status"] == "True"
 
-        want(request=1, disruption="Allowed")
+        want(retuneRequest=1, disruption="Allowed")
         harness.wait_for_condition(namespace, SIMULATED, "Serving", "False", "Paused")
         harness.wait_until(lambda: has_trial(namespace), "a trial in the servers' place")
-        want(request=1, disruption="Allowed", suspend=True)
+        want(retuneRequest=1, disruption="Allowed", suspend=True)
         wait_until_served(namespace, tuned["status"]["nSpec"], name=SIMULATED)
 
 

@@ -44,7 +44,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     size = (hub.repositories[harness.HUB_REPOSITORY_GGUF].folder / "tiny-Q8_0.gguf").stat().st_size
     harness.apply(fetching(), namespace)
     stalled = harness.wait_for_condition(namespace, NAME, "Stalled", "True", "GatedRepository")
-    assert "spec.model.tokenSecretRef" in harness.condition(stalled, "ModelCached")["message"]
+    assert "spec.model.tokenSecretRef" in harness.condition(stalled, "WeightsReady")["message"]
 
     # In the middle the pod is deleted, once; the other half comes when it is gone.
     once = threading.Lock()
@@ -69,7 +69,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
     }
     harness.apply(secret, namespace)
     harness.apply(fetching(spec__model__tokenSecretRef={"name": "hub"}), namespace)
-    cached = harness.wait_for_condition(namespace, NAME, "ModelCached", "True", "Fetched")
+    cached = harness.wait_for_condition(namespace, NAME, "WeightsReady", "True", "Fetched")
     # How much is under way and lost with the pod is the network's affair; what was on the claim is not asked for again.
     ranges = [headers["Range"] for path, headers in hub.requests if path.startswith("/lfs/")]
     begun, *_, resumed = (int(one.removeprefix("bytes=").removesuffix("-")) for one in ranges)
@@ -94,7 +94,7 @@ def test_weights_are_fetched_measured_and_shared(namespace: str, hub: Hub, volum
         spec__speculation={"nSpec": 1},
     )
     harness.apply(second, namespace)
-    harness.wait_for_condition(namespace, "second", "ModelCached", "True", "Fetched")
+    harness.wait_for_condition(namespace, "second", "WeightsReady", "True", "Fetched")
     assert hub.bytes_sent == before
 
     # So does the first after a restart of the operator, without asking anybody.

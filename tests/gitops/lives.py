@@ -117,7 +117,7 @@ def _scaled_after_that() -> Recording:
 def _measured_again() -> Recording:
     world = _tuned_and_served()
     assert world.model is not None
-    world.change_spec(tuning={**world.model["spec"]["tuning"], "request": 1})
+    world.change_spec(tuning={**world.model["spec"]["tuning"], "retuneRequest": 1})
     world.finish()
     world.serve()
     return world

@@ -18,7 +18,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
-    MODEL_CACHED = "ModelCached"
+    WEIGHTS_READY = "WeightsReady"
     TUNED = "Tuned"
     SERVING = "Serving"
 

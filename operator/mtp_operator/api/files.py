@@ -55,7 +55,7 @@ EngineFiles = Annotated[
         max_length=8,
         description=f"Files that the engine reads, each at {FILES_FOLDER}/<name>: a chat template for "
         f"--chat-template={FILES_FOLDER}/<name>, for example. A change of the content is not noticed: "
-        "increase tuning.request, or use another name.",
+        "increase tuning.retuneRequest, or use another name.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     ),
 ]

@@ -316,7 +316,7 @@ class MTPModelSpec(Schema):
 
         Whatever else is edited, images that are in use stay, so that no upgrade of the operator measures or restarts.
         """
-        return canonical_hash(_ResolvedFor(engine=self.engine, request=self.tuning.request))
+        return canonical_hash(_ResolvedFor(engine=self.engine, request=self.tuning.retune_request))
 
 
 class _ResolvedFor(Schema):

@@ -16,7 +16,7 @@ class ResolvedImages(Schema):
         str,
         Field(
             max_length=71,
-            description="Hash of engine and tuning.request: the images are resolved again when it changes.",
+            description="Hash of engine and tuning.retuneRequest: the images are resolved again when it changes.",
         ),
     ]
     engine_image: Annotated[str, Field(max_length=512, description="Image of the engine.")]
@@ -99,7 +99,7 @@ class MTPModelStatus(Schema):
         tuple[Condition, ...],
         Field(
             max_length=16,
-            description="Ready, Reconciling, Stalled, ModelCached, Tuned, Serving.",
+            description="Ready, Reconciling, Stalled, WeightsReady, Tuned, Serving.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()

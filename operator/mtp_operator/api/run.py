@@ -33,7 +33,7 @@ from .trial_documents import OutputStatus, StructuredOutput
 from .verdicts import VerdictStatus
 
 MAX_TRIALS: Final = 128
-"""Trials that one run keeps, those included that were set aside or taken over."""
+"""Trials that one run keeps, those included that were invalidated or taken over."""
 
 MAX_LOSSES: Final = 8
 """Attempts of one trial that may be lost: with the last one it fails."""
@@ -76,7 +76,9 @@ class MTPTuningRunSpec(RunSettings):
     )
 
     model_name: Annotated[str, Field(max_length=NAME_LIMIT, description="The MTPModel that this run is for.")]
-    request: Annotated[int, Field(ge=0, description="tuning.request of the model when the run was made.")]
+    retune_request: Annotated[
+        int, Field(ge=0, description="spec.tuning.retuneRequest of the model when the run was made.")
+    ]
     epoch: Annotated[
         int,
         Field(ge=0, description="How many runs of the same settings and request were abandoned before this one."),
@@ -108,7 +110,7 @@ class TrialState(StrEnum):
     ENDING = "Ending"
     MEASURED = "Measured"
     FAILED = "Failed"
-    SET_ASIDE = "SetAside"
+    INVALIDATED = "Invalidated"
 
 
 class TrialCategory(Schema):
@@ -257,7 +259,7 @@ class TrialOutput(Schema):
 
 
 class TrialStatus(Schema):
-    """One trial: one boot of the engine with one candidate."""
+    """One trial: one start of the engine with one candidate."""
 
     number: Annotated[int, Field(ge=1, description="Number of the trial within the run, from 1 on.")]
     candidate: Annotated[
@@ -268,7 +270,7 @@ class TrialStatus(Schema):
         ),
     ]
     n_spec: Annotated[int, Field(ge=0, description="Draft tokens per step of the candidate.")]
-    boot: Annotated[int, Field(ge=0, description="Trials of the same candidate before this one.")]
+    repeat: Annotated[int, Field(ge=0, description="How many trials of the same candidate came before this one.")]
     attempt: Annotated[
         int, Field(ge=0, description="How often the trial was repeated: it was lost, drifted or was too slow.")
     ] = 0
@@ -290,11 +292,11 @@ class TrialStatus(Schema):
         TrialState,
         Field(
             description="Planned: its Job is about to be created. Running. Ending: the trial is being ended. "
-            "Measured. Failed: see reason and message. SetAside: measured on a node that is gone, or before "
+            "Measured. Failed: see reason and message. Invalidated: measured on a node that is gone, or before "
             "the prompts, the engine's image or the GPU's driver changed."
         ),
     ]
-    why: Annotated[str | None, Field(max_length=512, description="Why this candidate was measured.")] = None
+    rationale: Annotated[str | None, Field(max_length=512, description="Why this candidate was measured.")] = None
     reason: Annotated[
         str | None,
         Field(

@@ -92,7 +92,7 @@ def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
                 f"requests at concurrency {run.concurrency}. This n_spec is never chosen automatically; set "
                 "spec.speculation.nSpec to serve it"
             )
-            return TrialFailure(reason="DrafterUnproven", message=message)
+            return TrialFailure(reason="SpeculationUnverified", message=message)
     return None
 
 

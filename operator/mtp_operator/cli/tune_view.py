@@ -89,7 +89,7 @@ class LiveView(PlainView):
 
     def waiting(self, run: MTPTuningRun, trial: TrialStatus, seconds: float) -> None:
         """See `Watch.waiting`."""
-        why = f"Now: {trial.why}, {_time(seconds)} so far"
+        why = f"Now: {trial.rationale}, {_time(seconds)} so far"
         self._live.update(Group(self._curve, escape(why), escape(time_left(run, seconds))), refresh=True)
 
 

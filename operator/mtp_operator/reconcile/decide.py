@@ -140,7 +140,7 @@ def _squatted(name: str | None, strangers: Sequence[MTPTuningRun]) -> obstacles.
     if all(run.metadata.name != name for run in strangers):
         return None
     message = f"MTPTuningRun {name} was not created by the operator: delete it"
-    return obstacles.Obstacle("NotMadeByOperator", message, needs_a_person=True)
+    return obstacles.Obstacle("UnmanagedRun", message, needs_a_person=True)
 
 
 def _belongs_to(run: MTPTuningRun, model: MTPModel) -> bool:

@@ -35,7 +35,7 @@ def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTunin
         named = f"trial {trial.number} ({trial.candidate})"
         match trial.state:
             case TrialState.PLANNED if trial.attempt == 0:
-                events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.why}"))
+                events.append(EventDraft(subject, "Normal", "TrialPlanned", f"Measuring {trial.rationale}"))
             case TrialState.PLANNED:
                 reason, how = _repeated(trial, older)
                 events.append(EventDraft(subject, "Warning", reason, f"{named}: {trial.message}; retrying{how}"))
@@ -46,8 +46,8 @@ def trial_events(subject: Reference, before: MTPTuningRunStatus, after: MTPTunin
             case TrialState.FAILED:
                 said = f"{named}: {trial.reason}: {trial.message}"
                 events.append(EventDraft(subject, "Warning", "TrialFailed", said))
-            case TrialState.SET_ASIDE:
-                events.append(EventDraft(subject, "Warning", "TrialSetAside", f"{named}: {trial.message}"))
+            case TrialState.INVALIDATED:
+                events.append(EventDraft(subject, "Warning", "TrialInvalidated", f"{named}: {trial.message}"))
     return events
 
 
@@ -79,8 +79,8 @@ def model_events(
     events = []
     weights = after.weights
     if weights is not None and weights.fetched and (before.weights is None or not before.weights.fetched):
-        message = next(one.message for one in after.conditions if one.type == ConditionType.MODEL_CACHED)
-        events.append(EventDraft(subject, "Normal", "ModelCached", message))
+        message = next(one.message for one in after.conditions if one.type == ConditionType.WEIGHTS_READY)
+        events.append(EventDraft(subject, "Normal", "WeightsReady", message))
     # A loss is already an Event of its trial.
     is_new = obstacle is not None and obstacle.reason != TRIAL_LOST
     if obstacle is not None and is_new and _ready_reason(before) != obstacle.reason == _ready_reason(after):

@@ -122,8 +122,8 @@ def intent(
         if n_spec is None:
             return Off("tuning is disabled by spec.tuning.mode")
         return Pinned(n_spec, f"n_spec={n_spec} is pinned by spec.speculation.nSpec")
-    desired, request = settings.request_hash(), spec.tuning.request
-    same = [run for run in known_runs if (run.spec.settings_hash, run.spec.request) == (desired, request)]
+    desired, request = settings.request_hash(), spec.tuning.retune_request
+    same = [run for run in known_runs if (run.spec.settings_hash, run.spec.retune_request) == (desired, request)]
     epoch = _epoch(model, same)
     held = "tuning is suspended by spec.tuning.suspend" if spec.tuning.suspend else None
     return Tune(run_name(model.metadata.name, desired, request, epoch), epoch, held, spec.stated_n_spec)

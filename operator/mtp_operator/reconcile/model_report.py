@@ -154,7 +154,7 @@ def _situation(
         return Situation(False, stalled, untuned, *reason_and_message)
     match desired.intent:
         case Refused(why):
-            return Situation(False, True, untuned, "SettingsRefused", why)
+            return Situation(False, True, untuned, "InvalidSettings", why)
         case NotYet():
             return Situation(False, False, untuned, cache.reason, cache.message)
         case Pinned(_, why):
@@ -185,7 +185,7 @@ def _tuning_situation(
     is_tuned = _is_tuned_again(model, desired, known_runs)
     usable = is_tuned or _is_served_meanwhile(model, desired, serving)
     if verdict is not None and verdict.type is VerdictType.FAILED:
-        again = ". Fix the cause, then increase spec.tuning.request to retry"
+        again = ". Fix the cause, then increase spec.tuning.retuneRequest to retry"
         return Situation(usable, not usable, untuned, verdict.reason, verdict.message.rstrip(".") + again)
     tuned = ConditionStatus.TRUE if is_tuned else untuned
     if obstacle is not None:
@@ -251,7 +251,7 @@ def _conditions(
             message=said,
         ),
         make_condition(
-            ConditionType.MODEL_CACHED,
+            ConditionType.WEIGHTS_READY,
             ConditionStatus.TRUE if cache.cached else ConditionStatus.FALSE,
             cache.reason,
             cache.message,

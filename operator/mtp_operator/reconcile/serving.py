@@ -106,9 +106,9 @@ def trials_blocked_by(model: MTPModel, observed: Observed) -> Obstacle | None:
     if not _in_place(model) or _is_gone(observed):
         return None
     if model.spec.tuning.disruption is Disruption.ALLOWED or model.spec.serving.replicas == 0:
-        return Obstacle("ServersEnd", "the trial starts when the servers have ended", needs_a_person=False)
+        return Obstacle("WaitingForServers", "the trial starts when the servers have ended", needs_a_person=False)
     return Obstacle(
-        "TuningHeld",
+        "WaitingForDisruption",
         "the servers have the GPUs (spec.serving.rollout.strategy is InPlace), so that tuning waits: set "
         "spec.tuning.disruption to Allowed to stop them while trials run",
         needs_a_person=True,
@@ -223,7 +223,9 @@ def _late(record: ServingRecord, server: Server | None, one: ServerPod, now: dat
         return None
     if now - one.pod.started_at < timedelta(seconds=record.surroundings.ready_seconds):
         return None
-    late = Obstacle("NotReadyInTime", "no completion worked within spec.template.readySeconds", needs_a_person=True)
+    late = Obstacle(
+        "ProgressDeadlineExceeded", "no completion worked within spec.template.readySeconds", needs_a_person=True
+    )
     return obstacles.container_obstacle(one.pod) or late
 
 
@@ -348,9 +350,9 @@ def _reason_and_message(
     if failure is not None:
         return say(failure.reason, failure.message, trouble=True, stalled=failure.needs_a_person)
     if replicas == 0:
-        return say("NotWanted", "spec.serving.replicas is 0")
+        return say("ScaledToZero", "spec.serving.replicas is 0")
     if record is None:
-        return say("NoChoiceYet", "Not serving yet: waiting for tuning (spec.serving.whileTuning: Wait)")
+        return say("WaitingForTuning", "Not serving yet: waiting for tuning (spec.serving.whileTuning: Wait)")
     n_spec = record.served.n_spec
     # A pod that does not say what it serves is kept for debugging: it is neither counted nor waited for.
     others = [one for one in ready if one.n_spec is not None and not _is(record.served, one)]

@@ -44,7 +44,7 @@ def summary(
     """
     by_type = {one.type: one for one in conditions}
     ready, stalled = by_type[ConditionType.READY], by_type[ConditionType.STALLED]
-    cached, tuned = by_type[ConditionType.MODEL_CACHED], by_type[ConditionType.TUNED]
+    cached, tuned = by_type[ConditionType.WEIGHTS_READY], by_type[ConditionType.TUNED]
     if stalled.status is ConditionStatus.TRUE:
         return f"Blocked: {stalled.reason}"
     if cached.status is not ConditionStatus.TRUE:

@@ -187,7 +187,7 @@ def _lacks_interactivity(level: LevelResult | TrialLevel, objective: Objective) 
 
 
 def tuner_arms(trials: Iterable[TrialStatus], objective: Objective, method: SpeculationMethod) -> tuple[tuner.Arm, ...]:
-    """The trials that count, as the tuner knows them: ended, and not set aside. It tells candidates apart by n.
+    """The trials that count, as the tuner knows them: ended, and not invalidated. It tells candidates apart by n.
 
     Args:
         trials: of the run.
@@ -273,7 +273,7 @@ def _estimated(level: TrialLevel, constraint: LatencyConstraint) -> LatencyCount
 def tuner_settings(spec: MTPTuningRunSpec, trials: Iterable[TrialStatus], counters: TrialCounters) -> tuner.Settings:
     """What the tuner may do: the budget, less what trials have spent that do not count, plus what others have spent."""
     trials = tuple(trials)
-    discarded = sum(trial.state is TrialState.SET_ASIDE and trial.adopted_from is None for trial in trials)
+    discarded = sum(trial.state is TrialState.INVALIDATED and trial.adopted_from is None for trial in trials)
     adopted = sum(counts(trial) and trial.adopted_from is not None for trial in trials)
     counted_seconds = sum(trial.gpu_seconds or 0 for trial in trials if counts(trial))
     most_minutes = spec.budget.max_gpu_minutes

@@ -85,7 +85,7 @@ def _advance(
 ) -> WeightsPlan:
     jobs = [job for job in observed.jobs if job.run_uid == model.metadata.uid]
     if not fetched_sources(model):
-        return _nothing_to_fetch(requested).and_then(*_deletes(model, jobs))
+        return _no_download_needed(requested).and_then(*_deletes(model, jobs))
     status = _status(model)
     if status.fetched:
         return _done(status).and_then(*_deletes(model, jobs))
@@ -103,11 +103,11 @@ def _advance(
     return plan.and_then(*_deletes(model, (job for job in jobs if job.name != name)))
 
 
-def _nothing_to_fetch(requested: RunSettings) -> WeightsPlan:
+def _no_download_needed(requested: RunSettings) -> WeightsPlan:
     images = " and ".join(dict.fromkeys(source.image for source in sources(requested) if source.image))
     if images:
         return WeightsPlan(True, "PulledByNode", f"{images}: a node pulls it before it starts the first pod with it")
-    return WeightsPlan(True, "NothingToFetch", f"Nothing to download: weights are read from {requested.model.uri}")
+    return WeightsPlan(True, "NoDownloadNeeded", f"Nothing to download: weights are read from {requested.model.uri}")
 
 
 def _status(model: MTPModel) -> WeightsStatus:
@@ -200,7 +200,7 @@ def _obstacle(
 ) -> obstacles.Obstacle | None:
     failure = result.failure if result is not None else None
     if job.finished == "Failed":
-        again = f". Fix the cause, then increase spec.tuning.request or delete Job {job.name} to retry"
+        again = f". Fix the cause, then increase spec.tuning.retuneRequest or delete Job {job.name} to retry"
         if failure is not None:
             return obstacles.Obstacle(failure.reason, failure.message + again, needs_a_person=True)
         return obstacles.Obstacle("FetchFailed", f"the fetch failed: {_end(job, pod)}{again}", needs_a_person=True)

@@ -102,7 +102,7 @@ class Trial(Schema):
     name: str
     n_spec: int
     state: str
-    why: str | None = None
+    rationale: str | None = None
     reason: str | None = None
     message: str | None = None
     warnings: tuple[str, ...] = ()

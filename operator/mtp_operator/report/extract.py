@@ -211,7 +211,7 @@ def _trial(trial: TrialStatus) -> Trial:
         name=trial.job_name,
         n_spec=trial.n_spec,
         state=trial.state.value,
-        why=trial.why,
+        rationale=trial.rationale,
         reason=trial.reason,
         message=trial.message,
         warnings=trial.warnings,

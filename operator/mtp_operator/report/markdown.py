@@ -186,7 +186,7 @@ def _trials(report: ReportData) -> Iterator[str]:
                 str(trial.n_spec),
                 trial.state,
                 minutes(trial.gpu_seconds) if trial.gpu_seconds is not None else "",
-                escaped(f"reused from {trial.adopted_from}" if trial.adopted_from else trial.why or ""),
+                escaped(f"reused from {trial.adopted_from}" if trial.adopted_from else trial.rationale or ""),
             )
             for trial in report.trials
         ),

@@ -56,8 +56,8 @@ def request_hash(model: MTPModel) -> str:
 
 
 def fetch_job_name(model: MTPModel) -> str:
-    """The name of the Job that answers what is asked for now; after a failure, `spec.tuning.request` makes another."""
-    requested: list[Any] = [request_hash(model), model.spec.tuning.request, token(model)]
+    """The name of the Job that fetches what is asked for; after a failure, a higher `retuneRequest` makes another."""
+    requested: list[Any] = [request_hash(model), model.spec.tuning.retune_request, token(model)]
     if model.spec.storage is not None and model.spec.storage.ca_bundle is not None:
         requested.append(model.spec.storage.ca_bundle.to_wire())
     template = model.spec.template.pod

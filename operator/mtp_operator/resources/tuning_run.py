@@ -73,7 +73,7 @@ def tuning_run(model: MTPModel, settings: RunSettings, epoch: int = 0) -> dict[s
     spec = MTPTuningRunSpec(
         **dict(settings),
         model_name=model.metadata.name,
-        request=model.spec.tuning.request,
+        retune_request=model.spec.tuning.retune_request,
         epoch=epoch,
         settings_hash=settings_hash,
         template=model.spec.template.pod,
@@ -83,7 +83,7 @@ def tuning_run(model: MTPModel, settings: RunSettings, epoch: int = 0) -> dict[s
         "apiVersion": API_VERSION,
         "kind": "MTPTuningRun",
         "metadata": {
-            "name": run_name(model.metadata.name, settings_hash, spec.request, epoch),
+            "name": run_name(model.metadata.name, settings_hash, spec.retune_request, epoch),
             "namespace": model.metadata.namespace,
             "labels": {
                 **child_labels(model.metadata.name),

@@ -17,14 +17,14 @@ PLACES = (
 
 NO_REASONS = {
     # Condition types, and their values.
-    "False", "ModelCached", "Ready", "Reconciling", "Serving", "Stalled", "True", "Tuned", "Unknown",
+    "False", "Ready", "Reconciling", "Serving", "Stalled", "True", "Tuned", "Unknown", "WeightsReady",
     # Kinds, and types of Events.
     "Deployment", "Job", "MTPModel", "MTPTuningRun", "NetworkPolicy", "Normal", "PersistentVolumeClaim", "Pod",
     "PodDisruptionBudget", "ReplicaSet", "ResourceClaimTemplate", "Service", "Warning",
     # What Kubernetes says of its own objects; phases.
     "Complete", "CreateContainerConfigError", "CreateContainerError", "DeadlineExceeded", "DisruptionTarget",
     "ErrImageNeverPull", "ErrImagePull", "Evicted", "FailedCreate", "FailureTarget", "ImagePullBackOff", "Insufficient",
-    "InvalidImageName", "Pending", "PodScheduled", "ProgressDeadlineExceeded", "Progressing", "ReplicaFailure",
+    "InvalidImageName", "Pending", "PodScheduled", "Progressing", "ReplicaFailure",
     "RunContainerError", "SchedulingGated", "Succeeded", "SuccessCriteriaMet", "Unschedulable",
     # What a table says in place of a reason.
     "Off",

@@ -136,8 +136,8 @@ def test_disqualification(n_spec: int, levels: list[LevelRun], reason: str | Non
         (0, level(), None),
         (N_SPEC, level(drafting=HEALTHY), None),
         (N_SPEC, by_answers(150, 77), None),
-        (N_SPEC, level(), "DrafterUnproven"),
-        (N_SPEC, level(generated=None), "DrafterUnproven"),
+        (N_SPEC, level(), "SpeculationUnverified"),
+        (N_SPEC, level(generated=None), "SpeculationUnverified"),
     ],
 )
 def test_an_arm_is_in_doubt_only_where_nothing_speaks_of_drafts(n_spec: int, run: LevelRun, reason: str | None) -> None:

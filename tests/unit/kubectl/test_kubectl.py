@@ -169,7 +169,7 @@ def test_retune_increases_the_request_of_the_version_that_was_read(server: ApiSe
     (dry_path, body), (path, _) = server.patches
     assert "dryRun=All" in dry_path
     assert "dryRun" not in path
-    assert body == {"metadata": {"resourceVersion": "41"}, "spec": {"tuning": {"request": 1}}}
+    assert body == {"metadata": {"resourceVersion": "41"}, "spec": {"tuning": {"retuneRequest": 1}}}
 
 
 def test_retune_refuses_what_would_measure_nothing(server: ApiServer) -> None:

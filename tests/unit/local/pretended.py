@@ -126,4 +126,4 @@ class Desk:
 
 def told(run: MTPTuningRun) -> list[tuple[int, int, str, str | None]]:
     """The trials of a run in their order: n, boot, what became of it, and why it was measured."""
-    return [(trial.n_spec, trial.boot, trial.state.value, trial.why) for trial in run.status.trials]
+    return [(trial.n_spec, trial.repeat, trial.state.value, trial.rationale) for trial in run.status.trials]

@@ -55,7 +55,7 @@ def test_the_live_view_has_the_curve_what_is_measured_and_the_time(interrupted: 
         view.waiting(interrupted, trial, 10)
 
     shown = file.getvalue()
-    assert f"Now: {trial.why}"[:60] in shown
+    assert f"Now: {trial.rationale}"[:60] in shown
     assert "0:10 so far" in " ".join(shown.split())
     assert "Trial 2 of at most 24" in shown
 

@@ -281,7 +281,7 @@ def _label(name: str, value: str) -> Callable[[World], None]:
         pytest.param({"engine": {"type": "VLLM", "vllm": {"maxNumSeqs": 1, "maxModelLen": 4096}}}, None, id="engine"),
         pytest.param({"model": {"uri": "pvc://weights/other"}}, None, id="weights"),
         pytest.param({"tuning": {"maxNSpec": 6, "workload": {"outputTokens": 64}}}, None, id="load"),
-        pytest.param({"tuning": {"maxNSpec": 6, "request": 1}}, None, id="asked to measure again"),
+        pytest.param({"tuning": {"maxNSpec": 6, "retuneRequest": 1}}, None, id="asked to measure again"),
         pytest.param({}, _newer_bench, id="another bench"),
         pytest.param({}, lambda world: world.nodes.clear(), id="node is gone"),
         pytest.param({}, _label("nvidia.com/cuda.driver-version.full", "590.1"), id="another driver"),
@@ -367,8 +367,8 @@ def test_an_image_that_is_another_one_by_now_sets_aside_what_was_taken_over() ->
     world.settle()
 
     trials = newest(world)["status"]["trials"]
-    assert {trial["reason"] for trial in trials if trial["state"] == "SetAside"} == {"ImageChanged"}
-    assert {trial["state"] for trial in trials if "adoptedFrom" in trial} == {"SetAside"}
+    assert {trial["reason"] for trial in trials if trial["state"] == "Invalidated"} == {"ImageChanged"}
+    assert {trial["state"] for trial in trials if "adoptedFrom" in trial} == {"Invalidated"}
     assert trials[-1]["nSpec"] == 0
 
 
@@ -399,7 +399,7 @@ def test_a_trial_that_waits_for_the_node_of_others_says_how_to_measure_elsewhere
 
     said = world.model_condition("Tuned")["message"]
     assert "1 Insufficient gpu; it waits for node node-a, where the reused trials ran" in said
-    assert "Increase spec.tuning.request" in said
+    assert "Increase spec.tuning.retuneRequest" in said
 
 
 EDITS: list[dict[str, Any]] = [

@@ -76,7 +76,7 @@ def test_a_server_that_kubelet_does_not_let_in_is_told() -> None:
 
 def test_a_choice_that_fails_in_place_leaves_a_model_ready_that_is_served_with_another() -> None:
     world = tuned(IN_PLACE, tuning={"maxNSpec": 6, "disruption": "Allowed"})
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1, "disruption": "Allowed"})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1, "disruption": "Allowed"})
     world.settle()
     world.stop_server(world.servers()[0])
     world.finish({**dict.fromkeys(range(7), 60.0), 0: 57.0, 1: 125.0})

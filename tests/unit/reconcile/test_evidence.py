@@ -16,7 +16,7 @@ from tests.unit.engines.settings import run_settings
 
 CONSTRAINT = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": 800}
 COUNT = {"metric": "P95TimeToFirstToken", "maxMilliseconds": 800, "requests": 64, "exceeding": 3}
-PLANNED = TrialStatus(number=1, candidate="mtp-3", n_spec=3, boot=0, job_name="job", state=TrialState.RUNNING)
+PLANNED = TrialStatus(number=1, candidate="mtp-3", n_spec=3, repeat=0, job_name="job", state=TrialState.RUNNING)
 
 
 def objective(maximize: str = "OutputThroughput", *constraints: dict[str, Any]) -> Objective:
@@ -55,7 +55,9 @@ def test_the_acceptance_of_a_block_says_nothing_of_another_n(method: Speculation
 
 def test_limits_and_their_counts_reach_the_tuner() -> None:
     settings = run_settings(objective={"constraints": [CONSTRAINT]})
-    spec = MTPTuningRunSpec(**dict(settings), model_name="qwen", request=0, settings_hash=settings.request_hash())
+    spec = MTPTuningRunSpec(
+        **dict(settings), model_name="qwen", retune_request=0, settings_hash=settings.request_hash()
+    )
     trial = trial_conversion.measured_trial(PLANNED, result(limits=[COUNT]), [Level(concurrency=1)])
 
     asked = trial_conversion.tuner_settings(spec, [trial], TrialCounters())

@@ -28,7 +28,7 @@ def test_a_model_is_tuned_and_its_evidence_outlives_it() -> None:
         "Ready": "True",
         "Reconciling": "False",
         "Stalled": "False",
-        "ModelCached": "True",
+        "WeightsReady": "True",
         "Tuned": "True",
         "Serving": "False",
     }

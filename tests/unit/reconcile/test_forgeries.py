@@ -51,7 +51,7 @@ def test_a_run_without_an_owner_starts_no_trial(changes: dict[str, Any]) -> None
 
     assert world.jobs == {}
     stalled = world.model_condition("Stalled")
-    assert (stalled["status"], stalled["reason"]) == ("True", "NotMadeByOperator")
+    assert (stalled["status"], stalled["reason"]) == ("True", "UnmanagedRun")
     name = world.run()["metadata"]["name"]
     assert name in stalled["message"]
 
@@ -210,7 +210,7 @@ def test_a_fetch_of_something_else_is_not_served(fetched: tuple[FetchedSource, .
     world.end_fetch(pod, 0, FetchResult(fetched=fetched).to_json(), job_ends="Failed")
     world.settle()
 
-    told = world.model_condition("ModelCached")
+    told = world.model_condition("WeightsReady")
     assert (told["status"], told["reason"]) == ("False", "ResultImplausible")
 
 
@@ -230,7 +230,7 @@ def test_a_fetchs_word_that_is_no_path_is_no_result(message: str) -> None:
     world.end_fetch(pod, 0, message, job_ends="Failed")
     world.settle()
 
-    told = world.model_condition("ModelCached")
+    told = world.model_condition("WeightsReady")
     assert (told["status"], told["reason"]) == ("False", "FetchFailed")
 
 

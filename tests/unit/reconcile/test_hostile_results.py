@@ -113,14 +113,14 @@ def test_what_is_no_result_is_a_lost_trial_and_is_repeated(left: str) -> None:
     assert (trial["state"], trial["attempt"], trial["reason"]) == ("Planned", 1, "Lost")
 
 
-def trial(n_spec: int, boot: int, positions: int, violations: int) -> TrialStatus:
+def trial(n_spec: int, repeat: int, positions: int, violations: int) -> TrialStatus:
     check = TrialOutput(status=OutputStatus.SCORED, positions=positions, violations=violations)
     candidate = candidate_id(SpeculationMethod.MTP, n_spec)
     return TrialStatus(
         number=1,
         candidate=candidate,
         n_spec=n_spec,
-        boot=boot,
+        repeat=repeat,
         job_name="j",
         state=TrialState.MEASURED,
         output_check=check,

@@ -15,7 +15,9 @@ from mtp_operator.reconcile.observed import Container, Job, Pod, Terminated
 from .givens import disqualified, result
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-TRIAL = TrialStatus(number=1, candidate="mtp-3", n_spec=3, boot=0, job_name="j", job_uid="u", state=TrialState.RUNNING)
+TRIAL = TrialStatus(
+    number=1, candidate="mtp-3", n_spec=3, repeat=0, job_name="j", job_uid="u", state=TrialState.RUNNING
+)
 ENDED = TRIAL.model_copy(update={"state": TrialState.ENDING, "reason": "EngineCrashed", "message": "exited: tail"})
 
 GOOD = result(3, 125.0)

@@ -120,13 +120,13 @@ def test_as_many_wrong_tokens_as_the_detection_limit_are_mostly_found(violations
     assert 180 <= found <= 199
 
 
-def trial(n_spec: int, check: TrialOutput | None, boot: int = 0, **changes: Any) -> TrialStatus:
+def trial(n_spec: int, check: TrialOutput | None, repeat: int = 0, **changes: Any) -> TrialStatus:
     stated = {
         "number": 1,
         "candidate": "any",
         "n_spec": n_spec,
-        "boot": boot,
-        "job_name": f"n{n_spec}-{boot}",
+        "repeat": repeat,
+        "job_name": f"n{n_spec}-{repeat}",
         "state": TrialState.MEASURED,
     }
     return TrialStatus(**{**stated, "output_check": check, **changes})
@@ -144,7 +144,7 @@ def test_trials_are_judged_by_all_boots_of_the_control() -> None:
         (TrialState.MEASURED, None),
         (TrialState.FAILED, "OutputChanged"),
     ]
-    assert outcome([trial(0, CLEAN), trial(3, changed), trial(0, scored(violations=9), boot=1)]) == [
+    assert outcome([trial(0, CLEAN), trial(3, changed), trial(0, scored(violations=9), repeat=1)]) == [
         (TrialState.MEASURED, None),
         (TrialState.MEASURED, None),
         (TrialState.MEASURED, None),
@@ -155,7 +155,7 @@ def test_a_control_that_comes_later_takes_a_doubt_away() -> None:
     doubted = verify_outputs([trial(0, UNVERIFIED), trial(2, CLEAN)])
     assert [one.reason for one in doubted] == ["OutputUnverified", "OutputUnverified"]
 
-    assert outcome([*doubted, trial(0, CLEAN, boot=1)]) == [
+    assert outcome([*doubted, trial(0, CLEAN, repeat=1)]) == [
         (TrialState.MEASURED, "OutputUnverified"),
         (TrialState.MEASURED, None),
         (TrialState.MEASURED, None),
@@ -165,25 +165,25 @@ def test_a_control_that_comes_later_takes_a_doubt_away() -> None:
 def test_other_doubts_stay_and_what_has_failed_has_failed() -> None:
     trials = [
         trial(0, CLEAN),
-        trial(1, CLEAN, reason="DrafterUnproven", message="no counters"),
-        trial(2, scored(violations=99), reason="DrafterUnproven"),
+        trial(1, CLEAN, reason="SpeculationUnverified", message="no counters"),
+        trial(2, scored(violations=99), reason="SpeculationUnverified"),
         trial(3, CLEAN, state=TrialState.FAILED, reason="RequestsFailed"),
         trial(4, None),
-        trial(5, scored(violations=99), state=TrialState.SET_ASIDE),
+        trial(5, scored(violations=99), state=TrialState.INVALIDATED),
     ]
 
     assert outcome(trials) == [
         (TrialState.MEASURED, None),
-        (TrialState.MEASURED, "DrafterUnproven"),
+        (TrialState.MEASURED, "SpeculationUnverified"),
         (TrialState.FAILED, "OutputChanged"),
         (TrialState.FAILED, "RequestsFailed"),
         (TrialState.MEASURED, None),
-        (TrialState.SET_ASIDE, None),
+        (TrialState.INVALIDATED, None),
     ]
 
 
 def test_the_control_of_another_node_is_none() -> None:
-    trials = [trial(0, CLEAN, state=TrialState.SET_ASIDE), trial(2, CLEAN)]
+    trials = [trial(0, CLEAN, state=TrialState.INVALIDATED), trial(2, CLEAN)]
 
     assert outcome(trials)[1] == (TrialState.MEASURED, "OutputUnverified")
 

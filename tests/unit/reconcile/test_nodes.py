@@ -37,7 +37,7 @@ def test_a_run_whose_node_is_gone_starts_over_elsewhere() -> None:
     assert (world.plan().wake_after_seconds or 0) <= world.settings.node_gone_seconds
     world.tick(world.settings.node_gone_seconds)
     world.settle()
-    assert {state for _, state in trials(world)[:2]} == {TrialState.SET_ASIDE}
+    assert {state for _, state in trials(world)[:2]} == {TrialState.INVALIDATED}
     world.pods.clear()
     for job in world.jobs.values():
         if not job["status"].get("conditions"):
@@ -73,7 +73,7 @@ def test_a_run_whose_node_is_cordoned_starts_over_elsewhere(why: str, goes_elsew
     world.settle()
 
     (first, *_) = world.run()["status"]["trials"]
-    assert (first["state"] == TrialState.SET_ASIDE) == goes_elsewhere
+    assert (first["state"] == TrialState.INVALIDATED) == goes_elsewhere
     assert ("accepts no pods any more" in first.get("message", "")) == goes_elsewhere
 
 

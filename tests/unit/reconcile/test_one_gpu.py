@@ -88,7 +88,7 @@ class SlowWorld(World):
 
     def tune_again(self) -> None:
         self.requests += 1
-        self.tuning(request=self.requests)
+        self.tuning(retuneRequest=self.requests)
 
     def allow_disruption(self) -> None:
         self.tuning(disruption="Allowed")

@@ -86,7 +86,7 @@ def test_a_trial_that_is_taken_back_into_the_queue_is_not_lost() -> None:
     world.finish()
     status = world.run()["status"]
     assert (status["verdict"]["nSpec"], status["counters"]["lost"]) == (3, 0)
-    assert "SetAside" not in {trial["state"] for trial in status["trials"]}
+    assert "Invalidated" not in {trial["state"] for trial in status["trials"]}
 
 
 def crashed(world: World) -> None:
@@ -105,7 +105,7 @@ def crashed(world: World) -> None:
     "ends",
     [
         pytest.param(lambda world: world.change_spec(tuning={**QUEUED, "suspend": True}), id="tuning is suspended"),
-        pytest.param(lambda world: world.change_spec(tuning={"maxNSpec": 6, "request": 1}), id="another run"),
+        pytest.param(lambda world: world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1}), id="another run"),
         pytest.param(lambda world: world.change_spec(tuning={"maxNSpec": 6}), id="no queue any more"),
         pytest.param(crashed, id="the engine crashed before"),
     ],

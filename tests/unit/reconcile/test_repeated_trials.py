@@ -234,7 +234,7 @@ def test_a_trial_that_is_lost_eight_times_fails() -> None:
     for _ in range(MAX_LOSSES):
         world.lose_trial(3600)
     trial = world.run()["status"]["trials"][0]
-    assert (trial["state"], trial["reason"]) == (TrialState.FAILED, "LostTooOften")
+    assert (trial["state"], trial["reason"]) == (TrialState.FAILED, "RetryLimitReached")
 
 
 def test_a_deleted_job_is_repeated() -> None:

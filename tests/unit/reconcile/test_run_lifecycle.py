@@ -34,7 +34,7 @@ def test_settings_that_the_engine_refuses_start_nothing() -> None:
     world.settle()
     assert world.runs == {}
     stalled = world.model_condition("Stalled")
-    assert (stalled["status"], stalled["reason"]) == ("True", "SettingsRefused")
+    assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSettings")
     assert "spec.engine.extraArgs[0]: must not be --pipeline-parallel-size" in stalled["message"]
 
 
@@ -74,7 +74,7 @@ def test_a_new_request_measures_again_while_the_choice_stays_ready() -> None:
     world = World()
     world.finish()
     world.tick(60)
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.settle()
     assert len(world.runs) == 2
     assert world.model_condition("Ready")["status"] == "True"
@@ -117,14 +117,14 @@ def test_a_run_made_by_somebody_else_is_ignored_and_told_so() -> None:
     world.runs["gemma-by-hand"] = stranger
     world.settle()
     conditions = world.runs["gemma-by-hand"]["status"]["conditions"]
-    assert next(one for one in conditions if one["type"] == "Ready")["reason"] == "NotMadeByOperator"
+    assert next(one for one in conditions if one["type"] == "Ready")["reason"] == "UnmanagedRun"
     assert "verdict" not in world.runs["gemma-by-hand"]["status"]
 
 
 def test_history_keeps_the_newest_and_drops_what_is_old_even_without_the_model() -> None:
     world = World()
     for request in range(5):
-        world.change_spec(tuning={"maxNSpec": 6, "request": request})
+        world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": request})
         world.finish()
         world.tick(60)
     assert len(world.runs) == 3
@@ -140,7 +140,7 @@ def test_history_keeps_the_newest_and_drops_what_is_old_even_without_the_model()
 def test_what_a_deleted_model_had_kept_is_kept_whatever_its_history_limit_was() -> None:
     world = World()
     for request in range(6):
-        world.change_spec(tuning={"maxNSpec": 6, "request": request, "historyLimit": 20})
+        world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": request, "historyLimit": 20})
         world.finish()
         world.tick(60)
     world.model = None

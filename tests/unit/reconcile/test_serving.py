@@ -19,7 +19,7 @@ from .world import World
 def test_nothing_is_served_before_the_first_choice_and_then_the_winner() -> None:
     world = world_with(SURGE)
     assert world.children == {}
-    assert reason(world, "Serving") == ("False", "NoChoiceYet")
+    assert reason(world, "Serving") == ("False", "WaitingForTuning")
     world.finish()
     assert kinds(world) == {Kind.DEPLOYMENT, Kind.SERVICE, Kind.NETWORK_POLICY}
     assert template_n_spec(world) == 3
@@ -106,7 +106,7 @@ def test_without_replicas_nothing_is_served_and_the_model_is_ready_when_it_is_tu
 
     assert world.children == {}
     assert reason(world, "Ready") == ("True", "Selected")
-    assert reason(world, "Serving") == ("True", "NotWanted")
+    assert reason(world, "Serving") == ("True", "ScaledToZero")
 
 
 def test_a_budget_from_two_servers_on() -> None:
@@ -168,7 +168,7 @@ def test_what_was_served_goes_on_while_changed_settings_are_tuned() -> None:
 
 def test_tuning_the_same_settings_again_leaves_the_model_ready() -> None:
     world = tuned(SURGE)
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.settle()
 
     assert len(world.jobs) == 1
@@ -182,7 +182,7 @@ def test_settings_that_cannot_work_change_nothing_that_is_served() -> None:
     world.settle()
 
     assert world.deployment()["spec"]["template"] == template
-    assert reason(world, "Stalled") == ("True", "SettingsRefused")
+    assert reason(world, "Stalled") == ("True", "InvalidSettings")
 
 
 def test_a_measurement_of_the_same_settings_that_fails_leaves_a_served_model_ready() -> None:
@@ -191,7 +191,7 @@ def test_a_measurement_of_the_same_settings_that_fails_leaves_a_served_model_rea
     world.settle()
     chosen = status(world)["nSpec"]
 
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.settle()
     for _ in range(3):
         # A baseline that fails once is tried again, after another n.

@@ -64,11 +64,11 @@ def test_what_has_ended_for_a_trial_comes_back_when_the_tuning_has_ended() -> No
 
 def test_tuning_waits_for_servers_that_must_not_be_disturbed() -> None:
     world = tuned(IN_PLACE)
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.settle()
 
     assert world.jobs == {}
-    assert reason(world, "Ready") == ("True", "TuningHeld")
+    assert reason(world, "Ready") == ("True", "WaitingForDisruption")
     assert "spec.tuning.disruption" in world.model_condition("Tuned")["message"]
     assert reason(world, "Serving") == ("True", "Available")
 
@@ -79,14 +79,14 @@ def test_changed_settings_that_may_not_be_tuned_want_a_person() -> None:
     world.settle()
 
     assert world.jobs == {}
-    assert reason(world, "Stalled") == ("True", "TuningHeld")
+    assert reason(world, "Stalled") == ("True", "WaitingForDisruption")
     assert reason(world, "Serving") == ("True", "Available")
 
 
 def test_a_trial_starts_when_no_server_is_left_and_the_server_when_no_trial_is() -> None:
     world = tuned(IN_PLACE)
     (server,) = world.servers()
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1, "disruption": "Allowed"})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1, "disruption": "Allowed"})
     world.settle()
     assert world.deployment()["spec"]["replicas"] == 0
     assert world.jobs == {}
@@ -107,7 +107,7 @@ def test_a_trial_starts_when_no_server_is_left_and_the_server_when_no_trial_is()
 
 def test_a_deployment_that_is_about_to_make_a_pod_holds_the_gpu() -> None:
     world = tuned(IN_PLACE)
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1, "disruption": "Allowed"})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1, "disruption": "Allowed"})
     del world.pods[world.servers()[0]["metadata"]["name"]]
     world.settle()
     assert world.jobs == {}

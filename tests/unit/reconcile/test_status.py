@@ -40,7 +40,7 @@ def test_after_an_upgrade_measuring_again_leaves_the_model_ready() -> None:
     world = World()
     world.finish()
     world.settings = replace(world.settings, bench_image="operator:2")
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.settle()
     assert len(world.jobs) == 1
     assert (world.model_condition("Ready")["status"], world.model_condition("Tuned")["status"]) == ("True", "True")
@@ -77,7 +77,7 @@ def test_after_an_upgrade_measuring_again_restarts_no_server_that_serves_the_sam
     world = served()
     before = world.deployment()["spec"]["template"]
     world.settings = replace(world.settings, bench_image="operator:2", ready_seconds=77)
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.finish()
     assert len(world.runs) == 2
     assert world.deployment()["spec"]["template"] == before
@@ -96,7 +96,7 @@ def test_a_model_is_never_not_ready_because_all_is_available() -> None:
 def test_the_run_with_the_evidence_stays_named_while_another_one_is_under_way() -> None:
     world = served()
     first = status(world)["tuningRunRef"]["name"]
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.settle()
     second = next(name for name in world.runs if name != first)
     assert status(world)["tuningRunRef"] == {"name": first}

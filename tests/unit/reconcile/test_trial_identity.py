@@ -45,7 +45,7 @@ def test_trials_are_counted_on_whatever_became_of_those_before() -> None:
     trials = world.run()["status"]["trials"]
     assert [trial["number"] for trial in trials] == list(range(1, len(trials) + 1))
     for candidate in {trial["candidate"] for trial in trials}:
-        boots = [trial["boot"] for trial in trials if trial["candidate"] == candidate]
+        boots = [trial["repeat"] for trial in trials if trial["candidate"] == candidate]
         assert boots == list(range(len(boots)))
 
 
@@ -56,4 +56,4 @@ def test_a_choice_whose_candidate_was_not_measured_is_not_the_operators() -> Non
     world.settle()
 
     (stalled,) = (one for one in world.run()["status"]["conditions"] if one["type"] == "Stalled")
-    assert stalled["reason"] == "NotMadeByOperator"
+    assert stalled["reason"] == "UnmanagedRun"

@@ -94,7 +94,7 @@ def _measuring() -> World:
     world.settle()
     world.replace_servers()
     world.settle()
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.settle()
     world.run_trial()
     world.settle()

@@ -81,7 +81,7 @@ def test_a_refused_trial_is_told_as_such_and_does_not_hold_up_the_servers() -> N
     world.settle()
     world.replace_servers()
     world.settle()
-    world.change_spec(serving={"replicas": 3}, tuning={"maxNSpec": 6, "request": 1})
+    world.change_spec(serving={"replicas": 3}, tuning={"maxNSpec": 6, "retuneRequest": 1})
     world.step()
     world.failures[Lane.TUNING] = Failure(FailureReason.WRITE_REFUSED, "403 Forbidden: POST jobs: no Jobs on Fridays")
 

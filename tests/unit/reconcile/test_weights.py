@@ -58,11 +58,11 @@ def test_trials_wait_for_the_weights_and_use_the_commit_that_was_fetched() -> No
     assert job["metadata"]["name"].startswith("gemma-fetch-")
     assert world.claims["gemma-weights"]["spec"]["resources"] == {"requests": {"storage": "100Gi"}}
     assert world.runs == {}
-    assert world.model_condition("ModelCached")["status"] == "False"
+    assert world.model_condition("WeightsReady")["status"] == "False"
     assert world.model_condition("Ready")["reason"] == "Fetching"
 
     fetch(world)
-    assert world.model_condition("ModelCached")["status"] == "True"
+    assert world.model_condition("WeightsReady")["status"] == "True"
     assert status(world)["weights"]["fetched"] == [{"uri": MODEL, "revision": COMMIT}]
     assert world.run()["spec"]["model"] == {
         "uri": MODEL,
@@ -71,7 +71,7 @@ def test_trials_wait_for_the_weights_and_use_the_commit_that_was_fetched() -> No
         "aliases": [],
     }
     assert world.run()["spec"]["weightsClaim"] == "gemma-weights"
-    assert [reason for reason, _ in world.events].count("ModelCached") == 1
+    assert [reason for reason, _ in world.events].count("WeightsReady") == 1
     world.finish()
     assert status(world)["nSpec"] == 3
 
@@ -115,7 +115,7 @@ def test_what_is_fetched_is_not_fetched_again() -> None:
     fetch(world)
     world.finish()
     world.writes.clear()
-    world.change_spec(tuning={"maxNSpec": 4, "request": 1})
+    world.change_spec(tuning={"maxNSpec": 4, "retuneRequest": 1})
     world.finish()
 
     assert not any("fetch" in write for write in world.writes)
@@ -129,7 +129,7 @@ def test_another_revision_is_fetched() -> None:
     world.settle()
 
     assert world.open_job()["metadata"]["name"].startswith("gemma-fetch-")
-    assert world.model_condition("ModelCached")["status"] == "False"
+    assert world.model_condition("WeightsReady")["status"] == "False"
 
 
 def test_a_fetch_that_nobody_asks_for_any_more_ends() -> None:
@@ -177,7 +177,7 @@ def test_what_lies_on_a_claim_is_not_fetched() -> None:
     world = World()
     world.settle()
 
-    assert world.model_condition("ModelCached")["reason"] == "NothingToFetch"
+    assert world.model_condition("WeightsReady")["reason"] == "NoDownloadNeeded"
     assert "weights" not in status(world)
     assert list(world.runs)
 
@@ -186,7 +186,7 @@ def test_an_image_is_pulled_by_the_node_and_not_fetched() -> None:
     world = World(model_body(model={"uri": "oci://ghcr.io/team/gemma:1.0/fp8"}))
     world.settle()
 
-    cached = world.model_condition("ModelCached")
+    cached = world.model_condition("WeightsReady")
     assert (cached["status"], cached["reason"]) == ("True", "PulledByNode")
     assert cached["message"].startswith("ghcr.io/team/gemma:1.0: ")
     assert world.run()["spec"]["model"]["uri"] == "oci://ghcr.io/team/gemma:1.0/fp8"
@@ -200,12 +200,14 @@ def test_a_failure_stalls_the_model_with_its_reason() -> None:
     world.end_fetch(pod, 3, failed("GatedRepository", "hf://google/gemma is gated: accept its terms"), "Failed")
     world.settle()
 
-    for type_ in ("Stalled", "ModelCached"):
+    for type_ in ("Stalled", "WeightsReady"):
         condition = world.model_condition(type_)
         assert condition["reason"] == "GatedRepository"
         assert "accept its terms" in condition["message"]
     assert world.model_condition("Stalled")["status"] == "True"
-    assert "increase spec.tuning.request or delete Job gemma-fetch-" in world.model_condition("Stalled")["message"]
+    assert (
+        "increase spec.tuning.retuneRequest or delete Job gemma-fetch-" in world.model_condition("Stalled")["message"]
+    )
     assert ("GatedRepository", world.model_condition("Stalled")["message"]) in world.events
 
 
@@ -218,7 +220,7 @@ def test_a_failed_fetch_is_tried_again_when_a_person_says_so(mend: str) -> None:
     world.end_fetch(pod, 3, failed("ClaimFull", "the PVC is full"), "Failed")
     world.settle()
     if mend == "raise the request":
-        world.change_spec(tuning={"maxNSpec": 6, "request": 1})
+        world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1})
     else:
         del world.jobs[job["metadata"]["name"]]
         world.pods.clear()
@@ -226,7 +228,7 @@ def test_a_failed_fetch_is_tried_again_when_a_person_says_so(mend: str) -> None:
     assert world.model_condition("Stalled")["status"] == "False"
 
     fetch(world)
-    assert world.model_condition("ModelCached")["status"] == "True"
+    assert world.model_condition("WeightsReady")["status"] == "True"
 
 
 def test_a_passing_failure_is_told_while_the_job_goes_on() -> None:
@@ -235,13 +237,13 @@ def test_a_passing_failure_is_told_while_the_job_goes_on() -> None:
     pod = world.start_fetch(world.open_job())
     world.end_fetch(pod, 1, failed("RateLimited", "the hub limits the rate of requests"))
     world.settle()
-    assert world.model_condition("ModelCached")["reason"] == "RateLimited"
+    assert world.model_condition("WeightsReady")["reason"] == "RateLimited"
     assert world.model_condition("Stalled")["status"] == "False"
 
     world.tick(10)
     world.start_fetch(world.open_job())
     world.settle()
-    assert world.model_condition("ModelCached")["reason"] == "Fetching"
+    assert world.model_condition("WeightsReady")["reason"] == "Fetching"
 
 
 def test_a_result_that_nobody_saw_is_looked_up_again() -> None:
@@ -265,7 +267,7 @@ def test_nothing_is_fetched_again_where_news_of_the_job_come_before_those_of_its
 
     world.end_fetch(pod, 0, fetched())
     world.settle()
-    assert world.model_condition("ModelCached")["status"] == "True"
+    assert world.model_condition("WeightsReady")["status"] == "True"
     assert pod["job"] not in world.jobs
 
 
@@ -295,7 +297,7 @@ def test_progress_is_asked_for_and_written_at_most_every_30_seconds() -> None:
         "bytesPerSecond": 100_000_000,
         "remainingSeconds": 210,
     }
-    message = world.model_condition("ModelCached")["message"]
+    message = world.model_condition("WeightsReady")["message"]
     assert message == f"fetching {MODEL}: 7.0 of 28.0 GB (25%), 100 MB/s, about 3m30s left"
 
     world.tick(29)
@@ -313,7 +315,7 @@ def test_a_pod_that_does_not_answer_hinders_nothing() -> None:
     world.progress[pod["metadata"]["uid"]] = SeenProgress(world.now + timedelta(seconds=1), None)
     world.settle()
 
-    assert world.model_condition("ModelCached")["message"] == f"fetching {MODEL}: under way"
+    assert world.model_condition("WeightsReady")["message"] == f"fetching {MODEL}: under way"
 
 
 def test_a_claim_that_is_not_there_is_told_by_its_field() -> None:
@@ -351,7 +353,7 @@ def test_settings_that_an_engine_refuses_are_not_fetched_for() -> None:
     world.settle()
 
     assert world.jobs == {}
-    assert world.model_condition("Stalled")["reason"] == "SettingsRefused"
+    assert world.model_condition("Stalled")["reason"] == "InvalidSettings"
 
 
 def test_a_pinned_model_is_ready_once_its_weights_are_there() -> None:

@@ -36,7 +36,7 @@ def test_prompts_that_change_under_a_run_set_aside_what_had_the_old_ones() -> No
     assert status["observed"]["promptsSha256"] == "1" * 64
     assert status["observed"]["node"] == "node-a"
     assert status["fingerprint"] != fingerprint
-    assert [one for one, _ in world.events].count("TrialSetAside") == 2
+    assert [one for one, _ in world.events].count("TrialInvalidated") == 2
     while "verdict" not in world.run()["status"]:
         end_with_prompts(world, "1" * 64)
     assert world.run()["status"]["verdict"]["nSpec"] == 3
@@ -55,7 +55,7 @@ def test_prompts_that_are_wrong_stall_the_model_whatever_the_trial() -> None:
     stalled = world.model_condition("Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "PromptsUnusable")
     assert message in stalled["message"]
-    assert "increase spec.tuning.request" in stalled["message"]
+    assert "increase spec.tuning.retuneRequest" in stalled["message"]
 
 
 def test_a_claim_with_prompts_that_does_not_exist_is_named_by_its_field() -> None:

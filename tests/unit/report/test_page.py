@@ -153,7 +153,7 @@ def test_a_large_run_makes_no_large_file(number: int, windows: int) -> None:
     trials = []
     for index in range(number):
         trial = copy.deepcopy(measured[index % len(measured)])
-        trial |= {"number": index + 1, "boot": index, "jobName": f"{trial['jobName']}-{index}"}
+        trial |= {"number": index + 1, "repeat": index, "jobName": f"{trial['jobName']}-{index}"}
         for level in trial["levels"]:
             level["windows"] = (level["windows"] * 6)[:windows]
         trials.append(trial)

@@ -33,7 +33,7 @@ def test_the_arguments_are_those_of_a_trial() -> None:
     assert [command.n_spec for command in data.commands] == [0, data.verdict.n_spec]
     for command in data.commands:
         trial = TrialStatus(
-            number=1, candidate="off", n_spec=command.n_spec, boot=0, job_name="job", state=TrialState.PLANNED
+            number=1, candidate="off", n_spec=command.n_spec, repeat=0, job_name="job", state=TrialState.PLANNED
         )
         pod = trial_job(run, trial, None, ready_seconds=60, level_seconds=60)["spec"]["template"]["spec"]
         assert shlex.split(command.line) == pod["initContainers"][0]["args"]

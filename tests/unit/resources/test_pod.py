@@ -17,7 +17,7 @@ from mtp_operator.resources.server_deployment import deployment
 from mtp_operator.resources.trial_job import trial_job
 from mtp_operator.resources.tuning_run import run_settings, tuning_run
 
-TRIAL = TrialStatus(number=1, candidate="mtp-3", n_spec=3, boot=0, job_name="qwen-t1", state=TrialState.PLANNED)
+TRIAL = TrialStatus(number=1, candidate="mtp-3", n_spec=3, repeat=0, job_name="qwen-t1", state=TrialState.PLANNED)
 METADATA = {"name": "qwen", "namespace": "llm", "uid": "uid", "creationTimestamp": "2026-01-01T00:00:00Z"}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"

@@ -16,7 +16,7 @@ from mtp_operator.resources.weights_volumes import IMAGE_PULL_SECONDS
 from tests.unit.engines.settings import run_settings
 
 TRIAL = TrialStatus(
-    number=4, candidate="mtp-3", n_spec=3, boot=1, job_name="qwen-0123456789-t4-a0", state=TrialState.PLANNED
+    number=4, candidate="mtp-3", n_spec=3, repeat=1, job_name="qwen-0123456789-t4-a0", state=TrialState.PLANNED
 )
 
 
@@ -33,7 +33,7 @@ def tuning_run(**changes: Any) -> MTPTuningRun:
             "spec": {
                 **settings.to_wire(),
                 "modelName": "qwen",
-                "request": 0,
+                "retuneRequest": 0,
                 "requestHash": settings.request_hash(),
             },
         }

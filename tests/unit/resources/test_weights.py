@@ -65,12 +65,12 @@ def trial(**changes: Any) -> dict[str, Any]:
             "spec": {
                 **settings.to_wire(),
                 "modelName": "gemma",
-                "request": 0,
+                "retuneRequest": 0,
                 "requestHash": settings.request_hash(),
             },
         }
     )
-    trial = TrialStatus(number=1, candidate="off", n_spec=0, boot=0, job_name="gemma-1-t1", state=TrialState.PLANNED)
+    trial = TrialStatus(number=1, candidate="off", n_spec=0, repeat=0, job_name="gemma-1-t1", state=TrialState.PLANNED)
     return pod(trial_job(run, trial, None, ready_seconds=600, level_seconds=60))
 
 
@@ -198,13 +198,13 @@ def test_names_are_bounded_and_follow_from_what_is_asked() -> None:
             {"model": {"uri": "hf://google/gemma", "revision": COMMIT}},
             {"model": {"uri": "hf://google/gemma", "tokenSecretRef": {"name": "hub"}}},
             {"storage": {"existingClaim": "shared"}},
-            {"tuning": {"request": 1}},
+            {"tuning": {"retuneRequest": 1}},
         )
     }
 
     assert len(names) == 6
     assert all(len(name) <= 63 for name in names)
-    assert request_hash(model(tuning={"request": 1})) == request_hash(model())
+    assert request_hash(model(tuning={"retuneRequest": 1})) == request_hash(model())
 
 
 def test_the_operators_claim_goes_with_its_model() -> None:

@@ -115,7 +115,7 @@ def tuned(replicas: int) -> memory.World:
 
 async def test_servers_are_scaled_while_a_policy_refuses_trial_jobs() -> None:
     world = tuned(replicas=1)
-    world.change_spec(tuning={"maxNSpec": 6, "request": 1}, serving={"replicas": 3})
+    world.change_spec(tuning={"maxNSpec": 6, "retuneRequest": 1}, serving={"replicas": 3})
     async with cluster() as it:
         it.has_all(world)
         it.refuse(403, "POST", "jobs")

@@ -5,7 +5,7 @@ from typing import Final
 from .entry import Place, Reason, Who
 
 _PLACES: Final = (Place.MODEL, Place.EVENT)
-_RETRY: Final = "Fix the cause, then increase spec.tuning.request to retry."
+_RETRY: Final = "Fix the cause, then increase spec.tuning.retuneRequest to retry."
 
 FETCHES: Final = (
     Reason(

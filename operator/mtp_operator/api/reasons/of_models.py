@@ -27,7 +27,7 @@ GENERAL: Final = (
         "no action is needed",
     ),
     Reason(
-        "SettingsRefused",
+        "InvalidSettings",
         _MODEL,
         Who.AUTHOR,
         "The engine cannot start with these settings. Running servers keep their settings.",
@@ -67,7 +67,7 @@ GENERAL: Final = (
         'PersistentVolumeClaim "qwen-weights" is being deleted',
     ),
     Reason(
-        "NotMadeByOperator",
+        "UnmanagedRun",
         _ANYWHERE,
         Who.AUTHOR,
         "An MTPTuningRun exists that the operator did not create. It is ignored; its name may block a run.",
@@ -78,7 +78,7 @@ GENERAL: Final = (
 
 WEIGHTS: Final = (
     Reason(
-        "NothingToFetch",
+        "NoDownloadNeeded",
         _MODEL,
         Who.NOBODY,
         "Weights are read from an existing PVC (pvc://), so that nothing is downloaded.",
@@ -170,7 +170,7 @@ TUNING: Final = (
         "Job qwen-84b1df9796-t1-a0 is suspended, by a queue such as Kueue or by hand",
     ),
     Reason(
-        "ServersEnd",
+        "WaitingForServers",
         _ANYWHERE,
         Who.NOBODY,
         "With rollout strategy InPlace, trials need the servers' GPUs. The trial starts when the servers have ended.",
@@ -178,7 +178,7 @@ TUNING: Final = (
         "the trial starts when the servers have ended",
     ),
     Reason(
-        "TuningHeld",
+        "WaitingForDisruption",
         _ANYWHERE,
         Who.AUTHOR,
         "With rollout strategy InPlace, servers hold the GPUs, and spec.tuning.disruption does not allow to stop them.",
@@ -248,7 +248,7 @@ SERVING: Final = (
         "n_spec=3: 2 of 2 replicas ready",
     ),
     Reason(
-        "NotWanted",
+        "ScaledToZero",
         _MODEL,
         Who.NOBODY,
         "The spec asks for 0 replicas (spec.serving.replicas): nothing is served.",
@@ -256,7 +256,7 @@ SERVING: Final = (
         "spec.serving.replicas is 0",
     ),
     Reason(
-        "NoChoiceYet",
+        "WaitingForTuning",
         _MODEL,
         Who.NOBODY,
         "Servers wait for the first verdict, as spec.serving.whileTuning: Wait asks.",
@@ -321,7 +321,7 @@ SERVING: Final = (
         "its pod is refused: exceeded quota: gpus",
     ),
     Reason(
-        "NotReadyInTime",
+        "ProgressDeadlineExceeded",
         _TROUBLE,
         Who.AUTHOR,
         "A server started, but no completion has worked within the time that it may take to become ready.",

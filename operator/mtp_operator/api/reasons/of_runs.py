@@ -55,7 +55,7 @@ VERDICTS: Final = (
         _VERDICT,
         Who.AUTHOR,
         "The run ended without a choice, mostly because the baseline could not be measured.",
-        "Read the trials' messages: `kubectl mtp explain NAME`. Fix the cause, then increase spec.tuning.request.",
+        "Read the trials: `kubectl mtp explain NAME`. Fix the cause, then increase spec.tuning.retuneRequest to retry.",
         "n_spec=0, the baseline, failed 3 times (EngineCrashed)",
     ),
     Reason(
@@ -70,7 +70,7 @@ VERDICTS: Final = (
 
 EVENTS: Final = (
     Reason(
-        "ModelCached",
+        "WeightsReady",
         _EVENT,
         Who.NOBODY,
         "All weights have been downloaded and verified.",
@@ -90,7 +90,7 @@ EVENTS: Final = (
         _EVENT,
         Who.NOBODY,
         "The run begins with trials of earlier runs that measured the same on the same node.",
-        "Nothing. Increase spec.tuning.request to measure everything again.",
+        "Nothing. Increase spec.tuning.retuneRequest to measure everything again.",
         "4 trials of MTPTuningRun qwen-84b1df9796 reused",
     ),
     Reason(
@@ -137,7 +137,7 @@ EVENTS: Final = (
         "trial 2 (mtp-8): OOMKilled: the engine exited with code 137",
     ),
     Reason(
-        "TrialSetAside",
+        "TrialInvalidated",
         _EVENT,
         Who.NOBODY,
         "A finished trial no longer counts, because the node, image, driver or prompts have changed since.",
@@ -165,7 +165,7 @@ EVENTS: Final = (
         _EVENT,
         Who.AUTHOR,
         "A run ended without a choice.",
-        "Read the trials: `kubectl mtp explain NAME`. Fix the cause, then increase spec.tuning.request to retry.",
+        "Read the trials: `kubectl mtp explain NAME`. Fix the cause, then increase spec.tuning.retuneRequest to retry.",
         "n_spec=0, the baseline, failed 3 times (EngineCrashed)",
     ),
     Reason(

@@ -81,7 +81,7 @@ FAILURES: Final = (
         "Pod ephemeral local storage usage exceeds the total limit of containers 20Gi",
     ),
     Reason(
-        "LostTooOften",
+        "RetryLimitReached",
         _TRIAL,
         Who.ADMINISTRATOR,
         "Attempts of this trial ended too often through no fault of their own: evictions, deletions, node failures.",
@@ -250,7 +250,7 @@ FAILURES: Final = (
         "its output could not be checked: the engine has no endpoint for token scores",
     ),
     Reason(
-        "DrafterUnproven",
+        "SpeculationUnverified",
         _TRIAL,
         Who.AUTHOR,
         "Nothing proves that the engine drafts: it reports no drafts. This n_spec is never chosen automatically.",

@@ -81,7 +81,7 @@ class TuningSpec(Schema):
     suspend: Annotated[
         bool, Field(description="true ends a running tuning and starts none; what was chosen before stays.")
     ] = False
-    request: Annotated[
+    retune_request: Annotated[
         int,
         Field(ge=0, le=1_000_000, description="Increase this number to measure again although nothing else changed."),
     ] = 0

@@ -136,10 +136,10 @@ class Connection:
         return True
 
     def ask_for_tuning(self, model: MTPModel, request: int, *, dry_run: bool) -> None:
-        """Set spec.tuning.request, unless the model has changed since it was read."""
+        """Set spec.tuning.retuneRequest, unless the model has changed since it was read."""
         patch = {
             "metadata": {"resourceVersion": model.metadata.resource_version},
-            "spec": {"tuning": {"request": request}},
+            "spec": {"tuning": {"retuneRequest": request}},
         }
         query = {"fieldManager": "kubectl-mtp"} | ({"dryRun": "All"} if dry_run else {})
         self._request("PATCH", self._ours(MODELS, model.metadata.name), f"MTPModel {model.metadata.name}", query, patch)

@@ -67,7 +67,7 @@ class TrialLine(Document):
 
     n_spec: int
     state: str
-    why: str | None = None
+    rationale: str | None = None
     """Why this n_spec was measured then."""
     reason: str | None = None
     message: str | None = None
@@ -201,8 +201,8 @@ class RetuneDocument(Document):
     kind: Literal["Retune"] = "Retune"
     name: str
     namespace: str
-    request: int
-    """spec.tuning.request as it is now."""
+    retune_request: int
+    """spec.tuning.retuneRequest as it is now."""
     dry_run: bool
     message: str
 

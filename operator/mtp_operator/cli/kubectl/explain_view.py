@@ -46,8 +46,8 @@ def explain_view(document: ExplainDocument) -> RenderableType:
 def _trials(trials: tuple[TrialLine, ...]) -> Iterator[tuple[str, Text]]:
     for place, one in enumerate(trials, 1):
         words = Text.assemble(mark_of(one), f" n_spec={one.n_spec}: {outcome(one)}")
-        if one.why:
-            words.append(f"\nwhy: {one.why}", style=QUIET)
+        if one.rationale:
+            words.append(f"\nwhy: {one.rationale}", style=QUIET)
         for warning in one.warnings:
             words.append(f"\nwarning: {warning}", style=BUSY)
         yield f"{place}.", words

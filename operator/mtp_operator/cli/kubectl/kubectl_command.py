@@ -183,7 +183,10 @@ def retune(
         bool, typer.Option("--dry-run", help="Let the API server check it, and change nothing.")
     ] = False,
 ) -> None:
-    """Measure a model again: increases spec.tuning.request. The only verb that writes; needs patch on mtpmodels."""
+    """Measure a model again: increases spec.tuning.retuneRequest.
+
+    The only verb that writes; needs patch on mtpmodels.
+    """
     from .documents import RetuneDocument
     from .retuning import why_not, words
     from .status_document import run_to_show
@@ -192,12 +195,12 @@ def retune(
     if reason := why_not(model):
         _refuse(f"MTPModel {name} would not be measured again: {reason}")
     last = run_to_show(model, session.connection.runs())
-    request = model.spec.tuning.request + 1
+    request = model.spec.tuning.retune_request + 1
     session.connection.ask_for_tuning(model, request, dry_run=dry_run)
     document = RetuneDocument(
         name=name,
         namespace=model.metadata.namespace,
-        request=request,
+        retune_request=request,
         dry_run=dry_run,
         message=words(model, last, dry_run=dry_run),
     )

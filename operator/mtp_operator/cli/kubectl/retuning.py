@@ -17,7 +17,9 @@ def why_not(model: MTPModel) -> str | None:
         return "tuning is disabled (spec.tuning.mode: Disabled)"
     if not spec.is_measured:
         return f"n_spec={spec.speculation.n_spec} is pinned (spec.speculation.nSpec)"
-    return None if spec.tuning.request < MOST_REQUESTS else f"spec.tuning.request is {MOST_REQUESTS}, its largest value"
+    if spec.tuning.retune_request < MOST_REQUESTS:
+        return None
+    return f"spec.tuning.retuneRequest is {MOST_REQUESTS}, its largest value"
 
 
 def words(model: MTPModel, last: MTPTuningRun | None, *, dry_run: bool) -> str:
@@ -28,9 +30,9 @@ def words(model: MTPModel, last: MTPTuningRun | None, *, dry_run: bool) -> str:
         last: its latest run, if it has one.
         dry_run: nothing was changed.
     """
-    request = model.spec.tuning.request + 1
+    request = model.spec.tuning.retune_request + 1
     done = "would be" if dry_run else "is"
-    said = f"spec.tuning.request {done} {request}: everything is measured again"
+    said = f"spec.tuning.retuneRequest {done} {request}: everything is measured again"
     if last is not None and last.status.counters.gpu_seconds:
         counters = last.status.counters
         ended = counters.measured + counters.failed

@@ -231,7 +231,7 @@ def trial_lines(data: ReportData | None) -> tuple[TrialLine, ...]:
         TrialLine(
             n_spec=one.n_spec,
             state=one.state,
-            why=one.why,
+            rationale=one.rationale,
             reason=one.reason,
             message=one.message,
             warnings=one.warnings,

@@ -46,13 +46,13 @@ def watch_view(document: StatusDocument, now: datetime, width: int) -> Renderabl
 
 def _tree(document: StatusDocument, now: datetime) -> Iterator[Text]:
     conditions = {one.type: one for one in document.conditions}
-    for type_, label in (("ModelCached", "Weights"), ("Tuned", "Tuning"), ("Serving", "Serving")):
+    for type_, label in (("WeightsReady", "Weights"), ("Tuned", "Tuning"), ("Serving", "Serving")):
         one = conditions.get(type_)
         if one is None:
             continue
         mark, color = ("✔", GOOD) if is_good(one) else ("✖", BAD) if one.action else ("◐", BUSY)
         detail = one.reason
-        if type_ == "ModelCached" and document.weights is not None and not is_good(one):
+        if type_ == "WeightsReady" and document.weights is not None and not is_good(one):
             detail = f"{100 * document.weights.fetched_bytes // document.weights.total_bytes}% downloaded"
         if type_ == "Tuned" and document.run is not None:
             detail = f"{document.run.name}: {effort(document)}"
@@ -86,7 +86,7 @@ def _branch(trial: TrialLine, now: datetime) -> Text:
     words = outcome(trial)
     if trial.state in ("Running", "Ending", "Planned"):
         since = f" for {duration((now - parse_time(trial.started_at)).total_seconds())}" if trial.started_at else ""
-        words = f"{trial.state.lower()}{since}" + (f": {trial.why}" if trial.why else "")
+        words = f"{trial.state.lower()}{since}" + (f": {trial.rationale}" if trial.rationale else "")
     return Text.assemble(
         ("│  ", QUIET), (mark, color), f" n_spec={trial.n_spec:<3} {words}", overflow="ellipsis", no_wrap=True
     )

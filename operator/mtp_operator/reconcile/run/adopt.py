@@ -13,7 +13,7 @@ from mtp_operator.resources.labels import MEASUREMENT_LABEL, measurement_label
 
 from .status import is_ours
 
-NO_EVIDENCE: Final = frozenset({"Superseded", "LostTooOften", "Unmeasurable"})
+NO_EVIDENCE: Final = frozenset({"Superseded", "RetryLimitReached", "Unmeasurable"})
 """Reasons of failures that say nothing of n: given up, lost with the node, without a figure for another objective."""
 
 
@@ -47,8 +47,8 @@ def adopt(run: MTPTuningRun, observed: Observed, *, nodes_readable: bool) -> MTP
 
 def _sources(run: MTPTuningRun, observed: Observed) -> Iterator[MTPTuningRun]:
     """Other runs that measured the same, the newest last. Whoever asks to measure again asks for no older figures."""
-    wanted, asked_again = run.spec.measurement_hash(), run.spec.request
-    known = [one for one in observed.runs if one.spec.request == asked_again]
+    wanted, asked_again = run.spec.measurement_hash(), run.spec.retune_request
+    known = [one for one in observed.runs if one.spec.retune_request == asked_again]
     if not asked_again:
         known += _relatives(wanted, observed)
     for one in sorted(known, key=lambda one: (one.metadata.creation_timestamp, one.metadata.name)):
@@ -124,6 +124,6 @@ def _numbered(trials: Sequence[TrialStatus]) -> tuple[TrialStatus, ...]:
     boots: Counter[str] = Counter()
     taken: list[TrialStatus] = []
     for trial in sorted(trials, key=lambda trial: (trial.started_at or "", trial.job_name))[-MAX_ADOPTED:]:
-        taken.append(trial.replace(number=len(taken) + 1, boot=boots[trial.candidate]))
+        taken.append(trial.replace(number=len(taken) + 1, repeat=boots[trial.candidate]))
         boots[trial.candidate] += 1
     return tuple(taken)

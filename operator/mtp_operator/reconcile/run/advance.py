@@ -194,7 +194,7 @@ def _with_observation(
 ) -> MTPTuningRunStatus:
     """What the first trial saw stands for the run, as long as images, driver and prompts stay what they were.
 
-    They can change under a run, or since the trials that it took over: what was measured before is set aside.
+    They can change under a run, or since the trials that it took over: what was measured before is invalidated.
     """
     known = status.observed
 
@@ -241,7 +241,7 @@ def _bound_to_node(obstacle: Obstacle | None, status: MTPTuningRunStatus) -> Obs
         return obstacle
     hint = (
         f"; it waits for node {status.observed.node}, where the reused trials ran. Increase "
-        "spec.tuning.request to measure everything again on any node"
+        "spec.tuning.retuneRequest to measure everything again on any node"
     )
     return replace(obstacle, message=obstacle.message + hint)
 

@@ -37,6 +37,6 @@ def disown(run: MTPTuningRun, now: datetime) -> Plan:
     """A run that the operator did not make: it says so there, and leaves it alone."""
     message = "this run was not created by the operator and is ignored. Delete it, and apply an MTPModel instead"
     status = with_summary_conditions(
-        run, run.status, now, ready=False, stalled=True, reason="NotMadeByOperator", message=message
+        run, run.status, now, ready=False, stalled=True, reason="UnmanagedRun", message=message
     )
     return Plan.of(Lane.TUNING, update(run, status, ()))

@@ -27,7 +27,7 @@ def is_ours(run: MTPTuningRun) -> bool:
     its verdict. And a choice that it is evidence for was measured.
     """
     spec, verdict = run.spec, run.status.verdict
-    if run.metadata.name != run_name(spec.model_name, spec.settings_hash, spec.request, spec.epoch):
+    if run.metadata.name != run_name(spec.model_name, spec.settings_hash, spec.retune_request, spec.epoch):
         return False
     if spec.settings_hash != spec.settings().request_hash():
         return False
@@ -123,4 +123,4 @@ def progress(run: MTPTuningRun, status: MTPTuningRunStatus) -> str:
     if adopted := sum(one.adopted_from is not None for one in status.trials):
         ended.append(f"{adopted} reused from other runs")
     trial = open_trial(status.trials)
-    return ", ".join(ended) + (f". Now: {trial.why}" if trial is not None else "")
+    return ", ".join(ended) + (f". Now: {trial.rationale}" if trial is not None else "")

@@ -40,14 +40,14 @@ def with_trial(status: MTPTuningRunStatus, trial: TrialStatus) -> MTPTuningRunSt
 # -- one trial ---------------------------------------------------------------------------------------------------------
 
 
-def planned(run: MTPTuningRun, kept: Sequence[TrialStatus], n_spec: int, why: str | None) -> TrialStatus:
+def planned(run: MTPTuningRun, kept: Sequence[TrialStatus], n_spec: int, rationale: str | None) -> TrialStatus:
     """A new trial, whose Job is about to be created.
 
     Args:
         run: the run.
         kept: its trials so far.
         n_spec: of the candidate.
-        why: it is measured, for a person.
+        rationale: why it is measured, for a person.
     """
     number = max((trial.number for trial in kept), default=0) + 1
     candidate = candidate_id(run.spec.speculation.method, n_spec)
@@ -55,10 +55,10 @@ def planned(run: MTPTuningRun, kept: Sequence[TrialStatus], n_spec: int, why: st
         number=number,
         candidate=candidate,
         n_spec=n_spec,
-        boot=sum(trial.candidate == candidate for trial in kept),
+        repeat=sum(trial.candidate == candidate for trial in kept),
         job_name=job_name(run.metadata.name, number, 0),
         state=TrialState.PLANNED,
-        why=shorten(why, 512) if why else None,
+        rationale=shorten(rationale, 512) if rationale else None,
     )
 
 
@@ -141,7 +141,7 @@ def lose(
     times = _losses(trial) + 1
     if times >= MAX_LOSSES:
         message = f"the trial was lost {times} times; the last time {lost.message}"
-        return counted(with_trial(status, failed(trial, "LostTooOften", message)), failed=1)
+        return counted(with_trial(status, failed(trial, "RetryLimitReached", message)), failed=1)
     message = f"attempt {trial.attempt} was lost: {lost.message}"
     repeated = again(run_name, trial, standing_reason(trial, "Lost"), message, drifted=trial.drifted)
     pause = timedelta(seconds=LOSS_PAUSES_SECONDS[min(times, len(LOSS_PAUSES_SECONDS)) - 1])
@@ -177,7 +177,7 @@ def discard(
     """The status with these trials counting no more."""
     return status.replace(
         trials=tuple(
-            one.replace(state=TrialState.SET_ASIDE, reason=reason, message=shorten(message)) if concerns(one) else one
+            one.replace(state=TrialState.INVALIDATED, reason=reason, message=shorten(message)) if concerns(one) else one
             for one in status.trials
         )
     )
