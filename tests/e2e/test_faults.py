@@ -127,6 +127,9 @@ def model(sample: str, faults: dict[int, str]) -> dict[str, Any]:
     }
     is_simulated = sample == SIMULATED
     document = harness.simulated(TIMES_AS_FAST, **changes) if is_simulated else harness.sample(sample, **changes)
+    if not is_simulated:
+        # One thread works all the time, and on a node with two cores there is room for two of them.
+        document["spec"]["template"]["resources"] = {"requests": {"cpu": "700m"}}
     engine = document["spec"]["engine"]
     engine["extraArgs"] = [*engine.get("extraArgs", ()), *planted]
     return document

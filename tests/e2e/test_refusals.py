@@ -87,9 +87,7 @@ def test_engine_that_crashes_at_start(namespace: str) -> None:
 def test_engine_that_is_healthy_and_dies_at_its_first_request(namespace: str) -> None:
     """vLLM's build for CPUs, with a model that has recurrent layers and with its prefix cache, once it speculates."""
     vllm = {"maxModelLen": 2048, "maxNumSeqs": 4, "prefixCaching": "Enabled"}
-    # n=0 comes first, and is measured no longer than need be.
-    brief = harness.sample("demo-vllm", spec__engine__vllm=vllm, spec__tuning__workload__outputTokens=8)
-    harness.apply(brief, namespace)
+    harness.apply(harness.sample("demo-vllm", spec__engine__vllm=vllm), namespace)
 
     def failed_trial() -> dict[str, Any] | None:
         runs = harness.items("mtptuningruns", namespace)
