@@ -88,9 +88,9 @@ chaos: setup  ## A model's whole life, with a fault at every write: killed, refu
 .PHONY: test
 test: check  ## Everything that CI runs: checks, unit tests, and the real cluster with both real engines.
 	$(PYTHON) -m tests.cluster down
-	$(PYTHON) -m tests.cluster prepare operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine
+	$(PYTHON) -m tests.cluster prepare operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine faulty-simulated-gpu
 	$(PYTHON) -m tests.cluster up
-	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine
+	$(PYTHON) -m tests.cluster.images load operator llamacpp-cpu vllm-cpu simulated-gpu faulty-engine faulty-simulated-gpu
 	status=0; $(PYTHON) -m tests || status=$$?; $(PYTHON) -m tests.cluster down >/dev/null 2>&1; exit $$status
 
 .PHONY: docs

@@ -18,6 +18,20 @@ settings.register_profile("project", deadline=None, print_blob=True)
 settings.load_profile("project")
 
 
+FOLDERS_ALONE = ("tests/e2e", "tests/cluster")
+"""Where `python -m tests` looks for tests that go alone."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test that goes alone is in a folder in which it is found.
+
+    Raises:
+        pytest.UsageError: it is not.
+    """
+    if item.get_closest_marker("alone") and not item.nodeid.startswith(FOLDERS_ALONE):
+        raise pytest.UsageError(f"{item.nodeid}: `alone` is for tests in {' and '.join(FOLDERS_ALONE)}")
+
+
 @pytest.fixture(scope="session")
 def kubeconfig() -> Path:
     """The kubeconfig of the test cluster, which is brought up unless it is."""

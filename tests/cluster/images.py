@@ -50,13 +50,14 @@ class Image:
     """An image of this repository.
 
     Attributes:
-        name: its folder below `images/`, which holds its Dockerfile.
+        name: its folder below `images/`, which holds its Dockerfile, unless that is another image's.
         sources: files and folders that its Dockerfile copies, as paths in the repository.
         keep_layers: whether the builder keeps the result of each step, because some of them change often.
         package_folder: the folder in the build where its Dockerfile keeps what it downloads, if it has one.
         hint: how long a person has to wait.
         engine: the name of the image that its Dockerfile calls ENGINE and builds on, if it has one.
         makes: what its Dockerfile copies in place of `sources` because it is made by them: a path, and what makes it.
+        recipe: the image whose Dockerfile makes this one too, on another engine.
         is_repeatable: whether two builds on one base have one digest. The others take what a mirror has that day, or
             have bytecode that depends on the files' times.
     """
@@ -68,6 +69,7 @@ class Image:
     hint: str = ""
     engine: str = ""
     makes: tuple[str, Callable[[Path], object]] | None = None
+    recipe: str = ""
     is_repeatable: bool = False
 
     @property
@@ -78,7 +80,7 @@ class Image:
     @property
     def dockerfile(self) -> str:
         """Its Dockerfile, as a path in the repository."""
-        return f"images/{self.name}/Dockerfile"
+        return f"images/{self.recipe or self.name}/Dockerfile"
 
 
 def _make_model(folder: Path) -> None:
@@ -120,6 +122,7 @@ IMAGES = {
             is_repeatable=True,
         ),
         Image("faulty-engine", ("tests/faulty_engine",), engine="llamacpp-cpu"),
+        Image("faulty-simulated-gpu", ("tests/faulty_engine",), engine="simulated-gpu", recipe="faulty-engine"),
         Image("tiny-model", ("tests/mtp_model",), makes=("model", _make_model)),
     )
 }

@@ -4,7 +4,7 @@ python -m tests.e2e.demo_there CONTEXT     (`make demo CONTEXT=…`)
 
 The GPU is simulated: one node gets an extended resource of our own, and nothing else of the cluster is touched but two
 namespaces. REGISTRY names a registry that the cluster pulls from; kind, k3d and minikube need none. TAG names images
-that are there already: then none is built.
+that are there already: then none is built. SPEED makes the simulated GPU so many times as fast, and the demo shorter.
 """
 
 from __future__ import annotations
@@ -50,11 +50,13 @@ class Target:
         context: its name in the kubeconfig.
         registry: where it pulls images from, if it has to pull them.
         tag: of the images.
+        times_as_fast: as its curve is the simulated GPU.
     """
 
     context: str
     registry: str | None
     tag: str
+    times_as_fast: str = "1"
 
     def reference(self, image: str) -> str:
         """The name under which pods ask for an image."""
@@ -91,6 +93,7 @@ class Target:
         model = yaml.safe_load(SAMPLE.read_text())
         model["metadata"]["namespace"] = NAMESPACE
         model["spec"]["engine"]["image"] = self.reference("simulated-gpu")
+        model["spec"]["engine"]["env"].append({"name": "SIMULATED_GPU_SPEED", "value": self.times_as_fast})
         model["spec"]["accelerator"] = {"architecture": "Any", "resourceName": RESOURCE}
         claim = model["spec"]["model"]["uri"].removeprefix("pvc://")
         return [
@@ -140,11 +143,9 @@ class Target:
 def main(context: str) -> None:
     """Builds, installs, tunes, shows."""
     registry, tag = os.environ.get("REGISTRY") or None, os.environ.get("TAG")
-    if tag:
-        target = Target(context, registry, tag)
-    else:
-        tag = _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty").strip()
-        target = Target(context, registry, tag)
+    built = tag or _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty").strip()
+    target = Target(context, registry, built, os.environ.get("SPEED", "1"))
+    if not tag:
         _bring_images(target)
     kubectl = ("kubectl", "--context", context)
     node = _output(*kubectl, "get", "nodes", "--output=name").splitlines()[0]

@@ -245,6 +245,16 @@ def sample(name: str, **changes: Any) -> dict[str, Any]:
     return document
 
 
+def simulated(times_as_fast: float, **changes: Any) -> dict[str, Any]:
+    """The simulated GPU's sample for a test, so many times as fast as its curve, and ready at once."""
+    document = sample("demo-simulated", **changes)
+    engine = document["spec"]["engine"]
+    own = {"SIMULATED_GPU_SPEED": str(times_as_fast), "SIMULATED_GPU_START_SECONDS": "0"}
+    kept = [one for one in engine["env"] if one["name"] not in own]
+    engine["env"] = [*kept, *({"name": name, "value": value} for name, value in own.items())]
+    return document
+
+
 def apply(document: dict[str, Any], namespace: str) -> None:
     """Applies one object."""
     kubectl("apply", "--namespace", namespace, "--filename=-", document=document)
@@ -294,6 +304,11 @@ def items(resource: str, namespace: str, selector: str = "") -> list[dict[str, A
     response = client().get(path, params={"labelSelector": selector})
     answer: list[dict[str, Any]] = response.raise_for_status().json()["items"]
     return answer
+
+
+def pod_log(namespace: str, name: str) -> str:
+    """All that the only container of a pod has written."""
+    return client().get(f"/api/v1/namespaces/{namespace}/pods/{name}/log").raise_for_status().text
 
 
 def condition(document: dict[str, Any] | None, type_: str) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from mtp_operator.tuner.step import next_step
 from mtp_operator.tuner.tuner_records import Measure, Verdict
 
 from . import harness
+from .rules import BEST_N_SPEC
 
 pytestmark = pytest.mark.alone
 
-NAME = "demo-llamacpp"
-SIMULATED = "demo-simulated"
+NAME = "demo-simulated"
+TIMES_AS_FAST = 4
 UNSERVED: dict[str, Any] = {"spec__serving": {"replicas": 0}}
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
 
@@ -57,8 +58,9 @@ def watched(namespace: str) -> Iterator[None]:
 
 
 def begin(namespace: str, **changes: Any) -> None:
-    """Applies the sample, to be tuned and not served."""
-    harness.apply(harness.sample(NAME, **UNSERVED, **changes), namespace)
+    """Applies the sample, to be tuned and not served; a trial takes some ten seconds."""
+    harness.ensure_simulated_claim(namespace)
+    harness.apply(harness.simulated(TIMES_AS_FAST, **UNSERVED, **changes), namespace)
 
 
 def trial(namespace: str, *states: str, place: int = -1) -> dict[str, Any] | None:
@@ -85,8 +87,9 @@ def kill_operator() -> None:
 def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
     harness.ensure_simulated_claim(namespace)
     with watched(namespace):
-        # Trials long enough for everything that happens within one of them.
-        harness.apply(harness.sample(SIMULATED), namespace)
+        # Trials long enough for everything that happens within one of them, and no more of them than a choice needs.
+        few = {"spec__tuning__maxNSpec": BEST_N_SPEC, "spec__tuning__budget": {"maxTrials": 6}}
+        harness.apply(harness.simulated(1, **few), namespace)
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),
@@ -99,7 +102,7 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
             lambda: len(harness.items("jobs", namespace)) >= 2,
         ]
         for number, moment in enumerate(moments):
-            harness.wait_until(moment, f"moment {number}", lambda: harness.story(namespace, SIMULATED))
+            harness.wait_until(moment, f"moment {number}", lambda: harness.story(namespace, NAME))
             kill_operator()
         # The tenth moment: between a Job's end and the status that says so. A trial may end before the operator has:
         # then it is the next one's.
@@ -108,10 +111,10 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
         harness.wait_until(lambda: is_complete(namespace, running["jobName"]), "the end of the Job")
         assert trial(namespace, "Running") == running
         harness.scale_operator(1)
-        model = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "Selected")
+        model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Selected")
 
     assert model["status"]["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
-    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] >= 4
+    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] == BEST_N_SPEC
     run = harness.run_of(model)
     harness.assert_unsuspected(run)
     assert_decided_by_the_trials(run)
@@ -222,7 +225,7 @@ def test_model_deleted_while_the_operator_is_down(namespace: str) -> None:
 def test_pin_in_the_middle_of_a_run(namespace: str) -> None:
     begin(namespace)
     harness.wait_until(lambda: trial_pod(namespace, "Running"), "a running trial")
-    harness.apply(harness.sample(NAME, spec__speculation={"method": "MTP", "nSpec": 1}, **UNSERVED), namespace)
+    begin(namespace, spec__speculation={"method": "MTP", "nSpec": 1})
     model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Pinned")
     assert model["status"]["nSpec"] == 1
     harness.wait_until(lambda: harness.items("pods", namespace) == [], "no trial left")

@@ -10,10 +10,9 @@ NAME = "demo-simulated"
 
 
 def asked(name: str = NAME, **changes: Any) -> dict[str, Any]:
-    """The sample with boots that take seconds, tuned and not served."""
-    document = harness.sample(NAME, metadata__name=name, spec__serving={"replicas": 0}, **changes)
-    document["spec"]["engine"]["env"].append({"name": "SIMULATED_GPU_SPEED", "value": "2"})
-    return document
+    """The sample with few candidates and boots that take seconds, tuned and not served."""
+    few = {"spec__tuning__maxNSpec": 3, "spec__serving": {"replicas": 0}}
+    return harness.simulated(6, metadata__name=name, **{**few, **changes})
 
 
 def next_run(namespace: str, document: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def test_no_boot_is_made_twice_whatever_is_asked_next(namespace: str) -> None:
     asks = [
         asked(spec__tuning__budget={"maxTrials": 1}),
         asked(spec__tuning__budget=more),
-        asked(spec__tuning__budget=more, spec__tuning__maxNSpec=4),
+        asked(spec__tuning__budget=more, spec__tuning__maxNSpec=2),
         asked(spec__tuning__budget=more, spec__tuning__workload__levels=[{"concurrency": 1, "weight": 3}]),
         asked(spec__tuning__budget=more, spec__tuning__objective={"constraints": [limit]}),
         asked(spec__tuning__budget=more, spec__model__servedName="renamed"),

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.cluster.images import IMAGES
 
 from . import harness
 
 pytestmark = [pytest.mark.usefixtures("faults"), pytest.mark.alone]
 
 NAMESPACE = "faults"
-SAMPLE = "demo-llamacpp"
-FAULTY_ENGINE = "localhost/mtp-operator/faulty-engine:dev"
+LLAMACPP, SIMULATED = "demo-llamacpp", "demo-simulated"
+FAULTY_ENGINES = {LLAMACPP: IMAGES["faulty-engine"].reference, SIMULATED: IMAGES["faulty-simulated-gpu"].reference}
 TOKENS = 64
+TIMES_AS_FAST = 8
+"""As its curve is the simulated GPU: about as fast as llama.cpp is with our small model."""
+
+READY_SECONDS = 60
+"""Until a completion has worked: enough for an engine without a fault on a busy machine; one that hangs is given it."""
+
+SCORED = {LLAMACPP: 256, SIMULATED: 1024}
+"""Tokens of the output that are scored: of few answers, where the server works at one at a time and says so."""
 
 LIMITS = {"default": {"memory": "768Mi"}, "defaultRequest": {"memory": "64Mi"}}
 """Of a container that states none: the engine does not."""
@@ -66,16 +77,22 @@ EXPECTED = {
 }
 
 
-RUNS: tuple[dict[int, str], ...] = (
-    {0: "FirstRequestsSlow", 1: "UsageMissing"},
-    {0: "TokensBunched", 1: "MetricsMissing"},
-    # A trial that does not count ends no run: the next n has the next fault.
-    dict(enumerate(tuple(DISQUALIFIED)[:5], start=1)),
-    dict(enumerate(tuple(DISQUALIFIED)[5:], start=1)),
-    *({1: fault} for fault in DOUBTED),
-    {1: BUNCHED_WITH_LIMIT},
+RUNS: tuple[tuple[str, dict[int, str]], ...] = (
+    # What is judged by what this engine alone has: its counters in answers, its log-probabilities, a drafter that it
+    # can pretend to be useless. A trial that does not count ends no run: the next n has the next fault.
+    (LLAMACPP, {1: "SpeculationDropped", 2: "DrafterUseless", 3: "TokensReplaced", 4: "TextAltered"}),
+    (LLAMACPP, {0: "TokensBunched", 1: "MetricsMissing"}),
+    # What the simulated GPU is late with comes at once, as if it had withheld it.
+    (LLAMACPP, {1: BUNCHED_WITH_LIMIT}),
+    # vLLM's metrics have counters of drafts: where it says nothing of them there were none.
+    (LLAMACPP, {1: "CountersMissing"}),
+    (SIMULATED, {0: "FirstRequestsSlow", 1: "UsageMissing"}),
+    (SIMULATED, {1: "OutOfMemory", 2: "CrashAtStart", 3: "RequestsFail", 4: "StreamsCut"}),
+    (SIMULATED, {1: "Sinking"}),
+    (SIMULATED, {1: "HangAfterHealth"}),
+    (SIMULATED, {1: "DiesWhileScoring"}),
 )
-"""Which n of one model's engine has which fault."""
+"""A sample, and which n of its engine has which fault in one model."""
 
 
 def model_name(faults: dict[int, str]) -> str:
@@ -83,7 +100,7 @@ def model_name(faults: dict[int, str]) -> str:
     return faults[1].lower()
 
 
-def model(faults: dict[int, str]) -> dict[str, Any]:
+def model(sample: str, faults: dict[int, str]) -> dict[str, Any]:
     """Each n is measured once."""
     objective, tokens = {}, TOKENS
     if BUNCHED_WITH_LIMIT in faults.values():
@@ -92,13 +109,11 @@ def model(faults: dict[int, str]) -> dict[str, Any]:
         limit = {"metric": "P95TimeToFirstToken", "concurrency": 1, "maxMilliseconds": 10_000}
         objective = {"objective": {"constraints": [limit]}}
     planted = [f"--plant={fault.partition('-')[0]}:{n}" for n, fault in faults.items()]
-    return harness.sample(
-        SAMPLE,
-        metadata__name=model_name(faults),
-        spec__engine__image=FAULTY_ENGINE,
-        spec__engine__extraArgs=["--threads=1", *planted],
-        spec__serving={"replicas": 0},
-        spec__tuning={
+    changes = {
+        "metadata__name": model_name(faults),
+        "spec__engine__image": FAULTY_ENGINES[sample],
+        "spec__serving": {"replicas": 0},
+        "spec__tuning": {
             "maxNSpec": max(faults),
             "budget": {"maxTrials": max(faults) + 1},
             "workload": {
@@ -109,21 +124,29 @@ def model(faults: dict[int, str]) -> dict[str, Any]:
             },
             **objective,
         },
-    )
+    }
+    is_simulated = sample == SIMULATED
+    document = harness.simulated(TIMES_AS_FAST, **changes) if is_simulated else harness.sample(sample, **changes)
+    if not is_simulated:
+        # One thread works all the time, and on a node with two cores there is room for two of them.
+        document["spec"]["template"]["resources"] = {"requests": {"cpu": "700m"}}
+    engine = document["spec"]["engine"]
+    engine["extraArgs"] = [*engine.get("extraArgs", ()), *planted]
+    return document
 
 
 @pytest.fixture(scope="module")
 def faults(request: pytest.FixtureRequest) -> Iterator[None]:
-    """All models at once: they take turns at the node's only GPU."""
+    """All models at once: they take turns at the node's GPUs."""
     request.getfixturevalue("operator")
-    harness.install_tested_operator(level_seconds=5, ready_seconds=12)
+    harness.install_tested_operator(level_seconds=5, ready_seconds=READY_SECONDS)
     harness.ensure_namespace(NAMESPACE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_model_claim(NAMESPACE, folder=harness.small_model_folder())
     ranges = {"limits": [{"type": "Container", **LIMITS}]}
     harness.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "engine"}, "spec": ranges}, NAMESPACE)
-    with harness.one_gpu():
-        harness.apply({"apiVersion": "v1", "kind": "List", "items": list(map(model, RUNS))}, NAMESPACE)
-        yield
+    harness.ensure_simulated_claim(NAMESPACE)
+    harness.apply({"apiVersion": "v1", "kind": "List", "items": list(itertools.starmap(model, RUNS))}, NAMESPACE)
+    yield
     harness.clear(NAMESPACE)
     harness.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     harness.install_tested_operator()
@@ -145,7 +168,7 @@ def finished_run(faults: dict[int, str]) -> dict[str, Any]:
 
 def trials_of(fault: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The trial of n=0 and that with the fault, of a finished run."""
-    faults, at = next((faults, n) for faults in RUNS for n, planted in faults.items() if planted == fault)
+    faults, at = next((faults, n) for _, faults in RUNS for n, planted in faults.items() if planted == fault)
     trials = {trial["nSpec"]: trial for trial in finished_run(faults)["status"]["trials"]}
     assert set(trials) == set(range(max(faults) + 1))
     return trials[0], trials[at]
@@ -165,15 +188,18 @@ def test_fault(fault: str) -> None:
         assert level["outputTokens"] == TOKENS * level["requests"]
 
 
-@pytest.mark.parametrize("faults", [faults for faults in RUNS if 0 not in faults], ids=model_name)
-def test_without_a_sound_trial_speculation_stays_off(faults: dict[int, str]) -> None:
+@pytest.mark.parametrize(
+    ("sample", "faults"),
+    [pytest.param(*one, id=model_name(one[1])) for one in RUNS if 0 not in one[1]],
+)
+def test_without_a_sound_trial_speculation_stays_off(sample: str, faults: dict[int, str]) -> None:
     run = finished_run(faults)
-    assert_unharmed(run["status"]["trials"][0], run["spec"]["workload"]["outputTokens"])
+    assert_unharmed(run["status"]["trials"][0], run["spec"]["workload"]["outputTokens"], SCORED[sample])
     verdict = run["status"]["verdict"]
     assert (verdict["type"], verdict["nSpec"]) == ("SpeculationOff", 0)
 
 
-def assert_unharmed(trial: dict[str, Any], tokens: int) -> None:
+def assert_unharmed(trial: dict[str, Any], tokens: int, positions: int) -> None:
     """Measured and checked as if there were no faults at all."""
     assert trial["nSpec"] == 0
     assert (trial["state"], trial.get("reason")) == ("Measured", None), trial.get("message")
@@ -181,7 +207,7 @@ def assert_unharmed(trial: dict[str, Any], tokens: int) -> None:
     assert level["outputTokens"] == tokens * level["requests"]
     assert not level.get("drafts")
     check = trial["outputCheck"]
-    assert (check["status"], check["positions"]) == ("Scored", 256)
+    assert (check["status"], check["positions"]) == ("Scored", positions)
     assert (check["violations"], check["alteredTexts"]) == (0, 0)
     assert check["jsonSchema"] == "Passed"
 

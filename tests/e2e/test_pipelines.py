@@ -50,14 +50,13 @@ def judge() -> None:
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    found = harness.sample(NAME, **changes)
-    found["spec"]["engine"].setdefault("env", []).append({"name": "SIMULATED_GPU_SPEED", "value": "2"})
-    return found
+    return harness.simulated(6, **changes)
 
 
 def test_every_state_that_a_watch_brings_is_judged_rightly(namespace: str, tmp_path: Path) -> None:
     harness.ensure_simulated_claim(namespace)
-    source = document(spec__serving={"replicas": 1})
+    few = {"spec__tuning__maxNSpec": 2, "spec__tuning__budget": {"maxTrials": 6}}
+    source = document(spec__serving={"replicas": 1}, **few)
     with states_seen(namespace, tmp_path / "events.json") as seen:
         harness.apply(source, namespace)
         harness.wait_for_condition(namespace, NAME, "Ready", "True", "")

@@ -18,6 +18,7 @@ from tests.manifests import prometheus
 from . import harness, traffic
 
 NAME = "demo-llamacpp"
+SIMULATED = "demo-simulated"
 REQUESTS = 500
 
 
@@ -215,25 +216,26 @@ def test_one_gpu_for_trials_and_servers(namespace: str) -> None:
         "workload": {"outputTokens": 32, "levels": [{"concurrency": 1}], "sampling": {"mode": "Greedy"}},
     }
     in_place = {"rollout": {"strategy": "InPlace"}}
+    harness.ensure_simulated_claim(namespace)
 
     def want(**more: Any) -> None:
-        harness.apply(harness.sample(NAME, spec__serving=in_place, spec__tuning={**tuning, **more}), namespace)
+        harness.apply(harness.simulated(4, spec__serving=in_place, spec__tuning={**tuning, **more}), namespace)
 
     with harness.one_gpu(), never_two_pods(namespace) as roles:
         want()
-        tuned = harness.wait_for_condition(namespace, NAME, "Ready", "True")
+        tuned = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True")
         assert tuned["status"]["servedNSpec"] == tuned["status"]["nSpec"]
         assert roles == {"trial", "server"}
 
         want(retuneRequest=1)
-        held = harness.wait_for_condition(namespace, NAME, "Ready", "True", "WaitingForDisruption")
+        held = harness.wait_for_condition(namespace, SIMULATED, "Ready", "True", "WaitingForDisruption")
         assert harness.condition(held, "Serving")["status"] == "True"
 
         want(retuneRequest=1, disruption="Allowed")
-        harness.wait_for_condition(namespace, NAME, "Serving", "False", "Paused")
+        harness.wait_for_condition(namespace, SIMULATED, "Serving", "False", "Paused")
         harness.wait_until(lambda: has_trial(namespace), "a trial in the servers' place")
         want(retuneRequest=1, disruption="Allowed", suspend=True)
-        wait_until_served(namespace, tuned["status"]["nSpec"])
+        wait_until_served(namespace, tuned["status"]["nSpec"], name=SIMULATED)
 
 
 def has_trial(namespace: str) -> bool:

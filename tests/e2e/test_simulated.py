@@ -9,15 +9,12 @@ NAME = "demo-simulated"
 SPEEDS = {0: 39.685, 4: 129.816, 5: 132.524}
 """Tokens per second of the recorded curve: docs/data/three-systems.csv."""
 
-TIMES_AS_FAST = 2
-"""A level of a test has half the time of one of the demo."""
+TIMES_AS_FAST = 4
 
 
 def test_the_recorded_best_is_chosen_and_called_simulated(namespace: str) -> None:
     harness.ensure_simulated_claim(namespace)
-    document = harness.sample(NAME, spec__serving={"replicas": 0})
-    document["spec"]["engine"]["env"].append({"name": "SIMULATED_GPU_SPEED", "value": str(TIMES_AS_FAST)})
-    harness.apply(document, namespace)
+    harness.apply(harness.simulated(TIMES_AS_FAST, spec__serving={"replicas": 0}), namespace)
 
     model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "")
 

@@ -14,8 +14,6 @@ from tests.hub import Hub
 from . import harness, traffic
 from .construction import assert_counters_agree
 
-pytestmark = pytest.mark.alone
-
 
 def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
     lines = '{"prompt": "Where is my parcel?"}\n{"prompt": "May I return the chair?"}\n'
@@ -47,6 +45,7 @@ def test_own_prompts_and_limits_are_obeyed(namespace: str) -> None:
         assert count["exceeding"] == count["requests"] > 0
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("exact_trials")
 def test_vllm_is_tuned_from_fetched_weights(namespace: str, hub: Hub, tmp_path: Path) -> None:
     claim = tmp_path / "claim"

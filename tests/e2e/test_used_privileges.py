@@ -1,6 +1,6 @@
 """Least privilege, from the audit log of all that ran before: what is granted is used, what was asked was allowed.
 
-The ways of installing come after it: an operator whose Role is removed before its pod asks in vain.
+The ways of installing have clusters of their own: an operator whose Role is removed before its pod asks in vain.
 """
 
 from __future__ import annotations

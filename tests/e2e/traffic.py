@@ -66,7 +66,7 @@ class Traffic:
 
     def answers(self) -> list[Answer]:
         """All requests so far."""
-        lines = harness.kubectl("logs", self.name, "-n", self.namespace).splitlines()
+        lines = harness.pod_log(self.namespace, self.name).splitlines()
         return [Answer(**json.loads(line)) for line in lines if line.endswith("}")]
 
     def failures(self) -> list[Answer]:
@@ -87,18 +87,19 @@ def start(namespace: str, url: str, model: str, clients: int = 2) -> Traffic:
     """Starts a client in the namespace and waits for its first good answer."""
     traffic = Traffic(namespace)
     harness.apply(_pod(traffic.name, url, model, clients), namespace)
-    harness.wait_until(
-        lambda: (
-            harness.kubectl("get", "pod", traffic.name, "-n", namespace, "-o", "jsonpath={.status.phase}") == "Running"
-        ),
-        "the client runs",
-    )
+    harness.wait_until(lambda: is_running(namespace, traffic.name), "the client runs")
     harness.wait_until(
         lambda: any(not answer.error for answer in traffic.answers()),
         "a first answer",
         lambda: str(traffic.answers()[-3:]),
     )
     return traffic
+
+
+def is_running(namespace: str, name: str) -> bool:
+    """Whether a pod's containers have started."""
+    pod = harness.get("pods", namespace, name)
+    return pod is not None and pod["status"]["phase"] == "Running"
 
 
 def metrics(namespace: str, engine: Engine) -> str:

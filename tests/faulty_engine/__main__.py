@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from types import FrameType
 
 from .command import parse
@@ -44,7 +45,10 @@ def main(program: list[str], arguments: list[str]) -> int:
 
 def engine_program() -> list[str]:
     """How the engine of this image is started."""
-    return ["llama-server"] if shutil.which("llama-server") else ["vllm", "serve"]
+    if shutil.which("llama-server"):
+        return ["llama-server"]
+    # Its image has what it is made of, and no program of its own.
+    return ["python", "-m", "simulated_gpu"] if find_spec("simulated_gpu") else ["vllm", "serve"]
 
 
 if __name__ == "__main__":

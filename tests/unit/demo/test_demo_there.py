@@ -8,6 +8,14 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.resources.placement import fits, gpu_limits
 from tests.e2e.demo_there import RESOURCE, Target, UnreachableError
 
+_METADATA = {
+    "name": "demo",
+    "namespace": "mtp-demo",
+    "uid": "1",
+    "generation": 1,
+    "creationTimestamp": "2026-11-01T08:00:00Z",
+}
+
 
 @pytest.mark.parametrize(
     ("context", "registry", "command"),
@@ -38,17 +46,15 @@ def test_images_are_the_same_in_chart_and_model() -> None:
     assert model.spec.engine.image == "localhost:5000/mtp/simulated-gpu:v1-dirty"
 
 
+@pytest.mark.parametrize(("target", "speed"), [(Target("k", None, "1"), "1"), (Target("k", None, "1", "8"), "8")])
+def test_a_demo_may_be_made_shorter(target: Target, speed: str) -> None:
+    model = MTPModel.from_wire({**target.objects()[-1], "metadata": _METADATA})
+
+    assert ("SIMULATED_GPU_SPEED", speed) in [(one.name, one.value) for one in model.spec.engine.env]
+
+
 def test_any_node_will_do_that_has_the_resource() -> None:
     model = MTPModel.from_wire({**Target("minikube", None, "1").objects()[-1], "metadata": _METADATA})
 
     assert fits(model.spec.accelerator, {})
     assert gpu_limits(model.spec.accelerator) == {RESOURCE: "1"}
-
-
-_METADATA = {
-    "name": "demo",
-    "namespace": "mtp-demo",
-    "uid": "1",
-    "generation": 1,
-    "creationTimestamp": "2026-11-01T08:00:00Z",
-}

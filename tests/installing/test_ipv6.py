@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from tests.e2e import harness, rules, traffic
 
-import pytest
+from .releases import by_helm
 
-from tests.cluster import images, lifecycle, paths
-
-from . import harness, rules, traffic
-
-pytestmark = pytest.mark.alone
+CLUSTER = ("mtp-ipv6", "fd30:6d74:7000::/48")
 
 
-@pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The operator in a cluster of its own, beside the one of the other tests."""
-    monkeypatch.setenv("MTP_OPERATOR_CLUSTER", "mtp-ipv6")
-    monkeypatch.setenv("MTP_OPERATOR_CLUSTER_NETWORK", "fd30:6d74:7000::/48")
-    harness.client.cache_clear()
-    try:
-        lifecycle.up()
-        images.load_all(["operator", "simulated-gpu"])
-        harness.install_tested_operator()
-        yield
-    finally:
-        harness.client.cache_clear()
-        lifecycle.down()
-        shutil.rmtree(paths.state_dir())
-
-
-@pytest.mark.usefixtures("operator")
 def test_with_ipv6_only_a_model_is_tuned_and_served() -> None:
+    by_helm()
     place = "ipv6"
     harness.ensure_namespace(place, **{"pod-security.kubernetes.io/enforce": "restricted"})
     harness.ensure_simulated_claim(place)
