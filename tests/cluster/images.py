@@ -152,9 +152,9 @@ def inputs_hash(image: Image, repository: Path = REPOSITORY) -> str:
     return parts.hexdigest()
 
 
-def _base_reference() -> str:
+def _base_reference(architecture: str = "") -> str:
     content = hashlib.sha256(" ".join((BASE_SUITE, *BASE_PACKAGES)).encode()).hexdigest()
-    return f"localhost/mtp-operator/base:{content[:12]}"
+    return f"localhost/mtp-operator/base{architecture and f'-{architecture}'}:{content[:12]}"
 
 
 # --- The layout of finished images
@@ -193,21 +193,24 @@ def build(image: Image) -> dict[str, Any]:
     return built
 
 
-def build_again(image: Image) -> str:
-    """Build an image from nothing but the base, keep nothing of it, and return its digest."""
+def build_again(image: Image, architecture: str = "") -> str:
+    """Build an image from nothing but the base, keep nothing of it, and return its digest.
+
+    The architecture is as Debian and OCI call it, by default this machine's; another one takes emulation.
+    """
     with _only_one():
-        base = _base()
-        with (
-            step(f"Building image {image.name} from nothing{image.hint}"),
-            TemporaryDirectory(dir=_folder("again")) as folder,
-        ):
-            target = Layout(Path(folder))
-            _build_into(target, image, base, keep_layers=False)
-            (built,) = target.manifests()
+        base = _base(architecture)
+    with (
+        step(f"Building image {image.name} from nothing{f' for {architecture}' if architecture else image.hint}"),
+        TemporaryDirectory(dir=_folder("again")) as folder,
+    ):
+        target = Layout(Path(folder))
+        _build_into(target, image, base, keep_layers=False, architecture=architecture)
+        (built,) = target.manifests()
     return str(built["digest"])
 
 
-def _build_into(target: Layout, image: Image, base: str, keep_layers: bool) -> None:
+def _build_into(target: Layout, image: Image, base: str, keep_layers: bool, architecture: str = "") -> None:
     with _context(image) as context:
         mounts = {
             _folder("pip"): "/root/.cache/pip",
@@ -222,6 +225,7 @@ def _build_into(target: Layout, image: Image, base: str, keep_layers: bool) -> N
             image.name,
             *("build", "--isolation", "chroot", "--network", "host", "--force-rm"),
             f"--layers={str(keep_layers).lower()}",
+            *_for(architecture),
             f"--build-arg=BASE={base}",
             *([_engine_argument(IMAGES[image.engine], context)] if image.engine else []),
             *([f"--timestamp={settings.SOURCE_DATE_EPOCH}"] if image.is_repeatable else []),
@@ -240,18 +244,23 @@ def _engine_argument(engine: Image, context: Path) -> str:
     return f"--build-arg=ENGINE=oci:{engine.name}:{engine.reference}"
 
 
-def _base() -> str:
+def _base(architecture: str = "") -> str:
     """Make the base of all images from Debian packages, unless it is there, and return its name."""
-    reference = _base_reference()
+    reference = _base_reference(architecture)
     if _buildah_succeeds("inspect", "--type", "image", reference):
         return reference
     with step("Building the base of all images (about a minute)"), TemporaryDirectory(dir=_folder("base")) as folder:
         root = Path(folder, "root.tar")
         options = ("--variant=minbase", "--dpkgopt=force-unsafe-io", f"--include={','.join(BASE_PACKAGES)}")
-        _run("base", _program("mmdebstrap"), *options, BASE_SUITE, str(root), _debian_mirror())
+        foreign = [f"--architectures={architecture}"] if architecture else []
+        _run("base", _program("mmdebstrap"), *options, *foreign, BASE_SUITE, str(root), _debian_mirror())
         Path(folder, "Dockerfile").write_text(f"FROM scratch\nADD {root.name} /\n")
-        _buildah("base", "build", "--isolation", "chroot", "--tag", reference, folder)
+        _buildah("base", "build", "--isolation", "chroot", *_for(architecture), "--tag", reference, folder)
     return reference
+
+
+def _for(architecture: str) -> list[str]:
+    return [f"--platform=linux/{architecture}"] if architecture else []
 
 
 def _debian_mirror() -> str:
