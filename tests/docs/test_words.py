@@ -31,6 +31,8 @@ BANNED = {
     r"held against": "compared with",
     r"interval (`code`|[0-9.]+) to\b|[0-9`] times n": "2.10x (95% CI 1.82-2.44)",
     r"(?<![\w.])n=[0-9`]": "n_spec=",
+    r"tokens/step": "acceptance length",
+    r"(?<!<)(?<!&lt;)claims?\b": "PVC (a request for GPUs is a ResourceClaim)",
     r"where they lie|what .{0,20}is compared with|no way to\b": "name what it is",
 }
 """Words that no page and no message has -> what to write instead."""

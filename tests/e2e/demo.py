@@ -80,7 +80,7 @@ def follow(name: str) -> dict[str, Any]:
 def show_trials(run: dict[str, Any]) -> None:
     """The evidence as a table."""
     table = Table(title=f"What was measured (MTPTuningRun {run['metadata']['name']})", title_justify="left")
-    for column in ("n", "tok/s", "tokens per step", "accepted per position", "state"):
+    for column in ("n", "tok/s", "acceptance length", "accepted per position", "state"):
         table.add_column(column, justify="left" if column == "state" else "right")
     for trial in sorted(run["status"]["trials"], key=lambda trial: (trial["nSpec"], trial["repeat"])):
         shares = [

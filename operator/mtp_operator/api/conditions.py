@@ -24,6 +24,10 @@ class ConditionType(StrEnum):
     SERVING = "Serving"
 
 
+ONLY_WHILE_TRUE: Final = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
+"""Conditions that are there only while they are True, as kstatus recommends."""
+
+
 class ConditionStatus(StrEnum):
     """Whether a condition holds."""
 

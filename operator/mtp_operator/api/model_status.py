@@ -72,7 +72,7 @@ class MTPModelStatus(Schema):
     ] = None
     acceptance_length: Annotated[
         DecimalString | None,
-        Field(description="Tokens per step of the target model at nSpec: 1 + accepted / drafts, from the engine."),
+        Field(description="Acceptance length at nSpec: tokens per step of the target model, 1 + accepted / drafts."),
     ] = None
     gpu_product: Annotated[
         str | None,
@@ -99,7 +99,7 @@ class MTPModelStatus(Schema):
         tuple[Condition, ...],
         Field(
             max_length=16,
-            description="Ready, Reconciling, Stalled, WeightsReady, Tuned, Serving.",
+            description="Ready, WeightsReady, Tuned, Serving; while they are true, Reconciling or Stalled.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()

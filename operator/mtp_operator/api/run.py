@@ -334,7 +334,8 @@ class TrialStatus(Schema):
         DecimalString | None, Field(description="Output throughput over all levels: their weighted geometric mean.")
     ] = None
     acceptance_length: Annotated[
-        DecimalString | None, Field(description="Tokens per step of the target model: 1 + accepted / drafts.")
+        DecimalString | None,
+        Field(description="Acceptance length: tokens per step of the target model, 1 + accepted / drafts."),
     ] = None
     levels: Annotated[
         tuple[TrialLevel, ...],
@@ -402,7 +403,7 @@ class MTPTuningRunStatus(Schema):
         tuple[Condition, ...],
         Field(
             max_length=8,
-            description="Ready (there is a verdict), Reconciling, Stalled.",
+            description="Ready (there is a verdict); while they are true, Reconciling or Stalled.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()

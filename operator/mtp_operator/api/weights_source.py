@@ -37,7 +37,7 @@ _URI_RULES: Final = (
     ),
     rule(
         f"!self.startsWith('pvc://') || self.matches('{_CLAIM_URI}')",
-        "must be pvc://<claim>/<path>: the claim's name, then folders and files of letters, digits, '-', '_' and '.', "
+        "must be pvc://<claim>/<path>: the PVC's name, then folders and files of letters, digits, '-', '_' and '.', "
         "each starting with a letter or digit",
     ),
     rule(
@@ -58,7 +58,7 @@ Uri = Annotated[
     Field(
         max_length=512,
         description="Where the weights are. hf://<organization>/<repository> is fetched from the Hugging Face hub into "
-        "the claim of spec.storage; llama.cpp wants one file of it, for example "
+        "the PVC of spec.storage; llama.cpp wants one file of it, for example "
         "hf://unsloth/Qwen3.6-27B-MTP-GGUF/*Q8_0*.gguf (all parts of it, where it has several). "
         "pvc://<claim>/<path> names a folder (safetensors) or a file (GGUF) on a PersistentVolumeClaim of the same "
         "namespace, for example pvc://weights/qwen3.6-27b. oci://<registry>/<repository>:<tag>/<path> (or "
@@ -136,14 +136,14 @@ class SecretKey(Schema):
 
 
 class AccessMode(StrEnum):
-    """How many nodes may use a claim at the same time."""
+    """How many nodes may use a PVC at the same time."""
 
     READ_WRITE_ONCE = "ReadWriteOnce"
     READ_WRITE_MANY = "ReadWriteMany"
 
 
 class NewClaim(Schema):
-    """A claim that the operator makes once and never changes."""
+    """A PVC that the operator makes once and never changes."""
 
     size: Annotated[
         str,
@@ -168,7 +168,7 @@ class NewClaim(Schema):
     access_mode: Annotated[
         AccessMode,
         Field(
-            description="ReadWriteOnce: one node at a time uses the claim, so that all trials and servers "
+            description="ReadWriteOnce: one node at a time uses the PVC, so that all trials and servers "
             "(serving.replicas) have to find GPUs there. ReadWriteMany: pods of several nodes do."
         ),
     ] = AccessMode.READ_WRITE_ONCE
@@ -200,14 +200,14 @@ class CABundle(Schema):
 
 
 class StorageSpec(Schema):
-    """Where fetched weights are kept, or compile caches where none are fetched: exactly one claim."""
+    """Where fetched weights are kept, or compile caches where none are fetched: exactly one PVC."""
 
     model_config = ConfigDict(
         json_schema_extra=validated(
             rule(
                 "[has(self.existingClaim), has(self.newClaim), has(self.cacheClaim)].filter(one, one).size() == 1",
-                "must have exactly one of existingClaim (the name of a claim that is there), newClaim (size and class "
-                "of one that the operator makes) and cacheClaim (a claim for compile caches alone)",
+                "must have exactly one of existingClaim (the name of a PVC that exists), newClaim (size and class "
+                "of one that the operator makes) and cacheClaim (a PVC for compile caches alone)",
             ),
         )
     )
@@ -230,7 +230,7 @@ class StorageSpec(Schema):
             json_schema_extra=validated(
                 rule(
                     "self == oldSelf",
-                    "is immutable: the operator makes the claim once; enlarge the PersistentVolumeClaim itself",
+                    "is immutable: the operator makes the PVC once; enlarge the PVC itself",
                 )
             ),
         ),
@@ -256,7 +256,7 @@ class StorageSpec(Schema):
 
 
 class FetchedSource(WeightsSource):
-    """Weights that lie on a claim, named without doubt: one commit, and of a GGUF the one file to begin with.
+    """Weights on a PVC, named without doubt: one commit, and of a GGUF the one file to begin with.
 
     Both become a path, and a hub has told them to a pod: so they are checked here, not by the API server alone.
     """

@@ -114,7 +114,7 @@ def time_left(run: MTPTuningRun, seconds: float) -> str:
 
 def candidates_table(candidates: tuple[Candidate, ...]) -> Table:
     """The curve so far: one row for each n_spec."""
-    table = figures_table("n_spec", "trials", "tok/s", "against n_spec=0", "tokens/step", "", text=("",))
+    table = figures_table("n_spec", "trials", "tok/s", "against n_spec=0", "acc_len", "", text=("",))
     fastest = max((one.output_tokens_per_second or 0 for one in candidates), default=0)
     for one in candidates:
         speed = one.output_tokens_per_second

@@ -24,7 +24,7 @@ def validate(
     """Check the MTPModels in the files as the API server and the operator would; no cluster is asked.
 
     Prints one line for each mistake, `file:line: field: message`, and exits with 1 if there is one. Objects of other
-    kinds are passed over. What only a cluster knows (Secrets, claims, GPUs, policies) is not checked.
+    kinds are passed over. What only a cluster knows (Secrets, PVCs, GPUs, policies) is not checked.
     """
     from .manifests import ManifestError, texts
     from .validate import judged

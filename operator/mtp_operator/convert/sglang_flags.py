@@ -45,7 +45,7 @@ _SPECULATION: Final = {
 _LEFT_OUT: Final = {
     "--host": "the operator sets it: kubelet and the Service reach the pod by its address",
     "--enable-metrics": "the operator sets it",
-    "--download-dir": "weights are fetched onto the claim of spec.storage",
+    "--download-dir": "weights are fetched onto the PVC of spec.storage",
     "--speculative-eagle-topk": "n_spec is the length of one chain of tokens",
     "--speculative-num-draft-tokens": "it follows from n_spec",
     "--model-type": "the operator serves language models only",

@@ -60,7 +60,7 @@ _NAMES: Final = {
 _LEFT_OUT: Final = {
     "--host": "the operator sets it: kubelet and the Service reach the pod by its address",
     "--hf-token": "make a Secret of it and name it in spec.model.tokenSecretRef",
-    "--download-dir": "weights are fetched onto the claim of spec.storage",
+    "--download-dir": "weights are fetched onto the PVC of spec.storage",
 }
 
 _FILES: Final = ("--chat-template", "--reasoning-parser-plugin", "--tool-parser-plugin")

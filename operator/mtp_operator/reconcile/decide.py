@@ -36,19 +36,19 @@ def decide(observed: Observed, settings: OperatorSettings, now: datetime) -> Pla
         now: the time.
     """
     ours: list[MTPTuningRun] = []
-    strangers: list[MTPTuningRun] = []
+    foreign: list[MTPTuningRun] = []
     for run in observed.runs:
-        (ours if runs.is_ours(run) else strangers).append(run)
-    foreign = Plan.all(*(runs.disown(run, now) for run in strangers))
+        (ours if runs.is_ours(run) else foreign).append(run)
+    disowned = Plan.all(*(runs.disown(run, now) for run in foreign))
     model = observed.model
     unreadable_model = next((one for one in observed.unreadable if one.reference.kind is Kind.MODEL), None)
     if unreadable_model is not None:
-        return Plan.all(foreign, unreadable.report(unreadable_model, now))
+        return Plan.all(disowned, unreadable.report(unreadable_model, now))
     if model is None or model.metadata.deletion_timestamp is not None:
         # How many its model wanted to keep is gone with it: what it had kept is kept, as long as evidence is.
-        return Plan.all(_history(ours, None, len(ours), now), foreign)
+        return Plan.all(_history(ours, None, len(ours), now), disowned)
     model = _with_template_defaults(model, settings)
-    return Plan.all(_with_model(model, ours, strangers, observed, settings, now), foreign)
+    return Plan.all(_with_model(model, ours, foreign, observed, settings, now), disowned)
 
 
 def _with_template_defaults(model: MTPModel, settings: OperatorSettings) -> MTPModel:
@@ -59,7 +59,7 @@ def _with_template_defaults(model: MTPModel, settings: OperatorSettings) -> MTPM
 def _with_model(
     model: MTPModel,
     ours: Sequence[MTPTuningRun],
-    strangers: Sequence[MTPTuningRun],
+    foreign: Sequence[MTPTuningRun],
     observed: Observed,
     settings: OperatorSettings,
     now: datetime,
@@ -85,7 +85,7 @@ def _with_model(
     )
     plans = [servers] if unreadable.serving(observed) is None else []
     # What cannot be read may be the Job or the pod that the next step would have to know.
-    lost_sight = unreadable.trials(observed, run_name) or _squatted(run_name, strangers)
+    lost_sight = unreadable.trials(observed, run_name) or _squatted(run_name, foreign)
     if lost_sight is None:
         plans.append(cache.plan)
     elif not cache.cached:
@@ -137,9 +137,9 @@ def _locked_in(model: MTPModel, plan: Plan, settings: OperatorSettings) -> Plan:
     return Plan.of(Lane.TUNING, policy if starts and settings.network_policies else None)
 
 
-def _squatted(name: str | None, strangers: Sequence[MTPTuningRun]) -> obstacles.Obstacle | None:
+def _squatted(name: str | None, foreign: Sequence[MTPTuningRun]) -> obstacles.Obstacle | None:
     """What is in the way if the name of the wanted run is that of one which the operator did not make."""
-    if all(run.metadata.name != name for run in strangers):
+    if all(run.metadata.name != name for run in foreign):
         return None
     message = f"MTPTuningRun {name} was not created by the operator: delete it"
     return obstacles.Obstacle("UnmanagedRun", message, needs_a_person=True)

@@ -1,4 +1,4 @@
-"""Ready, Reconciling and Stalled."""
+"""Ready, and while they hold Reconciling and Stalled."""
 
 from datetime import datetime
 
@@ -8,22 +8,20 @@ from mtp_operator.api.conditions import Condition, ConditionStatus, ConditionTyp
 def summary_conditions(
     generation: int, now: datetime, *, ready: bool, stalled: bool, reason: str, message: str
 ) -> tuple[Condition, ...]:
-    """Ready, Reconciling and Stalled as kstatus reads them; never Reconciling and Stalled together.
+    """Ready, Reconciling and Stalled as kstatus reads them: of the last two at most one is there, and only if it holds.
 
-    Reason and message stand with Ready, and with that of the others which holds: readers look at that one alone.
+    Whoever reads `kubectl describe` is not shown what is not the case.
     """
 
-    def condition(type_: ConditionType, holds: bool, why: str, words: str) -> Condition:
-        state = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
-        return make_condition(type_, state, why, words, generation, now)
+    def condition(type_: ConditionType, status: ConditionStatus) -> Condition:
+        return make_condition(type_, status, reason, message, generation, now)
 
-    reconciling = not ready and not stalled
-    return (
-        condition(ConditionType.READY, ready, reason, message),
-        condition(ConditionType.RECONCILING, True, reason, message)
-        if reconciling
-        else condition(ConditionType.RECONCILING, False, "NotReconciling", "nothing is in progress"),
-        condition(ConditionType.STALLED, True, reason, message)
-        if stalled
-        else condition(ConditionType.STALLED, False, "NotStalled", "no action is needed"),
-    )
+    if ready:
+        found = [condition(ConditionType.READY, ConditionStatus.TRUE)]
+    else:
+        under_way = ConditionType.STALLED if stalled else ConditionType.RECONCILING
+        found = [
+            condition(ConditionType.READY, ConditionStatus.FALSE),
+            condition(under_way, ConditionStatus.TRUE),
+        ]
+    return tuple(found)

@@ -43,9 +43,9 @@ def summary(
         replicas: servers that the spec asks for.
     """
     by_type = {one.type: one for one in conditions}
-    ready, stalled = by_type[ConditionType.READY], by_type[ConditionType.STALLED]
+    ready = by_type[ConditionType.READY]
     cached, tuned = by_type[ConditionType.WEIGHTS_READY], by_type[ConditionType.TUNED]
-    if stalled.status is ConditionStatus.TRUE:
+    if stalled := by_type.get(ConditionType.STALLED):
         return f"Blocked: {stalled.reason}"
     if cached.status is not ConditionStatus.TRUE:
         return _fetching(weights) if cached.reason == FETCHING else f"Waiting: {cached.reason}"

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from mtp_operator.api.conditions import ONLY_WHILE_TRUE
+
 from .observed import APPLIED_KINDS, Kind, Lane, Observed, Unreadable
 from .obstacles import Obstacle
 from .plan import Plan, StatusUpdate
@@ -51,6 +53,8 @@ def report(model: Unreadable, now: datetime) -> Plan:
     conditions = []
     for old in _conditions(before):
         type_ = old.get("type")
+        if isinstance(type_, str) and type_ in ONLY_WHILE_TRUE and type_ not in new:
+            continue
         condition = new.pop(type_, None) if isinstance(type_, str) else None
         if condition is not None and condition["status"] == old.get("status") and "lastTransitionTime" in old:
             condition["lastTransitionTime"] = old["lastTransitionTime"]

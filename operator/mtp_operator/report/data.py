@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from mtp_operator.api.base import Schema
 
@@ -96,29 +96,43 @@ class Output(Schema):
     message: str | None = None
 
 
-class Trial(Schema):
-    """One start of the engine."""
+class TrialSummary(Schema):
+    """One trial without its figures at each level."""
 
-    name: str
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     n_spec: int
     state: str
     rationale: str | None = None
+    """Why this n_spec was measured then."""
     reason: str | None = None
     message: str | None = None
     warnings: tuple[str, ...] = ()
-    node: str | None = None
-    started_at: str | None = None
-    gpu_seconds: int | None = None
-    adopted_from: str | None = None
-    """The run that made it, where this one took it over."""
     output_tokens_per_second: float | None = None
     acceptance_length: float | None = None
+    gpu_seconds: int | None = None
+    started_at: str | None = None
+    adopted_from: str | None = None
+    """The run that made it, where this one took it over."""
+
+
+class Trial(TrialSummary):
+    """One start of the engine."""
+
+    name: str
+    node: str | None = None
     levels: tuple[Level, ...] = ()
     output: Output | None = None
+
+    def summary(self) -> TrialSummary:
+        """The trial without its figures at each level."""
+        return TrialSummary(**{name: getattr(self, name) for name in TrialSummary.model_fields})
 
 
 class Candidate(Schema):
     """One n_spec that was tried, over all of its trials."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     n_spec: int
     trials: int

@@ -39,7 +39,7 @@ def _parts(report: ReportData) -> Iterator[str]:
 def _candidates(report: ReportData) -> str:
     if not report.candidates:
         return ""
-    header = ("n_spec", "trials", "tok/s", "measured", "estimate", "95% CI", "tokens/step", "limits", "output")
+    header = ("n_spec", "trials", "tok/s", "measured", "estimate", "95% CI", "acceptance length", "limits", "output")
     return table(header, (_candidate(one, report.verdict.n_spec) for one in report.candidates))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mtp_operator.api.conditions import ConditionStatus, ConditionType
+from mtp_operator.api.conditions import ONLY_WHILE_TRUE, ConditionStatus, ConditionType
 from mtp_operator.api.verdicts import VerdictType
 
 from .api_client import MODELS, RUNS, Body
@@ -40,7 +40,7 @@ _MODEL_FIGURES: Final = (
     ),
     _Figure(
         "mtp_model_tuned_acceptance_length",
-        "Tokens per step of the target model that were measured at n_spec.",
+        "Acceptance length that was measured at n_spec: tokens per step of the target model.",
         ("status", "acceptanceLength"),
     ),
     _Figure("mtp_model_replicas_desired", "Servers that the spec asks for.", ("spec", "serving", "replicas")),
@@ -112,7 +112,10 @@ def _speedup_bounds(models: Sequence[Body], runs: Sequence[Body]) -> Iterator[Me
 
 
 def _conditions(models: Iterable[Body]) -> Metric:
-    """One series for each condition and status that there can be, as kube-state-metrics has it."""
+    """One series for each condition and status that there can be, as kube-state-metrics has it.
+
+    Of a model that has been judged, Reconciling and Stalled are false where they are not there.
+    """
     gauge = GaugeMetricFamily(
         "mtp_model_condition",
         "1 for the status that a condition has, 0 for the others.",
@@ -120,6 +123,8 @@ def _conditions(models: Iterable[Body]) -> Metric:
     )
     for body in models:
         stated = {_text(one, "type"): _text(one, "status") for one in _list(body, "status", "conditions")}
+        if stated:
+            stated = {type_.value: ConditionStatus.FALSE.value for type_ in ONLY_WHILE_TRUE} | stated
         for type_ in ConditionType:
             for status in ConditionStatus:
                 if type_.value in stated:

@@ -383,7 +383,7 @@ def _is_news(body: Body, older: Body) -> bool:
 
 
 def _slim(resource: Resource, body: Body) -> dict[str, Any]:
-    """The body without what no decision reads: memory must not grow with what strangers write into objects."""
+    """The body without what no decision reads: memory must not grow with what others write into objects."""
     metadata = body["metadata"]
     if resource is NODES:
         labels = {name: value for name, value in (metadata.get("labels") or {}).items() if _is_of_gpu(name)}

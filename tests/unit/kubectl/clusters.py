@@ -31,10 +31,10 @@ def pod(name: str, gpus: str, **status: Any) -> dict[str, Any]:
     }
 
 
-def operator(version: str, ready: int) -> dict[str, Any]:
+def operator(version: str, ready: int, namespace: str = "mtp-system") -> dict[str, Any]:
     labels = {"app.kubernetes.io/version": version}
     return {
-        "metadata": {"name": "mtp-operator", "namespace": "mtp-system", "labels": labels},
+        "metadata": {"name": "mtp-operator", "namespace": namespace, "labels": labels},
         "status": {"readyReplicas": ready},
     }
 
@@ -66,7 +66,7 @@ BROKEN = replace(
     HEALTHY,
     version={"gitVersion": "v1.30.1"},
     crds=[CRDS[0]],
-    operators=[operator("0.1.0", 0), operator("0.0.9", 1)],
+    operators=[operator("0.1.0", 0), operator("0.0.9", 1, "mtp-test")],
     nodes=[node("gpu-01", labelled=False)],
     pods=[pod("other", "8")],
     storage_classes=[],

@@ -71,23 +71,31 @@ def documents() -> Iterator[tuple[str, Schema]]:
     yield "plan", plan()
 
 
+def manifests() -> tuple[dict[str, Any], ...]:
+    """A new model; the tuned one as it is, with another budget, with another engine setting, and pinned."""
+
+    def stated(name: str = "gemma", **spec: Any) -> dict[str, Any]:
+        return model_body(name, serving={"replicas": 1}, **spec)
+
+    return (
+        stated("new"),
+        stated(),
+        stated(tuning={"maxNSpec": 6, "budget": {"maxTrials": 30}}),
+        stated(engine={"type": "VLLM", "vllm": {"maxNumSeqs": 1, "maxModelLen": 8192}}),
+        stated(speculation={"method": "MTP", "nSpec": 4}),
+    )
+
+
 def plan() -> PlanDocument:
-    """A new model; the tuned one with another budget, another engine setting, and as it is."""
+    """What applying these manifests would do."""
     world = world_of("tuned")
     live, runs = model_of(world), runs_of(world)
-
-    def stated(name: str = "gemma", **spec: Any) -> Any:
-        return model_in(model_body(name, serving={"replicas": 1}, **spec), "team")
-
-    longer = {"type": "VLLM", "vllm": {"maxNumSeqs": 1, "maxModelLen": 8192}}
-    manifests = (
-        (stated("new"), None),
-        (stated(), live),
-        (stated(tuning={"maxNSpec": 6, "budget": {"maxTrials": 30}}), live),
-        (stated(engine=longer), live),
-        (stated(speculation={"method": "MTP", "nSpec": 4}), live),
+    models = (model_in(one, "team") for one in manifests())
+    return PlanDocument(
+        models=tuple(
+            planned_model(one, live if one.metadata.name == "gemma" else None, runs, GPU_NODES, PODS) for one in models
+        )
     )
-    return PlanDocument(models=tuple(planned_model(one, there, runs, GPU_NODES, PODS) for one, there in manifests))
 
 
 def files() -> dict[str, str]:

@@ -26,8 +26,6 @@ def test_a_model_is_tuned_and_its_evidence_outlives_it() -> None:
     assert status["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
     assert {one["type"]: one["status"] for one in status["conditions"]} == {
         "Ready": "True",
-        "Reconciling": "False",
-        "Stalled": "False",
         "WeightsReady": "True",
         "Tuned": "True",
         "Serving": "False",

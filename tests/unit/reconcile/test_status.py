@@ -67,10 +67,16 @@ def test_the_sentence_of_a_verdict_stands_once_among_the_conditions() -> None:
     assert world.model is not None
     said = [one["message"] for one in world.model["status"]["conditions"]]
     assert [sentence in message for message in said].count(True) == 1
-    assert (world.model_condition("Stalled")["reason"], world.model_condition("Reconciling")["reason"]) == (
-        "NotStalled",
-        "NotReconciling",
-    )
+
+
+def test_what_is_not_the_case_is_no_condition() -> None:
+    world = World()
+    world.settle()
+    assert world.model is not None
+    assert {"Ready", "Reconciling"} <= {one["type"] for one in world.model["status"]["conditions"]}
+    world.finish()
+    types = {one["type"] for one in world.model["status"]["conditions"]}
+    assert types == {"Ready", "Serving", "Tuned", "WeightsReady"}
 
 
 def test_after_an_upgrade_measuring_again_restarts_no_server_that_serves_the_same() -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from mtp_operator.api.conditions import format_time
+from mtp_operator.api.conditions import ONLY_WHILE_TRUE, format_time
 from mtp_operator.reconcile.decide import decide
 from mtp_operator.reconcile.observed import (
     APPLIED_KINDS,
@@ -379,9 +379,14 @@ class World:
         raise AssertionError("the run does not end")
 
     def model_condition(self, type_: str) -> dict[str, Any]:
-        """One condition of the model."""
+        """One condition of the model; one that is there only while it holds is False otherwise."""
         assert self.model is not None
-        return next(one for one in self.model["status"]["conditions"] if one["type"] == type_)
+        found = [one for one in self.model["status"]["conditions"] if one["type"] == type_]
+        if not found and type_ in ONLY_WHILE_TRUE:
+            return {"type": type_, "status": "False", "reason": "", "message": ""}
+        condition: dict[str, Any]
+        (condition,) = found
+        return condition
 
     def change_spec(self, **spec: Any) -> None:
         """A person edits the model."""

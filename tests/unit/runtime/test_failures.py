@@ -150,7 +150,7 @@ async def test_an_api_server_that_keeps_failing_is_told_within_a_minute() -> Non
         status, reason, message = it.condition("Ready")
         assert (status, reason) == ("False", "APIServerFailing")
         assert "failed calling webhook" in message
-        assert it.condition("Stalled")[0] == "False"
+        assert it.condition("Reconciling")[0] == "True"
 
         it.server.fail_before = lambda _: None
         await it.run(130)

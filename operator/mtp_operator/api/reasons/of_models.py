@@ -11,22 +11,6 @@ _ANYWHERE: Final = (Place.MODEL, Place.RUN, Place.EVENT)
 
 GENERAL: Final = (
     Reason(
-        "NotReconciling",
-        _BOTH,
-        Who.NOBODY,
-        "Reconciling is False: the operator has nothing to do for this generation of the spec.",
-        "Nothing.",
-        "nothing is in progress",
-    ),
-    Reason(
-        "NotStalled",
-        _BOTH,
-        Who.NOBODY,
-        "Stalled is False: nothing blocks this generation of the spec.",
-        "Nothing.",
-        "no action is needed",
-    ),
-    Reason(
         "InvalidSettings",
         _MODEL,
         Who.AUTHOR,

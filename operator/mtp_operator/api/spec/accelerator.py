@@ -94,7 +94,7 @@ class AcceleratorSpec(Schema):
     allocation: Annotated[
         Allocation,
         Field(
-            description="DevicePlugin asks for resourceName; DynamicResourceAllocation claims devices of the class "
+            description="DevicePlugin asks for resourceName; DynamicResourceAllocation requests devices of the class "
             "gpu.nvidia.com by a ResourceClaimTemplate (Kubernetes 1.34 and NVIDIA's DRA driver)."
         ),
     ] = Allocation.DEVICE_PLUGIN

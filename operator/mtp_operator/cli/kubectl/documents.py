@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from mtp_operator.api.base import Schema
-from mtp_operator.report.data import Fact, Interval, LimitOutcome
+from mtp_operator.report.data import Candidate, Fact, Interval, LimitOutcome, TrialSummary
 
 
 class Document(Schema):
@@ -38,21 +38,13 @@ class LevelLine(Document):
     time_per_output_token_p50_milliseconds: float | None = None
 
 
-class CandidateLine(Document):
+class CandidateLine(Candidate):
     """One n_spec that was tried."""
 
-    n_spec: int
     is_chosen: bool
-    trials: int
-    output_tokens_per_second: float | None = None
-    speedup: Interval | None = None
-    acceptance_length: float | None = None
     acceptance: tuple[float, ...] = ()
     """Share of the drafts whose token at each position was accepted, at the lowest concurrency."""
     levels: tuple[LevelLine, ...] = ()
-    limits: str | None = None
-    output: str | None = None
-    failed: str | None = None
 
 
 class Prediction(Document):
@@ -60,23 +52,6 @@ class Prediction(Document):
 
     n_spec: int
     speedup: Interval
-
-
-class TrialLine(Document):
-    """One trial of the run."""
-
-    n_spec: int
-    state: str
-    rationale: str | None = None
-    """Why this n_spec was measured then."""
-    reason: str | None = None
-    message: str | None = None
-    warnings: tuple[str, ...] = ()
-    output_tokens_per_second: float | None = None
-    acceptance_length: float | None = None
-    gpu_seconds: int | None = None
-    started_at: str | None = None
-    adopted_from: str | None = None
 
 
 class Effort(Document):
@@ -128,7 +103,7 @@ class StatusDocument(Document):
     run: RunLine | None = None
     candidates: tuple[CandidateLine, ...] = ()
     predictions: tuple[Prediction, ...] = ()
-    trials: tuple[TrialLine, ...] = ()
+    trials: tuple[TrialSummary, ...] = ()
     notes: tuple[str, ...] = ()
     conditions: tuple[ConditionLine, ...]
 
@@ -144,7 +119,7 @@ class ExplainDocument(Document):
     headline: str
     answer: str
     """The verdict's own sentences, or how far the run is."""
-    trials: tuple[TrialLine, ...]
+    trials: tuple[TrialSummary, ...]
     predictions: tuple[Prediction, ...]
     candidates: tuple[CandidateLine, ...]
     limits: tuple[LimitOutcome, ...] = ()

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mtp_operator.report.data import RUNNING
+from mtp_operator.report.data import RUNNING, TrialSummary
 from mtp_operator.report.words import number
 
-from .documents import ExplainDocument, ReasonDocument, TrialLine
+from .documents import ExplainDocument, ReasonDocument
 from .text import BAD, BUSY, GOOD, QUIET, hanging, heading, labelled, plain_table, short_speedup
 
 
@@ -43,7 +43,7 @@ def explain_view(document: ExplainDocument) -> RenderableType:
     return Group(*parts)
 
 
-def _trials(trials: tuple[TrialLine, ...]) -> Iterator[tuple[str, Text]]:
+def _trials(trials: tuple[TrialSummary, ...]) -> Iterator[tuple[str, Text]]:
     for place, one in enumerate(trials, 1):
         words = Text.assemble(mark_of(one), f" n_spec={one.n_spec}: {outcome(one)}")
         if one.rationale:
@@ -53,7 +53,7 @@ def _trials(trials: tuple[TrialLine, ...]) -> Iterator[tuple[str, Text]]:
         yield f"{place}.", words
 
 
-def mark_of(one: TrialLine) -> tuple[str, str]:
+def mark_of(one: TrialSummary) -> tuple[str, str]:
     """The mark and the color of a trial's state."""
     match one.state:
         case "Measured":
@@ -67,7 +67,7 @@ def mark_of(one: TrialLine) -> tuple[str, str]:
     return "·", QUIET
 
 
-def outcome(one: TrialLine) -> str:
+def outcome(one: TrialSummary) -> str:
     """What came of a trial, in a line."""
     taken = f" (from {one.adopted_from})" if one.adopted_from else ""
     if one.output_tokens_per_second is not None and one.state == "Measured":

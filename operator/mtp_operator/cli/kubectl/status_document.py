@@ -9,7 +9,7 @@ from mtp_operator.api.model import MTPModel
 from mtp_operator.api.reasons import REASONS, Who
 from mtp_operator.api.run import MTPTuningRun
 from mtp_operator.measures.digits import duration
-from mtp_operator.report.data import RUNNING, Candidate, Fact, ReportData, Trial
+from mtp_operator.report.data import RUNNING, Candidate, Fact, ReportData, Trial, TrialSummary
 from mtp_operator.report.extract import report_data
 from mtp_operator.report.words import minutes, small_percent, speedup
 
@@ -21,7 +21,6 @@ from .documents import (
     Prediction,
     RunLine,
     StatusDocument,
-    TrialLine,
     WeightsLine,
 )
 from .text import counted
@@ -175,20 +174,8 @@ def candidate_lines(data: ReportData | None) -> tuple[CandidateLine, ...]:
 
 def _candidate(one: Candidate, data: ReportData) -> CandidateLine:
     ours = [trial for trial in data.trials if trial.n_spec == one.n_spec and trial.state == "Measured"]
-    levels = tuple(_levels(ours))
-    return CandidateLine(
-        n_spec=one.n_spec,
-        is_chosen=data.verdict.n_spec == one.n_spec,
-        trials=one.trials,
-        output_tokens_per_second=one.output_tokens_per_second,
-        speedup=one.speedup,
-        acceptance_length=one.acceptance_length,
-        acceptance=_acceptance(ours),
-        levels=levels,
-        limits=one.limits,
-        output=one.output,
-        failed=one.failed,
-    )
+    chosen = data.verdict.n_spec == one.n_spec
+    return CandidateLine(**dict(one), is_chosen=chosen, acceptance=_acceptance(ours), levels=tuple(_levels(ours)))
 
 
 def _levels(trials: Sequence[Trial]) -> Iterator[LevelLine]:
@@ -223,26 +210,9 @@ def predictions(data: ReportData | None) -> tuple[Prediction, ...]:
     return tuple(Prediction(n_spec=one.n_spec, speedup=one.believed) for one in points if not one.trials)
 
 
-def trial_lines(data: ReportData | None) -> tuple[TrialLine, ...]:
+def trial_lines(data: ReportData | None) -> tuple[TrialSummary, ...]:
     """The trials, in the order in which they were planned."""
-    if data is None:
-        return ()
-    return tuple(
-        TrialLine(
-            n_spec=one.n_spec,
-            state=one.state,
-            rationale=one.rationale,
-            reason=one.reason,
-            message=one.message,
-            warnings=one.warnings,
-            output_tokens_per_second=one.output_tokens_per_second,
-            acceptance_length=one.acceptance_length,
-            gpu_seconds=one.gpu_seconds,
-            started_at=one.started_at,
-            adopted_from=one.adopted_from,
-        )
-        for one in data.trials
-    )
+    return tuple(one.summary() for one in data.trials) if data is not None else ()
 
 
 def _notes(model: MTPModel, data: ReportData | None) -> Iterator[str]:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from mtp_operator.api.conditions import parse_time
 from mtp_operator.measures.digits import duration
-from mtp_operator.report.data import Interval
+from mtp_operator.report.data import Interval, TrialSummary
 from mtp_operator.report.words import minutes
 
-from .documents import StatusDocument, TrialLine
+from .documents import StatusDocument
 from .explain_view import mark_of, outcome
 from .status_view import color_of, is_good
 from .text import BAD, BUSY, GOOD, QUIET, counted, heading, short_speedup
@@ -81,7 +81,7 @@ def effort(document: StatusDocument) -> str:
     return f"{words}, about {duration(took.seconds_per_trial)} a trial"
 
 
-def _branch(trial: TrialLine, now: datetime) -> Text:
+def _branch(trial: TrialSummary, now: datetime) -> Text:
     mark, color = mark_of(trial)
     words = outcome(trial)
     if trial.state in ("Running", "Ending", "Planned"):
