@@ -33,7 +33,7 @@ def tuned(curve: str, seed: int) -> tuple[Verdict, list[TrialStatus]]:
             number=len(trials) + 1,
             candidate=candidate_id(SpeculationMethod.MTP, step.n_spec),
             n_spec=step.n_spec,
-            boot=step.boot,
+            repeat=step.boot,
             job_name="job",
             state=TrialState.RUNNING,
         )
