@@ -17,7 +17,6 @@ from mtp_operator.tuner.step import next_step
 from mtp_operator.tuner.tuner_records import Measure, Verdict
 
 from . import harness
-from .rules import BEST_N_SPEC
 
 pytestmark = pytest.mark.alone
 
@@ -87,9 +86,9 @@ def kill_operator() -> None:
 def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: str) -> None:
     harness.ensure_simulated_claim(namespace)
     with watched(namespace):
-        # Trials long enough for everything that happens within one of them, and no more of them than a choice needs.
-        few = {"spec__tuning__maxNSpec": BEST_N_SPEC, "spec__tuning__budget": {"maxTrials": 6}}
-        harness.apply(harness.simulated(1, **few), namespace)
+        # Trials long enough for everything that happens within one of them, and candidates enough for ten kills: few
+        # are decided on after two trials.
+        harness.apply(harness.sample(NAME), namespace)
         moments: list[Callable[[], object]] = [
             lambda: True,
             lambda: harness.items("mtptuningruns", namespace),
@@ -114,7 +113,7 @@ def test_tuned_and_served_although_the_operator_is_killed_ten_times(namespace: s
         model = harness.wait_for_condition(namespace, NAME, "Ready", "True", "Selected")
 
     assert model["status"]["gpuProduct"] == "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
-    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] == BEST_N_SPEC
+    assert model["status"]["servedNSpec"] == model["status"]["nSpec"] >= 4
     run = harness.run_of(model)
     harness.assert_unsuspected(run)
     assert_decided_by_the_trials(run)
