@@ -40,7 +40,9 @@ def on_terminal(
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, columns, 0, 0))
-    process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm"})
+    # Of these two, which readline sets, a program believes the size that is not this terminal's.
+    inherited = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env={**inherited, "TERM": "xterm"})
     os.close(theirs)
     return _read(process, ours, enough)
 
