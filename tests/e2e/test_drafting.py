@@ -1,4 +1,4 @@
-"""Ways of drafting beside MTP heads, on the real llama-server: by drafters, by n-grams, by heads that stop when unsure.
+"""Ways of drafting beside MTP heads, on the real engines: by drafters, by n-grams, by heads that stop when unsure.
 
 How often each drafter is right is known beforehand. What it gains is the processor's affair, and no part of these
 tests.
@@ -37,9 +37,9 @@ def repetitive_prompts(count: int = 4) -> str:
     return "".join(f"{json.dumps({'prompt': ' '.join([answer] * laps)})}\n" for laps in range(1, count + 1))
 
 
-def tuned(namespace: str, **changes: Any) -> dict[str, Any]:
+def tuned(namespace: str, sample: str, **changes: Any) -> dict[str, Any]:
     """The run of the demo's model with these changes, once it has a verdict that its measurements support."""
-    document = harness.sample("demo-llamacpp", spec__serving={"replicas": 0}, **changes)
+    document = harness.sample(sample, spec__serving={"replicas": 0}, **changes)
     harness.apply(document, namespace)
     model = harness.wait_for_condition(namespace, document["metadata"]["name"], "Ready", "True", "")
     run = harness.run_of(model)
@@ -50,13 +50,14 @@ def tuned(namespace: str, **changes: Any) -> dict[str, Any]:
     return run
 
 
-def tuned_by_prompts(namespace: str, speculation: dict[str, Any]) -> dict[str, Any]:
+def tuned_by_prompts(namespace: str, sample: str, speculation: dict[str, Any], max_trials: int) -> dict[str, Any]:
     """The same, where the answers are in the prompts."""
     return tuned(
         namespace,
+        sample,
         spec__speculation=speculation,
         spec__tuning__maxNSpec=3,
-        spec__tuning__budget={"maxTrials": 3},
+        spec__tuning__budget={"maxTrials": max_trials},
         spec__tuning__workload__prompts=harness.own_prompts(namespace, repetitive_prompts()),
         spec__tuning__workload__outputTokens=OUTPUT_TOKENS,
     )
@@ -71,8 +72,13 @@ def speculating(run: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def test_n_grams_are_measured_where_answers_repeat_the_prompt(namespace: str) -> None:
-    run = tuned_by_prompts(namespace, {"method": "NGram"})
+@pytest.mark.parametrize(
+    ("sample", "max_trials"),
+    [("demo-llamacpp", 3), pytest.param("demo-vllm", 2, marks=pytest.mark.alone)],
+    ids=["llamacpp", "vllm"],
+)
+def test_n_grams_are_measured_where_answers_repeat_the_prompt(namespace: str, sample: str, max_trials: int) -> None:
+    run = tuned_by_prompts(namespace, sample, {"method": "NGram"}, max_trials)
 
     for level in speculating(run):
         # What was looked up is what the model says next.
@@ -81,7 +87,7 @@ def test_n_grams_are_measured_where_answers_repeat_the_prompt(namespace: str) ->
 
 
 def test_a_drafter_that_stops_when_unsure_is_tuned(namespace: str) -> None:
-    run = tuned_by_prompts(namespace, {"method": "MTP", "llamaCpp": {"pMinMilli": 750}})
+    run = tuned_by_prompts(namespace, "demo-llamacpp", {"method": "MTP", "llamaCpp": {"pMinMilli": 750}}, 3)
 
     for level in speculating(run):
         assert level["drafts"] > 0
@@ -100,14 +106,35 @@ def test_a_drafter_that_stops_when_unsure_is_tuned(namespace: str) -> None:
     ids=["draft-model", "eagle3", "dflash", "dspark"],
 )
 def test_llamacpp_drafts_by(namespace: str, method: str, drafter: Drafter, right: list[bool]) -> None:
+    drafts_by(namespace, "demo-llamacpp", method, ("model.gguf", f"{drafter}.gguf"), right)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    ("method", "drafter", "right"),
+    [
+        ("Eagle", Drafter.EAGLE, [True, True]),
+        ("Eagle3", Drafter.EAGLE3, [True, True]),
+        ("DFlash", Drafter.DFLASH, [True, False]),
+    ],
+    ids=["eagle", "eagle3", "dflash"],
+)
+def test_vllm_drafts_by(namespace: str, method: str, drafter: Drafter, right: list[bool]) -> None:
+    drafts_by(namespace, "demo-vllm", method, ("", f"drafters/{drafter}"), right)
+
+
+def drafts_by(namespace: str, sample: str, method: str, paths: tuple[str, str], right: list[bool]) -> None:
+    """Tunes with a drafter, of which it is known at which positions it is right; model and drafter are in one PVC."""
     harness.ensure_model_claim(namespace, DRAFTED_CLAIM, harness.drafted_model_folder())
-    speculation: dict[str, Any] = {"method": method, "drafter": {"uri": f"pvc://{DRAFTED_CLAIM}/{drafter}.gguf"}}
-    if drafter in (Drafter.DFLASH, Drafter.DSPARK):
+    model, drafter = (f"pvc://{DRAFTED_CLAIM}/{path}".rstrip("/") for path in paths)
+    speculation: dict[str, Any] = {"method": method, "drafter": {"uri": drafter}}
+    if method in ("DFlash", "DSpark"):
         speculation["blockSize"] = BLOCK_SIZE
 
     run = tuned(
         namespace,
-        spec__model__uri=f"pvc://{DRAFTED_CLAIM}/model.gguf",
+        sample,
+        spec__model__uri=model,
         spec__speculation=speculation,
         spec__tuning__maxNSpec=2,
         spec__tuning__budget={"maxTrials": 2},

@@ -33,7 +33,8 @@ def next_run(namespace: str, document: dict[str, Any], known: dict[str, dict[str
 def test_no_boot_is_made_twice_whatever_is_asked_next(namespace: str) -> None:
     harness.ensure_simulated_claim(namespace)
     offset = harness.audit_offset()
-    limit = {"metric": "P95TimePerOutputToken", "concurrency": 1, "maxMilliseconds": 10_000}
+    # The one latency that a trial always has: on a busy machine, tokens this fast may arrive in lumps.
+    limit = {"metric": "P95RequestLatency", "concurrency": 1, "maxMilliseconds": 100_000}
     more = {"maxTrials": 12}
     asks = [
         asked(spec__tuning__budget={"maxTrials": 1}),

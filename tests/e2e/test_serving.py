@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mtp_operator.api.spec import EngineType
 from mtp_operator.engines import Engine, engine_for
+from mtp_operator.resources.engine_pod import ENGINE_CONTAINER
 from tests.cluster import paths
 from tests.manifests import prometheus
 
@@ -57,6 +62,7 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
     model = wait_until_served(namespace, 1, name=name)
     engine = engine_for(EngineType(model["spec"]["engine"]["type"]))
     assert model["status"]["url"] == f"http://{name}.{namespace}.svc:8000/v1"
+    assert_logs(namespace, name)
     client = traffic.start(namespace, model["status"]["url"], name)
     assert traffic.drafted_per_step(namespace, engine) == 1
 
@@ -88,6 +94,21 @@ def test_n_changes_under_load(namespace: str, name: str) -> None:
     assert [one for one in failures if one.began_at > resumed_at] == [], "failures after the pause"
     assert traffic.drafted_per_step(namespace, engine) == 1
     client.stop()
+
+
+def assert_logs(namespace: str, name: str) -> None:
+    """`kubectl mtp logs` shows what the engine has written."""
+    (server,) = harness.items("pods", namespace, traffic.SERVERS)
+    pod = server["metadata"]["name"]
+    plugin = Path(sys.executable).with_name("kubectl-mtp")
+    environment = {**os.environ, "KUBECONFIG": str(paths.kubeconfig())}
+    shown = subprocess.run(
+        [plugin, "logs", name, "--namespace", namespace], env=environment, capture_output=True, text=True, check=True
+    )
+    heading, *lines = shown.stdout.splitlines()
+    assert heading == f"# server pod {pod}, container {ENGINE_CONTAINER}"
+    assert lines
+    assert set(lines) <= set(harness.kubectl("logs", pod, "-n", namespace, "-c", ENGINE_CONTAINER).splitlines())
 
 
 def assert_names(metrics: str, engine: Engine, n_spec: int) -> None:

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("operator")]
 
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
 _CREATED_BY_APPLY = "an apply that makes the object is authorized as create too, and logged as patch"
+_THERE_ALREADY = "an object of that name is there already: a create was answered late, or somebody else made it"
 _NOT_WANTED_ANY_MORE = "a model that turns to serving.replicas: 0, or to fewer servers"
 SELDOM: dict[tuple[str, str], str] = {
     ("deployments", "create"): _CREATED_BY_APPLY,
@@ -29,7 +30,9 @@ SELDOM: dict[tuple[str, str], str] = {
     ("events", "list"): "a pod that does not start, for a reason that only its Events give",
     ("mtpmodels", "get"): "a status that was written at the same time as the spec",
     ("mtptuningruns", "delete"): "evidence beyond tuning.historyLimit, or older than 30 days",
-    ("resourceclaimtemplates", "get"): "a claim template that is there already",
+    ("jobs", "get"): _THERE_ALREADY,
+    ("mtptuningruns", "get"): _THERE_ALREADY,
+    ("resourceclaimtemplates", "get"): _THERE_ALREADY,
 }
 """Resource and verb -> when it is needed, where no run of the tests need call for it."""
 
