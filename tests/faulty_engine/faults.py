@@ -213,22 +213,22 @@ class StreamsCut(Fault):
 
 
 class Sinking(Fault):
-    """The engine grows slower: over this many requests by a third.
+    """The engine grows slower with each request, over this many of them to a quarter of its speed.
 
     Each request takes a time of its own, long enough for the engine to keep the pace on a busy machine: the noise of a
     pace that it cannot keep hides how far it sinks.
     """
 
-    REQUESTS = 12
+    REQUESTS = 40
     SECONDS = 0.5
-    LOST_SHARE = 1 / 3
+    SLOWDOWN = 4.0
 
     def __init__(self) -> None:
         super().__init__()
         self._due: dict[int, float] = {}
 
     def request(self, engine: Engine, body: Document, number: int) -> int | None:
-        seconds = self.SECONDS / (1 - self.LOST_SHARE * min(1.0, number / self.REQUESTS))
+        seconds = self.SECONDS * self.SLOWDOWN ** min(1.0, number / self.REQUESTS)
         self._due[number] = time.monotonic() + seconds
         return None
 
