@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("operator")]
 
 ACCOUNT = f"system:serviceaccount:{harness.OPERATOR_NAMESPACE}:{harness.RELEASE}"
 _CREATED_BY_APPLY = "an apply that makes the object is authorized as create too, and logged as patch"
-_THERE_ALREADY = "an object of that name is there already: a create was answered late, or somebody else made it"
+_THERE_ALREADY = "an object of that name is there already: a create was answered late, or another client made it"
 _NOT_WANTED_ANY_MORE = "a model that turns to serving.replicas: 0, or to fewer servers"
 SELDOM: dict[tuple[str, str], str] = {
     ("deployments", "create"): _CREATED_BY_APPLY,

@@ -27,7 +27,7 @@ CATCH_UP_SECONDS: Final = 5.0
 """Time that a watch has to bring our own write before the object is read once, live."""
 
 REPORTS_AWAITED: Final = 5
-"""Decisions in a row that may leave a model's status to the next one: somebody who undoes our writes cannot hide it."""
+"""Decisions in a row that may leave a status to the next one: a client that undoes our writes cannot hide it."""
 
 _KINDS = {resource: kind for kind, resource in RESOURCES.items()}
 
