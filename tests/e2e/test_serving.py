@@ -105,8 +105,8 @@ def assert_logs(namespace: str, name: str) -> None:
     shown = subprocess.run(
         [plugin, "logs", name, "--namespace", namespace], env=environment, capture_output=True, text=True, check=True
     )
-    heading, *lines = shown.stdout.splitlines()
-    assert heading == f"# server pod {pod}, container {ENGINE_CONTAINER}"
+    lines = shown.stdout.splitlines()
+    assert shown.stderr == f"# server pod {pod}, container {ENGINE_CONTAINER}\n"
     assert lines
     assert set(lines) <= set(harness.kubectl("logs", pod, "-n", namespace, "-c", ENGINE_CONTAINER).splitlines())
 
