@@ -7,7 +7,7 @@ import gguf
 
 from tests.mtp_model.drafters import BLOCK_SIZE, Drafter
 from tests.mtp_model.huggingface import CONTEXT_LENGTH, RMS_EPSILON, ROPE_BASE, write_json, write_safetensors
-from tests.mtp_model.llamacpp import add_tensor, add_tokenizer
+from tests.mtp_model.llamacpp import add_sizes, add_tensor, add_tokenizer
 from tests.mtp_model.vocabulary import Vocabulary
 from tests.mtp_model.weights import HEAD_SIZE, ModelShape, Tensor
 
@@ -102,18 +102,7 @@ def write_drafter_gguf(
     """Write a drafter as llama.cpp loads it."""
     architecture, heads = GGUF_ARCHITECTURES[drafter], shape.hidden_size // HEAD_SIZE
     writer = gguf.GGUFWriter(path, architecture)
-    writer.add_type("model")
-    writer.add_block_count(1)
-    writer.add_context_length(CONTEXT_LENGTH)
-    writer.add_embedding_length(shape.hidden_size)
-    writer.add_feed_forward_length(shape.intermediate_size)
-    writer.add_layer_norm_rms_eps(RMS_EPSILON)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(heads)
-    writer.add_key_length(HEAD_SIZE)
-    writer.add_value_length(HEAD_SIZE)
-    writer.add_rope_freq_base(ROPE_BASE)
-    writer.add_rope_dimension_count(HEAD_SIZE)
+    add_sizes(writer, shape, 1, heads, heads)
     if drafter is Drafter.EAGLE3:
         # Three of the target's layers, by what they get.
         writer.add_array(f"{architecture}.target_layers", [1, 2, 3])

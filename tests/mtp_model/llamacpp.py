@@ -61,27 +61,32 @@ def gguf_values(name: str, tensor: Tensor) -> Tensor:
 
 
 def _add_architecture(writer: gguf.GGUFWriter, shape: ModelShape) -> None:
-    writer.add_type("model")
+    add_sizes(writer, shape, shape.layers + 1, shape.attention_heads, shape.key_value_heads)
     writer.add_name("known-acceptance")
-    writer.add_block_count(shape.layers + 1)
     writer.add_nextn_predict_layers(1)
     writer.add_array(RECURRENT_LAYERS_KEY, [kind == "linear_attention" for kind in shape.layer_types] + [False])
-    writer.add_context_length(CONTEXT_LENGTH)
-    writer.add_embedding_length(shape.hidden_size)
-    writer.add_feed_forward_length(shape.intermediate_size)
-    writer.add_layer_norm_rms_eps(RMS_EPSILON)
-    writer.add_head_count(shape.attention_heads)
-    writer.add_head_count_kv(shape.key_value_heads)
-    writer.add_key_length(HEAD_SIZE)
-    writer.add_value_length(HEAD_SIZE)
-    writer.add_rope_freq_base(ROPE_BASE)
-    writer.add_rope_dimension_count(HEAD_SIZE)
     writer.add_rope_dimension_sections(ROPE_SECTIONS)
     writer.add_ssm_conv_kernel(CONVOLUTION_WIDTH)
     writer.add_ssm_state_size(HEAD_SIZE)
     writer.add_ssm_group_count(RECURRENT_HEADS)
     writer.add_ssm_time_step_rank(RECURRENT_HEADS)
     writer.add_ssm_inner_size(RECURRENT_HEADS * HEAD_SIZE)
+
+
+def add_sizes(writer: gguf.GGUFWriter, shape: ModelShape, blocks: int, heads: int, key_value_heads: int) -> None:
+    """The sizes that every architecture of a language model has in its file."""
+    writer.add_type("model")
+    writer.add_block_count(blocks)
+    writer.add_context_length(CONTEXT_LENGTH)
+    writer.add_embedding_length(shape.hidden_size)
+    writer.add_feed_forward_length(shape.intermediate_size)
+    writer.add_layer_norm_rms_eps(RMS_EPSILON)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(key_value_heads)
+    writer.add_key_length(HEAD_SIZE)
+    writer.add_value_length(HEAD_SIZE)
+    writer.add_rope_freq_base(ROPE_BASE)
+    writer.add_rope_dimension_count(HEAD_SIZE)
 
 
 def add_tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:

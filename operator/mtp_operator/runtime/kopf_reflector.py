@@ -1,9 +1,8 @@
 """Kopf, as far as it is used: lists, watches, and both again after whatever ends them. No other module imports it.
 
 Of Kopf's operator nothing is used: it makes a task, a memory and three loggers for each object, for handlers that may
-take long and be tried again, which took half of this process's time. Its stream of events is inside it, under names
-that another version may change: requirements pin the version, and tests/unit/runtime/test_reflectors.py holds it to
-what is needed here.
+take long and be tried again, and nothing here is. Its stream of events is inside it, under names that another version
+may change: requirements pin the version, and tests/unit/runtime/test_reflectors.py holds it to what is needed here.
 """
 
 import asyncio
