@@ -35,12 +35,12 @@ UNKNOWN_TOKENS_PER_STEP: Final = 4.0
 SHORTEST_STREAM_TOKENS: Final = 32
 """Speculation may bring a shorter answer in one step."""
 
-_QUANTITIES: Final[Mapping[str, Callable[[Completion], float | None]]] = {
-    "TimeToFirstToken": lambda answer: answer.first_token_seconds,
-    "TimePerOutputToken": lambda answer: answer.seconds_per_output_token,
-    "RequestLatency": lambda answer: answer.seconds,
+_QUANTITIES: Final[Mapping[str, Callable[[Completion, float | None], float | None]]] = {
+    "TimeToFirstToken": lambda answer, _: answer.first_token_seconds,
+    "TimePerOutputToken": lambda answer, tokens_per_step: _time_per_output_token(answer, tokens_per_step),
+    "RequestLatency": lambda answer, _: answer.seconds,
 }
-"""The latencies of one answer, in seconds, under the names that limits have."""
+"""The latencies of one answer, in seconds, under the names that limits have, by the tokens that a step gives."""
 
 _OF_TOKENS: Final = ("TimeToFirstToken", "TimePerOutputToken")
 
@@ -55,13 +55,13 @@ def hidden_times(answers: Sequence[Completion], tokens_per_step: float | None) -
         tokens_per_step: that the engine gave a request in a step; None where that is unknown.
     """
     long = [one for one in answers if one.output_tokens is None or one.output_tokens >= SHORTEST_STREAM_TOKENS]
-    limit = TOKENS_TOGETHER * (tokens_per_step or UNKNOWN_TOKENS_PER_STEP)
+    limit = _tokens_of_a_message(tokens_per_step)
     kept_back = {
         f"delivered {LUMP_SHARE:.0%} of their text or more in the final chunk": (
             sum(one.last_arrival_share >= LUMP_SHARE for one in long)
         ),
         f"delivered {FIRST_SHARE:.0%} of their text or more in the first chunk": (
-            sum(one.first_arrival_share >= max(FIRST_SHARE, limit / (one.output_tokens or math.inf)) for one in long)
+            sum(_begins_with_many(one, tokens_per_step) for one in long)
         ),
         f"delivered a message for more than {limit:.1f} tokens": (
             sum((one.output_tokens or 0) > limit * one.messages > 0 for one in long)
@@ -79,7 +79,11 @@ def hidden_times(answers: Sequence[Completion], tokens_per_step: float | None) -
 def latencies(answers: Sequence[Completion], tokens_per_step: float | None = None) -> Latencies:
     """Mean and quantiles of the latencies."""
     hidden = hidden_times(answers, tokens_per_step)
-    reported = {name: _summary(_values(name, answers)) for name in _QUANTITIES if not (hidden and name in _OF_TOKENS)}
+    reported = {
+        name: _summary(_values(name, answers, tokens_per_step))
+        for name in _QUANTITIES
+        if not (hidden and name in _OF_TOKENS)
+    }
     uncounted = any(one.output_tokens is None for one in answers)
     return Latencies(
         time_to_first_token=reported.get("TimeToFirstToken"),
@@ -97,7 +101,7 @@ def limit_counts(
     counts = []
     for limit in limits:
         name = limit.metric.value[len("P95") :]
-        values = _values(name, answers)
+        values = _values(name, answers, tokens_per_step)
         if values and not (hidden and name in _OF_TOKENS):
             counts.append(
                 LatencyCount(
@@ -128,15 +132,35 @@ def interactivity(passes: Sequence[Pass], tokens_per_step: float | None = None) 
         return ()
     means = []
     for one in passes:
-        times = [time for time in _values("TimePerOutputToken", one.answers) if time > 0]
+        times = [time for time in _values("TimePerOutputToken", one.answers, tokens_per_step) if time > 0]
         if not times:
             return ()
         means.append(fmean(1 / time for time in times))
     return tuple(means)
 
 
-def _values(name: str, answers: Iterable[Completion]) -> list[float]:
-    return [value for value in map(_QUANTITIES[name], answers) if value is not None]
+def _tokens_of_a_message(tokens_per_step: float | None) -> float:
+    return TOKENS_TOGETHER * (tokens_per_step or UNKNOWN_TOKENS_PER_STEP)
+
+
+def _begins_with_many(answer: Completion, tokens_per_step: float | None) -> bool:
+    """Whether its first arrival holds more than steps and characters explain."""
+    share = _tokens_of_a_message(tokens_per_step) / (answer.output_tokens or math.inf)
+    return answer.first_arrival_share >= max(FIRST_SHARE, share)
+
+
+def _time_per_output_token(answer: Completion, tokens_per_step: float | None) -> float | None:
+    """In seconds; of a stream whose first arrival holds many tokens, the mean over those that came after it."""
+    seconds = answer.seconds_per_output_token
+    if seconds is None or not _begins_with_many(answer, tokens_per_step):
+        return seconds
+    later_share = 1 - answer.first_arrival_share
+    return seconds / later_share if later_share > 0 else None
+
+
+def _values(name: str, answers: Iterable[Completion], tokens_per_step: float | None) -> list[float]:
+    values = (_QUANTITIES[name](answer, tokens_per_step) for answer in answers)
+    return [value for value in values if value is not None]
 
 
 def _summary(seconds: Sequence[float]) -> LatencySummary | None:

@@ -92,6 +92,25 @@ def test_few_messages_of_many_tokens_hide_their_times(
     assert (words or "") in (hidden or "")
 
 
+@pytest.mark.parametrize("share", [0.2, 0.9, 0.99])
+def test_a_bunched_stream_makes_no_engine_look_faster(share: float) -> None:
+    """What it has in its first arrival was not made after that, in no time."""
+    bunched = replace(answer(seconds=0.5 + 1.5 * (1 - share)), first_arrival_share=share)
+    answers = [answer()] * 19 + [bunched]
+
+    told = latencies(answers, 1.0)
+
+    assert told.unmeasurable is None
+    assert told.time_per_output_token == pytest.approx((15,) * 4)
+    assert interactivity([Pass(1, 1, tuple(answers))], 1.0) == pytest.approx((1000 / 15,))
+
+
+def test_a_stream_in_one_arrival_has_no_time_per_token() -> None:
+    told = latencies([answer()] * 19 + [replace(answer(seconds=0.5), first_arrival_share=1.0)], 1.0)
+
+    assert told.time_per_output_token == pytest.approx((15,) * 4)
+
+
 def test_uncounted_answers_have_no_time_per_token() -> None:
     told = latencies([answer(tokens=None)] * 3)
 
