@@ -15,15 +15,6 @@ from . import harness
 
 
 @pytest.fixture
-def exact_trials(operator: None) -> Iterator[None]:
-    """Trials take as long as those of the demo: for a test to which the best n matters."""
-    del operator
-    harness.install_tested_operator(level_seconds=8)
-    yield
-    harness.install_tested_operator()
-
-
-@pytest.fixture
 def hub(tmp_path: Path, operator: None) -> Iterator[Hub]:
     """The hub that the operator asks, with our model in both forms, one behind a gate."""
     del operator

@@ -386,15 +386,25 @@ def assert_unsuspected(run: dict[str, Any]) -> None:
     assert suspected == [], suspected
 
 
-def wait_until_tuned(namespace: str, name: str) -> dict[str, Any]:
-    """The model once our model's best n is chosen, faster beyond doubt, and served."""
-    model = wait_for_condition(namespace, name, "Ready", "True", "Selected")
-    run = run_of(model)
-    assert_unsuspected(run)
+def measured_trials(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The measured trials of a real engine without a fault: nothing is held against any but the machine's changes.
+
+    Without a measured n_spec=0, no output is compared with its own.
+    """
+    trials: list[dict[str, Any]] = run["status"]["trials"]
+    reasons = {trial.get("reason") for trial in trials if trial["nSpec"] == 0}
+    of_the_machine = {None, "Unstable"} | ({"OutputUnverified"} if reasons == {"Unstable"} else set())
+    suspected = [trial for trial in trials if trial.get("reason") not in of_the_machine]
+    assert suspected == [], suspected
+    return [trial for trial in trials if trial["state"] == "Measured"]
+
+
+def assert_verdict_is_supported(model: dict[str, Any], run: dict[str, Any]) -> None:
+    """The model's n is its run's, and has speculation only where that is faster beyond doubt."""
     verdict, status = run["status"]["verdict"], model["status"]
-    assert 1 < float(verdict["speedupLow"]) <= float(status["speedup"]) <= float(verdict["speedupHigh"])
-    assert status["servedNSpec"] == status["nSpec"] == BEST_N_SPEC
-    return model
+    assert status["nSpec"] == verdict["nSpec"]
+    if verdict["nSpec"]:
+        assert 1 < float(verdict["speedupLow"]) <= float(status["speedup"]) <= float(verdict["speedupHigh"])
 
 
 def audit(since: int = 0) -> list[dict[str, Any]]:

@@ -115,9 +115,10 @@ def operator_metrics() -> str:
 
 
 def drafted_per_step(namespace: str, engine: Engine) -> float:
-    """Draft tokens per drafting step, by the counters of the only server."""
+    """Draft tokens per drafting step, by the counters of the only server; 0 where it counts none."""
     counters = read_counters(metrics(namespace, engine), engine.metrics)
-    assert counters.drafting is not None
+    if counters.drafting is None:
+        return 0.0
     assert counters.drafting.draft_tokens is not None
     return counters.drafting.draft_tokens / counters.drafting.drafts
 

@@ -9,7 +9,7 @@ from mtp_operator.api.trial_documents import DRIFTING, SIMULATED, TrialFailure, 
 
 from .draft_counters import DraftCounters
 from .load import LevelRun
-from .steady import drift, standard_error
+from .steady import standard_error
 from .summary import hidden_times
 
 FAILED_REQUESTS_LIMIT: Final = 0.01
@@ -76,6 +76,12 @@ def disqualification(
         if failure is not None:
             return failure
     return None
+
+
+def slowed_by_machine(run: LevelRun) -> bool:
+    """Whether throughput sank over a level, and neither failed requests nor lower acceptance explain it."""
+    failure = _drifting(run)
+    return failure is not None and failure.reason == DRIFTING and not run.failures
 
 
 def doubt(n_spec: int, runs: Iterable[LevelRun]) -> TrialFailure | None:
@@ -228,7 +234,7 @@ def _skipped_steps(run: LevelRun) -> Iterator[tuple[str, str]]:
 
 
 def _drifting(run: LevelRun) -> TrialFailure | None:
-    sank = drift(run.passes)
+    sank = run.sank
     if sank is None:
         return None
     seen = f"throughput sank by {sank.lost_share:.0%} while concurrency {run.concurrency} was measured"
@@ -284,6 +290,12 @@ def _tolerated(n_spec: int, run: LevelRun) -> Iterator[tuple[str, str]]:
         yield "LatenciesUnmeasurable", hidden
     if len(run.windows) > 1 and standard_error(run.windows) > NOISY:
         yield "Noisy", f"the mean throughput has a standard error of {standard_error(run.windows):.1%}"
+    if run.sank_before is not None:
+        yield (
+            "ThroughputSank",
+            f"throughput sank by {run.sank_before.lost_share:.0%} at first; the level was measured again in the same "
+            "trial",
+        )
     yield from _seen_of_the_machine(run)
 
 

@@ -16,7 +16,7 @@ from .draft_counters import Counters, DraftCounters
 from .engine_client import EngineClient, MetricsError
 from .machine_load import MachineLoad, machine_load
 from .prompts import Prompt, PromptMix
-from .steady import MIN_WINDOWS, Pass, is_enough, level_time, warm_passes, windows
+from .steady import MIN_WINDOWS, Drift, Pass, drift, is_enough, level_time, warm_passes, windows
 from .stream import Completion, RequestError
 
 MAX_FAILED_REQUESTS: Final = 20
@@ -70,6 +70,13 @@ class LevelRun:
     limits: tuple[LatencyConstraint, ...] = ()
     asked_tokens: int | None = None
     """Most tokens that each answer was to have."""
+    sank_before: Drift | None = None
+    """Why the level was measured again: its throughput sank the last time."""
+
+    @property
+    def sank(self) -> Drift | None:
+        """How far its throughput sank, if that is more than its noise explains."""
+        return drift(self.passes)
 
     @property
     def acceptance_shift(self) -> tuple[float, float] | None:

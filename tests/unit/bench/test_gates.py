@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from mtp_operator.bench.draft_counters import Counters, DraftCounters
-from mtp_operator.bench.gates import disqualification, doubt, warnings
+from mtp_operator.bench.gates import disqualification, doubt, slowed_by_machine, warnings
 from mtp_operator.bench.load import LevelRun
 from mtp_operator.bench.machine_load import MachineLoad
 from mtp_operator.bench.steady import Pass
@@ -192,6 +192,9 @@ def test_throughput_that_sinks_with_acceptance_is_no_fault_of_the_machine() -> N
     assert "80% of the drafts had their first token accepted at the level's beginning, 0% at its end" in worn.message
     assert slowed is not None
     assert slowed.reason == "Drifting"
+    assert not slowed_by_machine(with_acceptance(0.8, 0.8, 0.8, 0, 0, 0, 0, speeds=sinking))
+    assert slowed_by_machine(with_acceptance(*[0.8] * 7, speeds=sinking))
+    assert not slowed_by_machine(with_acceptance(*[0.8] * 7))
 
 
 def test_acceptance_that_falls_is_told_although_throughput_does_not() -> None:

@@ -213,7 +213,8 @@ FAILURES: Final = (
         "Drifting",
         _TRIAL,
         Who.OPERATOR,
-        "Throughput sank while it was measured: the machine throttles, or something else uses it. It is repeated once.",
+        "Throughput sank while it was measured, and was not steady later: the machine throttles, or something else "
+        "uses it. It is repeated once.",
         "Nothing at first.",
         "throughput sank by 9% while concurrency 1 was measured, over 180 s; 5% is allowed",
     ),

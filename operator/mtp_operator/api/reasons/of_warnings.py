@@ -104,6 +104,15 @@ WARNINGS: Final = (
         "concurrency 1: 900 of the 3000 prompt tokens were found in a cache",
     ),
     Reason(
+        "ThroughputSank",
+        _WARNING,
+        Who.ADMINISTRATOR,
+        "Throughput sank at first: the machine throttles, or another workload began to use it. The level was measured "
+        "again in the same trial, until throughput was steady.",
+        "Look for thermal throttling, power caps and other load on the node if trials of one n_spec differ.",
+        "concurrency 1: throughput sank by 14% at first; the level was measured again in the same trial",
+    ),
+    Reason(
         "MachineBusy",
         _WARNING,
         Who.ADMINISTRATOR,
