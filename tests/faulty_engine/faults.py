@@ -213,15 +213,15 @@ class StreamsCut(Fault):
 
 
 class Sinking(Fault):
-    """The engine grows slower with each request, over this many of them to a quarter of its speed.
+    """The engine grows slower with each request, over this many of them to a sixteenth: more than a trial has time for.
 
     Each request takes a time of its own, long enough for the engine to keep the pace on a busy machine: the noise of a
     pace that it cannot keep hides how far it sinks.
     """
 
-    REQUESTS = 40
+    REQUESTS = 80
     SECONDS = 0.5
-    SLOWDOWN = 4.0
+    SLOWDOWN = 16.0
 
     def __init__(self) -> None:
         super().__init__()

@@ -268,7 +268,7 @@ class _ClosedLoop:
                 f"complete answer within {self._time():.0f} s, although the longest of {len(run.completions)} answers "
                 f"before took {self._longest():.1f} s: the engine lost them; see its log"
             )
-        if self._silence() > (PATIENCE * self._longest() or self._elapsed() / 2):
+        if self._silence() > max(LISTEN_SECONDS, PATIENCE * self._longest() or self._elapsed() / 2):
             return await self._hung()
         return TooSlowError(
             f"only {len(run.windows)} of the {MIN_WINDOWS} passes needed ({len(run.completions)} answers) fit into "

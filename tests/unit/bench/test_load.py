@@ -226,6 +226,12 @@ def test_an_engine_that_hangs_within_a_short_level_is_told_at_its_end() -> None:
         measure(FakeEngine(tokens_per_second=lambda number: 100.0 if number < 3 else 1e-9), level_seconds=8)
 
 
+def test_a_pause_of_a_moment_at_the_end_of_a_short_level_is_no_hang() -> None:
+    slow = FakeEngine(tokens_per_second=lambda number: 1280.0 if number < 3 else 8.0, arrives_at_once=True)
+    with pytest.raises(TooSlowError, match="only 0 of the 4 passes needed"):
+        measure(slow, output_tokens=32, level_seconds=1, ceiling_seconds=3)
+
+
 def test_an_engine_that_hangs_from_the_first_request_on_is_not_called_slow() -> None:
     with pytest.raises(EngineHungError, match=r"no data for 64 s with 1 of 1"):
         measure(FakeEngine(tokens_per_second=lambda _: 1e-9), level_seconds=8)
