@@ -220,7 +220,7 @@ class Sinking(Fault):
     """
 
     REQUESTS = 80
-    SECONDS = 0.5
+    SECONDS = 1.0
     SLOWDOWN = 16.0
 
     def __init__(self) -> None:
