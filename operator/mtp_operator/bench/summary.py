@@ -71,7 +71,8 @@ def hidden_times(answers: Sequence[Completion], tokens_per_step: float | None) -
         if streams > max(1, LUMPY_STREAMS_LIMIT * len(long)):
             return (
                 f"{streams} of {len(long)} streams {how}: the engine, or something between it and its client, "
-                "withholds tokens (parsers of reasoning and tool calls, buffers of a proxy)"
+                "withholds tokens (parsers of reasoning and tool calls, buffers of a proxy), or the bench waited for a "
+                "CPU meanwhile (other load on the node)"
             )
     return None
 

@@ -27,6 +27,9 @@ INTERRUPTED: Final = "Interrupted"
 CRASHES_WITHOUT_BENCH: Final = 2
 """Restarts of an engine, about ten seconds, in which its bench may still start: it often knows better why."""
 
+CANNOT_RUN: Final = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+"""Reasons of the end of a container whose process never ran: the message is the runtime's."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -137,7 +140,7 @@ def judge(trial: TrialStatus, job: Job | None, pod: Pod | None) -> Judgment:
         return Failed("Timeout", "the trial did not end within its time: " + (pod.message or job.message))
     if not pod.bench.terminated:
         return Lost(f"its pod was rejected at admission ({pod.reason}: {pod.message})")
-    return Lost("no result in the termination message")
+    return Lost(_without_result(pod.bench.terminated))
 
 
 def engine_failure(crash: Terminated) -> Failed:
@@ -150,6 +153,12 @@ def engine_failure(crash: Terminated) -> Failed:
 def _ending(crash: Terminated) -> str:
     by_memory = " (OOMKilled: it used more memory than its limit)" if crash.reason == "OOMKilled" else ""
     return f"the engine exited with code {crash.exit_code}{by_memory}"
+
+
+def _without_result(end: Terminated) -> str:
+    """How a bench ended that left no result; the container runtime's own words where it never ran."""
+    seen = f"the bench exited with code {end.exit_code} and left no result"
+    return f"{seen} ({end.reason}: {shorten(end.message)})" if end.reason in CANNOT_RUN else seen
 
 
 def _failed_as_recorded(trial: TrialStatus) -> Failed:

@@ -77,7 +77,20 @@ def said(reason: str, message: str) -> str:
             id="a gate disqualified it",
         ),
         pytest.param(
-            TRIAL, job(), pod("Succeeded", RUNNING, ended(0, GOOD.encode()[:200])), Lost, "no result", id="cut"
+            TRIAL,
+            job(),
+            pod("Succeeded", RUNNING, ended(0, GOOD.encode()[:200])),
+            Lost,
+            "code 0 and left no result",
+            id="cut",
+        ),
+        pytest.param(
+            TRIAL,
+            job("Failed"),
+            pod("Failed", RUNNING, ended(128, "runc create failed: \u001b[31mno cgroup", "StartError")),
+            Lost,
+            "exited with code 128 and left no result (StartError: runc create failed: ",
+            id="bench that cannot be started",
         ),
         pytest.param(TRIAL, None, None, Lost, "Job was deleted", id="job deleted"),
         pytest.param(TRIAL, job("Complete"), None, Lost, "pod is gone", id="complete without a pod"),
