@@ -27,7 +27,7 @@ INTERRUPTED: Final = "Interrupted"
 CRASHES_WITHOUT_BENCH: Final = 2
 """Restarts of an engine, about ten seconds, in which its bench may still start: it often knows better why."""
 
-CANNOT_RUN: Final = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+CANNOT_RUN: Final = frozenset({"StartError", "ContainerCannotRun"})
 """Reasons of the end of a container whose process never ran: the message is the runtime's."""
 
 

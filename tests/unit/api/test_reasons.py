@@ -22,10 +22,10 @@ NO_REASONS = {
     "Deployment", "Job", "MTPModel", "MTPTuningRun", "NetworkPolicy", "Normal", "PersistentVolumeClaim", "Pod",
     "PodDisruptionBudget", "ReplicaSet", "ResourceClaimTemplate", "Service", "Warning",
     # What Kubernetes says of its own objects; phases.
-    "Complete", "CreateContainerConfigError", "CreateContainerError", "DeadlineExceeded", "DisruptionTarget",
-    "ErrImageNeverPull", "ErrImagePull", "Evicted", "FailedCreate", "FailureTarget", "ImagePullBackOff", "Insufficient",
-    "InvalidImageName", "Pending", "PodScheduled", "Progressing", "ReplicaFailure",
-    "RunContainerError", "SchedulingGated", "Succeeded", "SuccessCriteriaMet", "Unschedulable",
+    "Complete", "ContainerCannotRun", "CreateContainerConfigError", "CreateContainerError", "DeadlineExceeded",
+    "DisruptionTarget", "ErrImageNeverPull", "ErrImagePull", "Evicted", "FailedCreate", "FailureTarget",
+    "ImagePullBackOff", "Insufficient", "InvalidImageName", "Pending", "PodScheduled", "Progressing", "ReplicaFailure",
+    "RunContainerError", "SchedulingGated", "StartError", "Succeeded", "SuccessCriteriaMet", "Unschedulable",
     # What a table says in place of a reason.
     "Off",
     # Other enumerations: noise, output checks, latencies, whether slower levels are allowed.
