@@ -58,15 +58,20 @@ async def measure(
     await wait_until_ready(client, probe, max(level.output_tokens for level in levels), ready_seconds)
     findings.ready_seconds = clock() - begin
     for level in levels:
-        run = await run_level(client, level, watch)
-        findings.runs.append(run)
-        spent_seconds = run.seconds
-        while slowed_by_machine(run) and spent_seconds + run.seconds <= level.longest_seconds:
-            rest = replace(level, ceiling_seconds=level.longest_seconds - spent_seconds)
-            try:
-                again = await run_level(client, rest, watch)
-            except TooSlowError:
-                break
-            again.sank_before = run.sank
-            findings.runs[-1] = run = again
-            spent_seconds += run.seconds
+        findings.runs.append(await run_level(client, level, watch))
+        await _measure_again(client, level, findings, watch)
+
+
+async def _measure_again(client: EngineClient, level: Level, findings: Findings, watch: Watch | None) -> None:
+    """Replace the last run, as long as its throughput sank and the level's longest time has room for another."""
+    run = findings.runs[-1]
+    spent_seconds = run.seconds
+    while slowed_by_machine(run) and spent_seconds + run.seconds <= level.longest_seconds:
+        rest = replace(level, ceiling_seconds=level.longest_seconds - spent_seconds)
+        try:
+            again = await run_level(client, rest, watch)
+        except TooSlowError:
+            return
+        again.sank_before = run.sank
+        findings.runs[-1] = run = again
+        spent_seconds += run.seconds

@@ -108,7 +108,7 @@ WARNINGS: Final = (
         _WARNING,
         Who.ADMINISTRATOR,
         "Throughput sank at first: the machine throttles, or another workload began to use it. The level was measured "
-        "again in the same trial, until throughput was steady.",
+        "again in the same trial, and that counts.",
         "Look for thermal throttling, power caps and other load on the node if trials of one n_spec differ.",
         "concurrency 1: throughput sank by 14% at first; the level was measured again in the same trial",
     ),
